@@ -1,0 +1,41 @@
+"""What an algorithm is: it turns scored rollouts into advantages, and a batch into a loss."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+from ppo_vs_grpo.algorithms.shared.config import CriticConfig, Frozen, TrainConfig
+
+if TYPE_CHECKING:
+    from ppo_vs_grpo.algorithms.shared.types import (
+        Advantages,
+        Batch,
+        Context,
+        Denominators,
+        LossOutput,
+        PolicyOutput,
+        ScoredRollouts,
+    )
+
+
+class Algorithm(Protocol):
+    """An arm's way to learn. It holds settings only; models, sampling and stepping belong to the trainer."""
+
+    name: ClassVar[str]
+    paper: ClassVar[str]
+    needs_group: ClassVar[bool]
+    Config: ClassVar[type[Frozen]]
+    critic: CriticConfig | None
+    """The critic to train beside the policy, or None."""
+
+    def __init__(self, config: Frozen, train: TrainConfig) -> None:
+        """Take the algorithm's own settings and those it shares with every arm."""
+        ...
+
+    def advantages(self, scored: ScoredRollouts, context: Context) -> Advantages:
+        """The learning signal of a whole rollout batch, before it is split into mini-batches."""
+        ...
+
+    def loss(self, batch: Batch, output: PolicyOutput, denominators: Denominators) -> LossOutput:
+        """The loss of some rows of an optimizer step, a pure function of its arguments."""
+        ...

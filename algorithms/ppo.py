@@ -1,0 +1,80 @@
+"""PPO: the baseline is a learned value of the tokens so far.
+
+Paper: Schulman et al. 2017, arXiv 1707.06347; advantages of arXiv 1506.02438; for language models as
+in arXiv 1909.08593: the reward on the last token, a penalty for leaving the reference on every token.
+
+Differs from the paper in: advantages are whitened over the rollout batch; the value loss is clipped;
+there is no entropy bonus; a completion cut at the length limit counts as ended.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from ppo_vs_grpo.algorithms.shared.advantages import gae, terminal, whiten
+from ppo_vs_grpo.algorithms.shared.config import CriticConfig, Frozen, TrainConfig
+from ppo_vs_grpo.algorithms.shared.losses import clipped, k1, squared_value_error, token_mean
+from ppo_vs_grpo.algorithms.shared.types import (
+    Advantages,
+    Batch,
+    Context,
+    Denominators,
+    LossOutput,
+    PolicyOutput,
+    ScoredRollouts,
+    critic_s,
+)
+
+
+class Config(Frozen):
+    """What PPO has of its own."""
+
+    gamma: float = Field(1.0, gt=0, le=1)
+    lam: float = Field(0.95, ge=0, le=1)
+    value_lam: float | None = Field(None, ge=0, le=1, description="lambda of the critic's targets, arXiv 2504.05118")
+    whiten: bool = True
+    value_coef: float = Field(0.5, ge=0)
+    value_clip: float | None = Field(0.2, gt=0)
+    critic: CriticConfig = CriticConfig()
+
+
+class PPO:
+    """Clipped surrogate, generalised advantage estimation, a critic, k1 in the reward, token mean."""
+
+    name = "ppo"
+    paper = "arXiv 1707.06347"
+    needs_group = False
+    Config: ClassVar[type[Frozen]] = Config
+
+    def __init__(self, config: Config, train: TrainConfig) -> None:
+        self.config = config
+        self.train = train
+        self.critic = config.critic
+
+    def advantages(self, scored: ScoredRollouts, context: Context) -> Advantages:
+        """A_t sums the temporal-difference errors of V from t on; the reference penalty is part of the reward."""
+        c, rollouts = self.config, scored.rollouts
+        mask_BT, values_BT = rollouts.mask_BT, critic_s(context.values_BT)
+        rewards_BT = terminal(scored.rewards_B, mask_BT)
+        if context.reference_logp_BT is not None:
+            rewards_BT = rewards_BT - self.train.beta * k1(rollouts.logp_BT, context.reference_logp_BT) * mask_BT
+        advantages_BT, returns_BT = gae(rewards_BT, values_BT, mask_BT, c.gamma, c.lam)
+        if c.value_lam is not None:
+            _, returns_BT = gae(rewards_BT, values_BT, mask_BT, c.gamma, c.value_lam)
+        if c.whiten:
+            advantages_BT = whiten(advantages_BT, mask_BT)
+        return Advantages(advantages_BT, returns_BT)
+
+    def loss(self, batch: Batch, output: PolicyOutput, denominators: Denominators) -> LossOutput:
+        """The clipped surrogate and the value error, each averaged over tokens."""
+        c, t = self.config, self.train
+        policy_BT = clipped(output.logp_BT, batch.logp_old_BT, batch.advantages_BT, t.clip_low, t.clip_high)
+        value_BT = squared_value_error(
+            critic_s(output.values_BT), critic_s(batch.values_old_BT), critic_s(batch.returns_BT), c.value_clip
+        )
+        return LossOutput(
+            policy=token_mean(policy_BT, batch.mask_BT, denominators),
+            value=c.value_coef * token_mean(value_BT, batch.mask_BT, denominators),
+        )

@@ -1,0 +1,1 @@
+"""What every algorithm shares: data, rollout, scoring, losses, models, and the one training loop."""

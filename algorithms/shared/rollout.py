@@ -1,0 +1,146 @@
+"""Rollout: sample completions from any Hugging Face causal language model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from ppo_vs_grpo.algorithms.shared.cache import rollout_cache
+from ppo_vs_grpo.algorithms.shared.types import Prompts, Rollouts
+
+COMPACT_BELOW = 0.75
+"""Finished rows leave the batch once no more than this share of it is live: copying the cache costs a step or so."""
+
+
+class RolloutEngine(Protocol):
+    """Anything that completes prompts with the current policy."""
+
+    def generate(self, prompts: Prompts, group_size: int, uniforms_TB: np.ndarray | None) -> Rollouts:
+        """Complete every prompt `group_size` times."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class HuggingFaceEngine:
+    """Samples in process, on the model that is being trained."""
+
+    model: PreTrainedModel
+    pad: int
+    end: int
+    max_new_tokens: int
+    temperature: float
+
+    @torch.no_grad()
+    def generate(self, prompts: Prompts, group_size: int, uniforms_TB: np.ndarray | None) -> Rollouts:
+        """Complete every prompt `group_size` times: rows of one prompt are neighbours, B = P * group_size.
+
+        `uniforms_TB` holds the random number of each token of each row (T = max_new_tokens), so what a row samples
+        does not depend on the rows beside it; None is greedy. Equal prompts are read once, finished rows are dropped.
+        """
+        device = self.model.device
+        group_B = torch.arange(len(prompts.ids), device=device).repeat_interleave(group_size)
+        rows = len(group_B)
+        completion_BT = torch.full((rows, self.max_new_tokens), self.pad, dtype=torch.long, device=device)
+        logp_BT = torch.zeros((rows, self.max_new_tokens), device=device)
+        mask_BT = torch.zeros((rows, self.max_new_tokens), dtype=torch.bool, device=device)
+        uniforms = None if uniforms_TB is None else torch.as_tensor(uniforms_TB, dtype=torch.float32, device=device)
+
+        decoder = _Decoder(self.model, prompts, group_B, self.pad, self.max_new_tokens)
+        logits_bV = decoder.prefill()
+        live = torch.arange(rows, device=device)
+        going_b = torch.ones(rows, dtype=torch.bool, device=device)
+        for t in range(self.max_new_tokens):
+            u_b = None if uniforms is None else uniforms[t, live]
+            token_b, logp_b = _sample(logits_bV, u_b, self.temperature)
+            write = live[going_b]
+            completion_BT[write, t] = token_b[going_b]
+            logp_BT[write, t] = logp_b[going_b]
+            mask_BT[write, t] = True
+            going_b = going_b & (token_b != self.end)
+            count = int(going_b.sum())
+            if count == 0 or t + 1 == self.max_new_tokens:
+                break
+            if count <= COMPACT_BELOW * len(live):
+                keep = going_b.nonzero()[:, 0]
+                decoder.keep(keep)
+                live, token_b, going_b = live[keep], token_b[keep], going_b[keep]
+            logits_bV = decoder.step(token_b)
+        width = int(mask_BT.sum(1).max())
+        ended_B = (completion_BT == self.end).logical_and(mask_BT).any(1)
+        return Rollouts(prompts, group_B, completion_BT[:, :width], mask_BT[:, :width], logp_BT[:, :width], ended_B)
+
+
+def _sample(logits_bV: Tensor, u_b: Tensor | None, temperature: float) -> tuple[Tensor, Tensor]:
+    log_probs_bV = torch.log_softmax(logits_bV.float() / temperature, dim=-1)
+    if u_b is None:
+        token_b = log_probs_bV.argmax(-1)
+    else:
+        cdf_bV = log_probs_bV.exp().cumsum(-1)
+        threshold_b1 = u_b[:, None] * cdf_bV[:, -1:]
+        token_b = torch.searchsorted(cdf_bV, threshold_b1, right=True)[:, 0].clamp(max=cdf_bV.shape[1] - 1)
+    return token_b, log_probs_bV.gather(1, token_b[:, None])[:, 0]
+
+
+class _Decoder:
+    """The state of a batch being decoded: cache, positions, and which columns are prompt or padding."""
+
+    def __init__(self, model: PreTrainedModel, prompts: Prompts, group_B: Tensor, pad: int, new_tokens: int) -> None:
+        first = {ids: i for i, ids in reversed(list(enumerate(prompts.ids)))}
+        self._distinct = list(first)
+        slot = {ids: i for i, ids in enumerate(self._distinct)}
+        self._slot_B = torch.tensor([slot[ids] for ids in prompts.ids], device=group_B.device)[group_B]
+        self._model = model
+        self._pad = pad
+        self._width = max(len(ids) for ids in self._distinct)
+        self._padded = any(len(ids) < self._width for ids in self._distinct)
+        self._new_tokens = new_tokens
+        self._cache = rollout_cache(model.config, self._width + new_tokens)
+        self._position_b1 = torch.empty(0)
+        self._columns_bC = torch.empty(0)
+        self._used = self._width
+
+    def prefill(self) -> Tensor:
+        """Read each distinct prompt once, then give every row its prompt's state: logits (B, V)."""
+        device, width = self._slot_B.device, self._width
+        rows = [[self._pad] * (width - len(ids)) + list(ids) for ids in self._distinct]
+        lengths = torch.tensor([len(ids) for ids in self._distinct], device=device)
+        columns = torch.arange(width + self._new_tokens, device=device)
+        columns_uC = (columns >= width - lengths[:, None]).long()
+        positions_uS = (columns_uC[:, :width].cumsum(1) - 1).clamp(min=0)
+        logits = self._forward(torch.tensor(rows, device=device), columns_uC[:, :width], positions_uS)
+        self._columns_bC = columns_uC[self._slot_B]
+        self._position_b1 = lengths[self._slot_B, None]
+        for layer in self._cache.layers:
+            layer.reorder_cache(self._slot_B)
+        return logits[self._slot_B]
+
+    def keep(self, index: Tensor) -> None:
+        """Go on with the rows at `index` only."""
+        for layer in self._cache.layers:
+            layer.reorder_cache(index)
+        self._columns_bC = self._columns_bC[index]
+        self._position_b1 = self._position_b1[index]
+
+    def step(self, token_b: Tensor) -> Tensor:
+        """Append a token to every row: logits of the next one, (b, V)."""
+        self._used += 1
+        logits = self._forward(token_b[:, None], self._columns_bC[:, : self._used], self._position_b1)
+        self._position_b1 = self._position_b1 + 1
+        return logits
+
+    def _forward(self, ids: Tensor, attends: Tensor, positions: Tensor) -> Tensor:
+        output = self._model(
+            input_ids=ids,
+            attention_mask=attends if self._padded else None,
+            position_ids=positions,
+            past_key_values=self._cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        logits: Tensor = output.logits[:, -1]
+        return logits

@@ -1,0 +1,33 @@
+"""Rollouts and a task make scored rollouts: the only place that calls a reward."""
+
+from __future__ import annotations
+
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from ppo_vs_grpo.algorithms.shared.types import Rollouts, ScoredRollouts
+from ppo_vs_grpo.tasks.base import Task
+
+
+def texts(rollouts: Rollouts, tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """The completions as text, without end and padding tokens: B strings."""
+    rows = rollouts.completion_BT.tolist()
+    lengths = rollouts.mask_BT.sum(1).tolist()
+    kept = [row[:n] for row, n in zip(rows, lengths, strict=True)]
+    decoded: list[str] = tokenizer.batch_decode(kept, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    return decoded
+
+
+def score(rollouts: Rollouts, task: Task, tokenizer: PreTrainedTokenizerBase) -> ScoredRollouts:
+    """Score every completion by the task's rule."""
+    problems = [rollouts.prompts.problems[g] for g in rollouts.group_B.tolist()]
+    scores = [task.score(p, text) for p, text in zip(problems, texts(rollouts, tokenizer), strict=True)]
+    device = rollouts.mask_BT.device
+    names = sorted({name for s in scores for name in s.parts})
+    parts = {name: torch.tensor([s.parts.get(name, 0.0) for s in scores], device=device) for name in names}
+    return ScoredRollouts(
+        rollouts=rollouts,
+        rewards_B=torch.tensor([s.reward for s in scores], dtype=torch.float32, device=device),
+        passed_B=torch.tensor([s.passed for s in scores], device=device),
+        parts=parts,
+    )

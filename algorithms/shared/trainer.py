@@ -1,0 +1,185 @@
+"""The one training loop. It does not know which algorithm it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from ppo_vs_grpo.algorithms.base import Algorithm
+from ppo_vs_grpo.algorithms.shared.config import TrainConfig
+from ppo_vs_grpo.algorithms.shared.meters import PeakMemory, PhaseClock
+from ppo_vs_grpo.algorithms.shared.models import Models, build, logp, values
+from ppo_vs_grpo.algorithms.shared.rollout import HuggingFaceEngine
+from ppo_vs_grpo.algorithms.shared.scoring import score
+from ppo_vs_grpo.algorithms.shared.sequences import Sequences, join, over_rows
+from ppo_vs_grpo.algorithms.shared.types import Advantages, Batch, Context, Prompts, Rollouts, ScoredRollouts
+from ppo_vs_grpo.algorithms.shared.update import learner, update
+from ppo_vs_grpo.tasks.base import Problem, Task
+from ppo_vs_grpo.tasks.splits import problems, rng
+
+MAX_SKIPPED_STEPS = 10
+"""Optimizer steps with a non-finite loss or gradient that a run survives."""
+
+
+class DivergedError(RuntimeError):
+    """Too many optimizer steps had a non-finite loss or gradient, or no completion had a reward."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateRecord:
+    """What one update did: its number from 1, its numbers by name, its rollouts, the peak memory of its phases."""
+
+    update: int
+    metrics: dict[str, float | int | bool | None]
+    scored: ScoredRollouts
+
+
+class Trainer:
+    """A policy in training: `updates` yields a record after each update; the policy can be read in between."""
+
+    def __init__(
+        self,
+        policy: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        task: Task,
+        algorithm: Algorithm,
+        train: TrainConfig,
+        seed: int,
+    ) -> None:
+        self.tokenizer, self.task, self.algorithm, self.train, self.seed = tokenizer, task, algorithm, train, seed
+        self.device = policy.device
+        self.models: Models = build(policy, algorithm.critic, needs_reference=train.beta > 0)
+        self.max_new_tokens = train.max_new_tokens or task.max_new_tokens
+        self.engine = HuggingFaceEngine(
+            policy, int(tokenizer.pad_token_id), int(tokenizer.eos_token_id), self.max_new_tokens, train.temperature
+        )
+        self.memory = PeakMemory(self.device)
+        self._clock = PhaseClock(self.device)
+        self._learner = learner(self.models, algorithm, train)
+        self._totals = {"completions": 0, "tokens": 0, "optimizer_steps": 0, "skipped_steps": 0}
+
+    def encode(self, problems: list[Problem]) -> Prompts:
+        """Tokenize problems as prompts."""
+        ids = self.tokenizer([p.prompt for p in problems])["input_ids"]
+        return Prompts(tuple(problems), tuple(tuple(row) for row in ids))
+
+    def updates(self, count: int, measure_memory: bool = False) -> Iterator[UpdateRecord]:
+        """Run `count` more updates. Raises DivergedError past the limit of skipped steps."""
+        for _ in range(count):
+            yield self._update(1 + self._totals["completions"] // self.train.batch_completions, measure_memory)
+
+    def _update(self, number: int, measure_memory: bool) -> UpdateRecord:
+        size = self.train.prompts_per_update
+        drawn = problems(self.task, "train", self.seed, start=(number - 1) * size, count=size)
+        prompts = self.encode(drawn)
+        uniforms_TB = rng("sampling", self.task.name, self.seed, number).random(
+            (self.max_new_tokens, self.train.batch_completions), dtype="float32"
+        )
+        with self._phase("rollout", measure_memory):
+            rollouts = self.engine.generate(prompts, self.train.group_size, uniforms_TB)
+        with self._phase("reward", measure_memory):
+            sampled = score(rollouts, self.task, self.tokenizer)
+            scored = sampled.rated()
+        if len(scored.rewards_B) == 0:
+            raise DivergedError(f"update {number}: no completion has a reward")
+        rollouts = scored.rollouts
+        sequences = join(rollouts, self.engine.pad)
+        context = self._context(sequences, measure_memory)
+        with self._phase("update", measure_memory):
+            advantages = self.algorithm.advantages(scored, context)
+            batch = _batch(rollouts, context, advantages)
+            critic = self.algorithm.critic
+            rate = self._learner.set_learning_rate(number * self.train.batch_completions)
+            learned = update(
+                self._learner,
+                self.algorithm,
+                sequences,
+                batch,
+                rng("shuffle", self.task.name, self.seed, number),
+                critic_only=critic is not None and number <= critic.warmup_updates,
+            )
+        self._totals["completions"] += len(sampled.rewards_B)
+        self._totals["tokens"] += int(sampled.rollouts.mask_BT.sum())
+        for name in ("optimizer_steps", "skipped_steps"):
+            self._totals[name] += int(learned.pop(name) or 0)
+        if self._totals["skipped_steps"] > MAX_SKIPPED_STEPS:
+            raise DivergedError(f"update {number}: more than {MAX_SKIPPED_STEPS} steps had a non-finite gradient")
+        return UpdateRecord(number, self._metrics(number, scored, context, advantages, learned, rate), sampled)
+
+    def _phase(self, name: str, measure_memory: bool) -> AbstractContextManager[None]:
+        return self.memory.phase(name) if measure_memory else self._clock.phase(name)
+
+    def _context(self, sequences: Sequences, measure_memory: bool) -> Context:
+        """Ask the reference and the critic about the rollouts, each only where there is one."""
+        budget, models = self.train.micro_batch_tokens, self.models
+        reference_logp_BT = values_BT = None
+        if models.reference is not None:
+            reference = models.reference
+            with self._phase("reference", measure_memory):
+                reference_logp_BT = over_rows(
+                    sequences, budget, lambda packed: logp(reference, packed, self.train.temperature)
+                )
+        if models.value_head is not None:
+            with self._phase("value", measure_memory):
+                values_BT = over_rows(sequences, budget, lambda packed: values(models, packed))
+        return Context(reference_logp_BT, values_BT)
+
+    def _metrics(
+        self,
+        number: int,
+        scored: ScoredRollouts,
+        context: Context,
+        advantages: Advantages,
+        learned: dict[str, float | None],
+        rate: float,
+    ) -> dict[str, float | int | bool | None]:
+        mask_BT, rewards_B = scored.rollouts.mask_BT, scored.rewards_B
+        within_std, silent = group_spread(rewards_B, scored.rollouts.group_B)
+        return {
+            "update": number,
+            **self._totals,
+            "reward_mean": float(rewards_B.mean()),
+            "reward_std": float(rewards_B.std(correction=0)),
+            "pass_rate": float(scored.passed_B.float().mean()),
+            "reward_std_within_group": within_std,
+            "silent_group_fraction": silent,
+            "completion_tokens_mean": float(mask_BT.sum(1).float().mean()),
+            "ended_fraction": float(scored.rollouts.ended_B.float().mean()),
+            "advantage_std": float(advantages.advantages_BT[mask_BT].std(correction=0)),
+            "value_explained_variance": _explained(context.values_BT, advantages.returns_BT, mask_BT),
+            "learning_rate": rate,
+            **learned,
+            **{f"reward_{name}": float(part_B.mean()) for name, part_B in scored.parts.items()},
+            **{f"{name}_s": seconds for name, seconds in self._clock.take().items()},
+        }
+
+
+def group_spread(rewards_B: Tensor, group_B: Tensor) -> tuple[float, float]:
+    """Mean over groups of the reward's standard deviation within, and the share of groups without any."""
+    groups = [rewards_B[group_B == g] for g in group_B.unique()]
+    stds = [float(r.std(correction=0)) for r in groups]
+    return sum(stds) / len(stds), sum(float(r.min()) == float(r.max()) for r in groups) / len(groups)
+
+
+def _batch(rollouts: Rollouts, context: Context, advantages: Advantages) -> Batch:
+    return Batch(
+        mask_BT=rollouts.mask_BT,
+        logp_old_BT=rollouts.logp_BT,
+        advantages_BT=advantages.advantages_BT,
+        reference_logp_BT=context.reference_logp_BT,
+        values_old_BT=context.values_BT,
+        returns_BT=advantages.returns_BT,
+    )
+
+
+def _explained(values_BT: Tensor | None, returns_BT: Tensor | None, mask_BT: Tensor) -> float | None:
+    """1 - Var(returns - V) / Var(returns), against the lambda-returns the critic was fitted to; a training aid only."""
+    if values_BT is None or returns_BT is None:
+        return None
+    returns_N, error_N = returns_BT[mask_BT], (returns_BT - values_BT)[mask_BT]
+    variance = float(returns_N.var(correction=0))
+    return None if variance == 0 else 1 - float(error_N.var(correction=0)) / variance

@@ -1,0 +1,143 @@
+"""The frozen data that passes between the stages of an update.
+
+Axes, by the letters that end a name:
+
+    P  prompts of an update            B  completions (rows), P * group size
+    T  completion tokens, right-padded L  prompt and completion tokens, right-padded
+    S  prompt tokens, left-padded      N  real completion tokens of some rows, flattened
+    V  vocabulary                      H  hidden size
+
+`mask_BT` is True on every token the policy sampled, the end token included, and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from torch import Tensor
+
+from ppo_vs_grpo.tasks.base import Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Prompts:
+    """P problems and their token ids."""
+
+    problems: tuple[Problem, ...]
+    ids: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rollouts:
+    """B completions of P prompts.
+
+    `group_B` says which prompt a row answers. `logp_BT` is the sampler's own log-probability, at
+    the sampling temperature, 0 outside the mask. `ended_B` is the finish reason: True for the end
+    token, False for the length limit.
+    """
+
+    prompts: Prompts
+    group_B: Tensor
+    completion_BT: Tensor
+    mask_BT: Tensor
+    logp_BT: Tensor
+    ended_B: Tensor
+
+    def rows(self, index: Tensor) -> Rollouts:
+        """The rows at `index`, in that order."""
+        return replace(self, **_at(self, index, skip={"prompts"}))
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredRollouts:
+    """Rollouts with a reward per row (NaN: the reward is missing), the pass, and the reward's parts."""
+
+    rollouts: Rollouts
+    rewards_B: Tensor
+    passed_B: Tensor
+    parts: Mapping[str, Tensor]
+
+    def rated(self) -> ScoredRollouts:
+        """The rows that have a reward."""
+        has_B = ~self.rewards_B.isnan()
+        if bool(has_B.all()):
+            return self
+        index = has_B.nonzero()[:, 0]
+        parts = {name: part_B[index] for name, part_B in self.parts.items()}
+        return ScoredRollouts(self.rollouts.rows(index), self.rewards_B[index], self.passed_B[index], parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What the models say of the rollouts before the update; None where the algorithm has no use for it."""
+
+    reference_logp_BT: Tensor | None
+    values_BT: Tensor | None
+
+
+@dataclass(frozen=True, slots=True)
+class Advantages:
+    """The learning signal per token, and the critic's targets where there is a critic."""
+
+    advantages_BT: Tensor
+    returns_BT: Tensor | None
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """All that a loss may read about some rows, fixed during the update."""
+
+    mask_BT: Tensor
+    logp_old_BT: Tensor
+    advantages_BT: Tensor
+    reference_logp_BT: Tensor | None
+    values_old_BT: Tensor | None
+    returns_BT: Tensor | None
+
+    def rows(self, index: Tensor, tokens: int) -> Batch:
+        """The rows at `index`, cut to the first `tokens` columns."""
+        return Batch(**{name: t[:, :tokens] for name, t in _at(self, index).items()}, **_missing(self))
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyOutput:
+    """What the models being trained say of a batch: 0 outside the mask, entropy without gradient."""
+
+    logp_BT: Tensor
+    entropy_BT: Tensor
+    values_BT: Tensor | None
+
+
+@dataclass(frozen=True, slots=True)
+class Denominators:
+    """Counts over the whole optimizer step, so that a loss does not depend on its micro-batches."""
+
+    tokens: int
+    rows: int
+    max_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class LossOutput:
+    """The two terms of a loss, scalars; their sum is what the step descends."""
+
+    policy: Tensor
+    value: Tensor | None
+
+
+def critic_s(tensor: Tensor | None) -> Tensor:
+    """What only a critic provides; ValueError where the run has none."""
+    if tensor is None:
+        raise ValueError("this algorithm needs a critic, and the run has none")
+    return tensor
+
+
+def _at(data: Any, index: Tensor, skip: frozenset[str] | set[str] = frozenset()) -> dict[str, Tensor]:
+    pairs = ((f.name, getattr(data, f.name)) for f in fields(data) if f.name not in skip)
+    return {name: tensor[index] for name, tensor in pairs if tensor is not None}
+
+
+def _missing(data: Any) -> dict[str, None]:
+    return {f.name: None for f in fields(data) if getattr(data, f.name) is None}

@@ -1,0 +1,153 @@
+"""The update: epochs x mini-batches x micro-batches of an algorithm's loss, one optimizer step per mini-batch."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ppo_vs_grpo.algorithms.base import Algorithm
+from ppo_vs_grpo.algorithms.shared.config import TrainConfig
+from ppo_vs_grpo.algorithms.shared.losses import k3
+from ppo_vs_grpo.algorithms.shared.models import Models, policy_output
+from ppo_vs_grpo.algorithms.shared.sequences import Sequences, micro_batches, pack
+from ppo_vs_grpo.algorithms.shared.types import Batch, Denominators, PolicyOutput
+
+REPORTS = (
+    "policy_loss",
+    "value_loss",
+    "entropy",
+    "kl_reference",
+    "clip_fraction",
+    "ratio_error_max",
+    "grad_norm",
+    "grad_norm_value",
+)
+"""What `update` tells of the steps it took; None where there is no critic, no reference, or no finite step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Learner:
+    """The networks with their optimizer: one group of parameters for the policy, one for the critic's own."""
+
+    models: Models
+    optimizer: torch.optim.AdamW
+    train: TrainConfig
+    critic_learning_rate: float
+
+    def set_learning_rate(self, completions: int) -> float:
+        """Warm up linearly in consumed completions, then hold; returns the policy's rate."""
+        share = min(1.0, completions / self.train.warmup_completions) if self.train.warmup_completions else 1.0
+        rates = (self.train.learning_rate, self.critic_learning_rate)
+        for group, rate in zip(self.optimizer.param_groups, rates, strict=False):
+            group["lr"] = rate * share
+        return self.train.learning_rate * share
+
+
+def learner(models: Models, algorithm: Algorithm, train: TrainConfig) -> Learner:
+    """Make the optimizer: AdamW, no weight decay, the same in every arm."""
+    groups = [{"params": models.policy_parameters()}]
+    if models.value_parameters():
+        groups.append({"params": models.value_parameters()})
+    optimizer = torch.optim.AdamW(groups, lr=train.learning_rate, weight_decay=0.0, fused=True)
+    critic_rate = algorithm.critic.learning_rate if algorithm.critic else 0.0
+    return Learner(models, optimizer, train, critic_rate)
+
+
+def update(
+    learner: Learner,
+    algorithm: Algorithm,
+    sequences: Sequences,
+    batch: Batch,
+    shuffle: np.random.Generator,
+    critic_only: bool,
+) -> dict[str, float | None]:
+    """Fit the models to one rollout batch; `critic_only` leaves the policy as it is.
+
+    Returns the means of REPORTS over the optimizer steps taken (of `ratio_error_max` the largest), and the counts
+    `optimizer_steps` and `skipped_steps`: a step whose loss or gradient is not finite is skipped.
+    """
+    rows, train = len(sequences.ids_BL), learner.train
+    sums: Counter[str] = Counter()
+    steps = skipped = 0
+    for _ in range(train.epochs):
+        order = torch.as_tensor(shuffle.permutation(rows), device=batch.mask_BT.device)
+        for index in order.tensor_split(min(train.mini_batches, rows)):
+            seen = _accumulate(learner, algorithm, sequences, batch, index, critic_only)
+            if seen is None or not _step(learner, seen):
+                skipped += 1
+                continue
+            steps += 1
+            sums["ratio_error_max"] = max(sums.pop("ratio_error_max", 0.0), seen.pop("ratio_error_max"))
+            sums.update(seen)
+    means = {name: total if name == "ratio_error_max" else total / steps for name, total in sums.items()}
+    return {**dict.fromkeys(REPORTS), **means, "optimizer_steps": steps, "skipped_steps": skipped}
+
+
+def _accumulate(
+    learner: Learner,
+    algorithm: Algorithm,
+    sequences: Sequences,
+    batch: Batch,
+    index: Tensor,
+    critic_only: bool,
+) -> dict[str, float] | None:
+    """Add up the gradients of one optimizer step; None when its loss is not finite."""
+    learner.optimizer.zero_grad(set_to_none=True)
+    tokens = int(batch.mask_BT[index].sum())
+    denominators = Denominators(tokens=tokens, rows=len(index), max_tokens=batch.mask_BT.shape[1])
+    detach = critic_only or (algorithm.critic is not None and algorithm.critic.detach)
+    sums: dict[str, Tensor] = {}
+    ratio_error_max = torch.zeros(())
+    for part in micro_batches(sequences.tokens_B[index], learner.train.micro_batch_tokens):
+        rows = index[part]
+        packed = pack(sequences, rows)
+        output = policy_output(learner.models, packed, learner.train.temperature, detach)
+        micro = batch.rows(rows, packed.mask_bT.shape[1])
+        loss = algorithm.loss(micro, output, denominators)
+        terms = [term for term in (None if critic_only else loss.policy, loss.value) if term is not None]
+        torch.stack(terms).sum().backward()
+        seen = {"policy_loss": loss.policy.detach(), **_token_sums(micro, output, learner.train, tokens)}
+        if loss.value is not None:
+            seen["value_loss"] = loss.value.detach()
+        ratio_error_max = torch.maximum(ratio_error_max, seen.pop("ratio_error_max").cpu())
+        sums = {name: value + sums.get(name, 0.0) for name, value in seen.items()}
+    means = {name: float(value) for name, value in sums.items()}
+    finite = np.isfinite(means["policy_loss"] + means.get("value_loss", 0.0))
+    return {**means, "ratio_error_max": float(ratio_error_max)} if finite else None
+
+
+@torch.no_grad()
+def _token_sums(batch: Batch, output: PolicyOutput, train: TrainConfig, tokens: int) -> dict[str, Tensor]:
+    """Each micro-batch's share of the step's token means, and its largest |ratio - 1|."""
+    mask_BT = batch.mask_BT
+    ratio_BT = (output.logp_BT - batch.logp_old_BT).exp()
+    clipped_BT = torch.where(
+        batch.advantages_BT > 0, ratio_BT > 1 + train.clip_high, ratio_BT < 1 - train.clip_low
+    ) & (batch.advantages_BT != 0)
+    sums = {
+        "entropy": (output.entropy_BT * mask_BT).sum() / tokens,
+        "clip_fraction": (clipped_BT & mask_BT).sum() / tokens,
+        "ratio_error_max": ((ratio_BT - 1).abs() * mask_BT).max(),
+    }
+    if batch.reference_logp_BT is not None:
+        sums["kl_reference"] = (k3(output.logp_BT, batch.reference_logp_BT) * mask_BT).sum() / tokens
+    return sums
+
+
+def _step(learner: Learner, seen: dict[str, float]) -> bool:
+    """Clip each group's gradient by its own norm and step, unless a norm is not finite."""
+    names = ("grad_norm", "grad_norm_value")
+    parameters = (learner.models.policy_parameters(), learner.models.value_parameters())
+    norms = {}
+    for name, group in zip(names, parameters, strict=True):
+        if group:
+            norms[name] = float(nn.utils.clip_grad_norm_(group, learner.train.max_grad_norm))
+    if not all(np.isfinite(norm) for norm in norms.values()):
+        return False
+    learner.optimizer.step()
+    seen.update(norms)
+    return True

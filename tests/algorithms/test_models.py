@@ -1,0 +1,123 @@
+"""Passes of the update against one plain forward pass per row."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from copying import END, PAD, VOCABULARY, gpt2, llama, prompts, uniforms, whole_logp
+from torch import nn
+
+from ppo_vs_grpo.algorithms.shared.config import CriticConfig
+from ppo_vs_grpo.algorithms.shared.models import Models, build, logp, policy_output, token_logp, values
+from ppo_vs_grpo.algorithms.shared.rollout import HuggingFaceEngine
+from ppo_vs_grpo.algorithms.shared.sequences import Sequences, join, micro_batches, over_rows, pack
+from ppo_vs_grpo.algorithms.shared.types import Rollouts
+
+PROMPTS = prompts((3, 4, 5), (6, 7), (8,))
+
+
+def rollouts_of(model: nn.Module) -> Rollouts:
+    return HuggingFaceEngine(model, PAD, END, 10, 0.7).generate(PROMPTS, 8, uniforms(10, 24))
+
+
+def with_critic(kind: str = "head") -> Models:
+    models = build(llama(), CriticConfig(kind=kind), needs_reference=True)
+    with torch.no_grad():
+        models.value_head.weight.normal_(generator=torch.Generator().manual_seed(1))
+    return models
+
+
+@pytest.mark.parametrize("make", [llama, gpt2])
+@pytest.mark.parametrize("budget", [1, 40, 10_000])
+def test_log_probabilities_do_not_depend_on_padding_or_partition(make, budget: int) -> None:
+    model = make()
+    rollouts = rollouts_of(model)
+    logp_BT = over_rows(join(rollouts, PAD), budget, lambda packed: logp(model, packed, 0.7))
+    for row in range(24):
+        tokens = int(rollouts.mask_BT[row].sum())
+        prompt = PROMPTS.ids[int(rollouts.group_B[row])]
+        expected = whole_logp(model, prompt, rollouts.completion_BT[row, :tokens].tolist(), 0.7)
+        torch.testing.assert_close(logp_BT[row, :tokens], torch.tensor(expected), atol=1e-5, rtol=0)
+        assert not logp_BT[row, tokens:].any()
+
+
+def test_at_the_sampling_policy_the_ratio_is_one() -> None:
+    model = llama()
+    rollouts = rollouts_of(model)
+    logp_BT = over_rows(join(rollouts, PAD), 64, lambda packed: logp(model, packed, 0.7))
+    assert float((logp_BT - rollouts.logp_BT).exp().sub(1).abs().max()) < 1e-5
+
+
+@pytest.mark.parametrize("kind", ["head", "model"])
+def test_a_value_is_read_before_its_token(kind: str) -> None:
+    """Changing token k moves log-probabilities from k on, and values only after k."""
+    models = with_critic(kind)
+    ids = torch.tensor([[3, 4, 5, 6, 7, 8]])
+    changed = ids.clone()
+    k = 2
+    changed[0, 2 + k] = 9
+    read = [
+        (values(models, packed), logp(models.policy, packed, 1.0))
+        for packed in (pack(Sequences(row, torch.tensor([2]), torch.tensor([4]), 4), torch.tensor([0])) for row in (ids, changed))
+    ]
+    value_moves = (read[0][0] != read[1][0])[0].tolist()
+    logp_moves = (read[0][1] != read[1][1])[0].tolist()
+    assert value_moves == [False, False, False, True]
+    assert logp_moves == [False, False, True, True]
+
+
+@pytest.mark.parametrize("kind", ["head", "model"])
+def test_values_of_the_update_pass_are_those_of_the_value_pass(kind: str) -> None:
+    models = with_critic(kind)
+    packed = pack(join(rollouts_of(models.policy), PAD), torch.arange(24))
+    output = policy_output(models, packed, 0.7, detach_trunk=False)
+    torch.testing.assert_close(output.values_BT, values(models, packed), atol=1e-5, rtol=0)
+
+
+def test_the_value_head_starts_at_zero_and_the_critic_as_the_start_model() -> None:
+    models = build(llama(), CriticConfig(kind="model"), needs_reference=False)
+    packed = pack(join(rollouts_of(models.policy), PAD), torch.arange(4))
+    assert not values(models, packed).any()
+    theirs = models.trunk.state_dict()
+    assert all(torch.equal(theirs[name], own) for name, own in models.policy.base_model.state_dict().items())
+    assert models.reference is None
+
+
+def test_a_detached_trunk_gets_no_gradient_from_values() -> None:
+    models = with_critic()
+    packed = pack(join(rollouts_of(models.policy), PAD), torch.arange(24))
+    for detach in (True, False):
+        models.policy.zero_grad()
+        policy_output(models, packed, 1.0, detach_trunk=detach).values_BT.sum().backward()
+        moved = any(p.grad is not None and bool(p.grad.any()) for p in models.policy.parameters())
+        assert moved is not detach
+
+
+def test_entropy_lies_between_zero_and_log_vocabulary_and_ignores_padding() -> None:
+    models = with_critic()
+    sequences = join(rollouts_of(models.policy), PAD)
+    packed = pack(sequences, torch.arange(24))
+    entropy_N = token_logp(models.policy, packed, 0.7)[1]
+    assert 0 <= float(entropy_N.min()) <= float(entropy_N.max()) <= math.log(VOCABULARY)
+    wider = Sequences(nn.functional.pad(sequences.ids_BL, (0, 7)), *(
+        getattr(sequences, name) for name in ("prompt_tokens_B", "completion_tokens_B", "width_tokens")
+    ))
+    torch.testing.assert_close(token_logp(models.policy, pack(wider, torch.arange(24)), 0.7)[1], entropy_N)
+
+
+def test_dropout_is_off() -> None:
+    model = gpt2()
+    model.train()
+    models = build(model, CriticConfig(kind="model"), needs_reference=True)
+    assert not any(m.training for root in (models.policy, models.reference, models.trunk) for m in root.modules())
+
+
+def test_micro_batches_hold_every_row_once_within_the_budget() -> None:
+    tokens_B = torch.tensor([5, 9, 2, 40, 7, 7])
+    groups = micro_batches(tokens_B, 20)
+    assert sorted(int(i) for g in groups for i in g) == list(range(6))
+    for group in groups:
+        assert len(group) == 1 or len(group) * int(tokens_B[group].max()) <= 20
+    assert [int(tokens_B[g].max()) for g in groups] == sorted((int(tokens_B[g].max()) for g in groups), reverse=True)

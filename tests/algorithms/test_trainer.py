@@ -1,0 +1,135 @@
+"""The loop: what every arm shares, and that it learns."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+import pytest
+import torch
+from copying import Copying, llama
+from test_update import arm, weights
+
+from ppo_vs_grpo import algorithms
+from ppo_vs_grpo.algorithms.shared.config import TrainConfig
+from ppo_vs_grpo.algorithms.shared.trainer import DivergedError, Trainer, UpdateRecord, group_spread
+from ppo_vs_grpo.benchmarks.starts import CHARACTERS, tokenizer
+from ppo_vs_grpo.tasks.base import Problem, Score
+from ppo_vs_grpo.tasks.errors import UserError
+
+TRAIN = TrainConfig(prompts_per_update=8, group_size=8, learning_rate=1e-2, warmup_completions=0, beta=0.01)
+VOCABULARY = len(CHARACTERS) + 4
+
+
+def trainer(name: str, seed: int = 0, train: TrainConfig = TRAIN, task: Copying | None = None) -> Trainer:
+    characters = tokenizer()
+    policy = llama(vocab_size=VOCABULARY, hidden_size=32, pad_token_id=0, eos_token_id=2)
+    with torch.no_grad():
+        policy.lm_head.weight.mul_(0.1)
+    return Trainer(policy, characters, task or Copying(), arm(name, train), train, seed)
+
+
+def run(name: str, count: int = 2, **options: object) -> tuple[Trainer, list[UpdateRecord]]:
+    made = trainer(name, **options)
+    return made, list(made.updates(count))
+
+
+def test_both_arms_see_the_same_prompts_and_the_same_first_completions() -> None:
+    (_, ppo), (_, grpo) = run("ppo", 3), run("grpo", 3)
+    for ours, theirs in zip(ppo, grpo, strict=True):
+        assert ours.scored.rollouts.prompts == theirs.scored.rollouts.prompts
+    assert torch.equal(ppo[0].scored.rollouts.completion_BT, grpo[0].scored.rollouts.completion_BT)
+    assert torch.equal(ppo[0].scored.rollouts.logp_BT, grpo[0].scored.rollouts.logp_BT)
+    assert not torch.equal(ppo[2].scored.rollouts.logp_BT, grpo[2].scored.rollouts.logp_BT)
+
+
+@pytest.mark.parametrize("name", ["ppo", "grpo"])
+def test_a_seed_fixes_everything_and_another_seed_changes_it(name: str) -> None:
+    def numbers(records: list[UpdateRecord]) -> list[dict[str, object]]:
+        return [{k: v for k, v in r.metrics.items() if not k.endswith("_s")} for r in records]
+
+    (first, records), (second, again), (_, other) = run(name), run(name), run(name, seed=1)
+    assert numbers(records) == numbers(again)
+    assert torch.equal(weights(first.models.policy), weights(second.models.policy))
+    assert numbers(records) != numbers(other)
+
+
+@pytest.mark.parametrize("name", ["ppo", "grpo"])
+def test_learning_raises_the_reward(name: str) -> None:
+    _, records = run(name, 40)
+    rewards = [record.metrics["reward_mean"] for record in records]
+    assert sum(rewards[-5:]) / 5 > sum(rewards[:5]) / 5 + 0.2
+
+
+def test_without_beta_there_is_no_reference() -> None:
+    made, records = run("ppo", 1, train=TRAIN.model_copy(update={"beta": 0.0}))
+    assert made.models.reference is None
+    assert records[0].metrics["kl_reference"] is None
+
+
+def test_counts_add_up() -> None:
+    _, records = run("grpo", 3)
+    last = records[-1]
+    assert last.metrics["completions"] == 3 * 64
+    assert last.metrics["tokens"] == sum(int(r.scored.rollouts.mask_BT.sum()) for r in records)
+    assert last.metrics["optimizer_steps"] == 3 * TRAIN.epochs * TRAIN.mini_batches
+
+
+class Unrated(Copying):
+    """Half of the rewards are missing; in the extreme all."""
+
+    share = 0.5
+
+    def score(self, problem: Problem, completion: str) -> Score:
+        """A missing reward is NaN."""
+        scored = super().score(problem, completion)
+        missing = self.share == 1 or len(completion) % 2 == 0
+        return Score(float("nan"), False) if missing else scored
+
+
+@pytest.mark.parametrize("name", ["ppo", "grpo"])
+def test_rows_without_a_reward_leave_the_update(name: str) -> None:
+    _, records = run(name, 2, task=Unrated())
+    assert all(r.metrics["skipped_steps"] == 0 and r.metrics["policy_loss"] is not None for r in records)
+    assert records[1].metrics["completions"] == 128
+
+
+def test_a_batch_without_any_reward_ends_the_run() -> None:
+    task = Unrated()
+    task.share = 1
+    with pytest.raises(DivergedError, match="no completion has a reward"):
+        run("ppo", 1, task=task)
+
+
+def test_a_run_of_steps_that_are_not_finite_ends_as_diverged() -> None:
+    made = trainer("grpo")
+    for parameter in made.models.policy.parameters():
+        parameter.register_hook(lambda grad: grad * float("nan"))
+    with pytest.raises(DivergedError, match="non-finite"):
+        list(made.updates(20))
+
+
+def test_group_spread_by_hand() -> None:
+    std, silent = group_spread(torch.tensor([1.0, 0.0, 1.0, 1.0]), torch.tensor([0, 1, 0, 1]))
+    assert (std, silent) == (0.25, 0.5)
+
+
+def test_an_unknown_algorithm_names_the_nearest() -> None:
+    with pytest.raises(UserError, match="did you mean 'grpo'"):
+        algorithms.find("gpro")
+
+
+def test_the_twin_files_differ_only_where_the_algorithms_do() -> None:
+    """Same sections in the same order: a diff of the two files is the answer to 'what is the difference?'"""
+    folder = Path(algorithms.__file__).parent
+    ppo, grpo = ((folder / f"{name}.py").read_text().splitlines() for name in ("ppo", "grpo"))
+
+    def skeleton(lines: list[str]) -> list[str]:
+        return [line.split("(")[0].strip() for line in lines if line.lstrip().startswith(("class ", "def "))]
+
+    rename = {"class PPO:": "class GRPO:"}
+    assert [rename.get(line, line) for line in skeleton(ppo)] == skeleton(grpo)
+    shared = difflib.SequenceMatcher(None, ppo, grpo, autojunk=False).get_matching_blocks()
+    assert sum(block.size for block in shared) > 0.5 * len(grpo)
+
+

@@ -1,0 +1,152 @@
+"""The update: what must not change it, and what it must leave alone."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from copying import END, PAD, llama, prompts, uniforms
+from torch import nn
+
+from ppo_vs_grpo.algorithms.base import Algorithm
+from ppo_vs_grpo.algorithms.grpo import GRPO
+from ppo_vs_grpo.algorithms.ppo import PPO
+from ppo_vs_grpo.algorithms.shared.config import CriticConfig, TrainConfig
+from ppo_vs_grpo.algorithms.shared.models import Models, build, logp, values
+from ppo_vs_grpo.algorithms.shared.rollout import HuggingFaceEngine
+from ppo_vs_grpo.algorithms.shared.sequences import Sequences, join, over_rows
+from ppo_vs_grpo.algorithms.shared.types import Batch, Context, ScoredRollouts
+from ppo_vs_grpo.algorithms.shared.update import Learner, learner, update
+
+TRAIN = TrainConfig(mini_batches=1, beta=0.1, warmup_completions=0, prompts_per_update=3, learning_rate=1e-2)
+
+
+def arm(name: str, train: TrainConfig, **config: object) -> Algorithm:
+    algorithm = {"ppo": PPO, "grpo": GRPO}[name]
+    return algorithm(algorithm.Config(**config), train)
+
+
+def prepared(algorithm: Algorithm, train: TrainConfig) -> tuple[Learner, Sequences, Batch]:
+    """A learner and a batch of 24 ragged rows with rewards; the reference is another model."""
+    models = build(llama(), algorithm.critic, needs_reference=False)
+    models = Models(models.policy, llama(seed=5), models.value_head, models.trunk)
+    if models.value_head is not None:
+        with torch.no_grad():
+            models.value_head.weight.normal_(generator=torch.Generator().manual_seed(1))
+    rollouts = HuggingFaceEngine(models.policy, PAD, END, 10, 1.0).generate(
+        prompts((3, 4, 5), (6, 7), (8,)), 8, uniforms(10, 24)
+    )
+    rewards_B = torch.as_tensor(np.random.default_rng(0).random(24), dtype=torch.float32)
+    scored = ScoredRollouts(rollouts, rewards_B, rewards_B > 0.5, {})
+    sequences = join(rollouts, PAD)
+    context = Context(
+        over_rows(sequences, 99, lambda packed: logp(models.reference, packed, 1.0)),
+        over_rows(sequences, 99, lambda packed: values(models, packed)) if models.value_head else None,
+    )
+    advantages = algorithm.advantages(scored, context)
+    batch = Batch(
+        rollouts.mask_BT,
+        rollouts.logp_BT,
+        advantages.advantages_BT,
+        context.reference_logp_BT,
+        context.values_BT,
+        advantages.returns_BT,
+    )
+    return learner(models, algorithm, train), sequences, batch
+
+
+def step(algorithm: Algorithm, train: TrainConfig, **options: bool) -> tuple[Learner, dict[str, float]]:
+    learning, sequences, batch = prepared(algorithm, train)
+    critic_only = options.get("critic_only", False)
+    return learning, update(learning, algorithm, sequences, batch, np.random.default_rng(7), critic_only)
+
+
+def gradients(module: nn.Module) -> torch.Tensor:
+    return torch.cat([p.grad.flatten() for p in module.parameters() if p.grad is not None])
+
+
+def weights(module: nn.Module) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in module.parameters()]).clone()
+
+
+@pytest.mark.parametrize(("name", "config"), [("ppo", {}), ("ppo", {"critic": CriticConfig(kind="model")}), ("grpo", {})])
+def test_micro_batches_do_not_change_the_step(name: str, config: dict[str, object]) -> None:
+    whole = TRAIN.model_copy(update={"micro_batch_tokens": 10_000})
+    one, one_seen = step(arm(name, whole, **config), whole)
+    for budget in (1, 33):
+        train = TRAIN.model_copy(update={"micro_batch_tokens": budget})
+        other, other_seen = step(arm(name, train, **config), train)
+        torch.testing.assert_close(gradients(other.models.policy), gradients(one.models.policy), atol=1e-6, rtol=1e-5)
+        if one.models.value_head is not None:
+            torch.testing.assert_close(
+                gradients(other.models.value_head), gradients(one.models.value_head), atol=1e-6, rtol=1e-5
+            )
+        assert other_seen == pytest.approx(one_seen, abs=1e-5)
+
+
+def test_a_value_loss_of_weight_zero_leaves_the_policy_gradient_alone() -> None:
+    with_head, _ = step(arm("ppo", TRAIN, value_coef=0.0), TRAIN)
+    detached, _ = step(arm("ppo", TRAIN, value_coef=0.5, critic=CriticConfig(detach=True)), TRAIN)
+    shared, _ = step(arm("ppo", TRAIN, value_coef=0.5), TRAIN)
+    torch.testing.assert_close(gradients(with_head.models.policy), gradients(detached.models.policy))
+    assert not torch.allclose(gradients(with_head.models.policy), gradients(shared.models.policy))
+
+
+def test_a_large_value_loss_does_not_shrink_the_policy_step() -> None:
+    small, _ = step(arm("ppo", TRAIN, value_coef=0.1, critic=CriticConfig(kind="model")), TRAIN)
+    large, _ = step(arm("ppo", TRAIN, value_coef=1e4, critic=CriticConfig(kind="model")), TRAIN)
+    torch.testing.assert_close(weights(large.models.policy), weights(small.models.policy))
+
+
+def test_one_step_at_the_sampling_policy_has_ratio_one_and_clips_nothing() -> None:
+    for name in ("ppo", "grpo"):
+        _, seen = step(arm(name, TRAIN), TRAIN)
+        assert seen["ratio_error_max"] < 1e-5
+        assert seen["clip_fraction"] == 0
+        assert seen["optimizer_steps"] == 1
+
+
+def test_epochs_and_mini_batches_are_optimizer_steps_and_the_ratio_moves() -> None:
+    train = TRAIN.model_copy(update={"epochs": 2, "mini_batches": 3})
+    _, seen = step(arm("grpo", train), train)
+    assert seen["optimizer_steps"] == 6
+    assert seen["ratio_error_max"] > 1e-3
+
+
+@pytest.mark.parametrize("kind", ["head", "model"])
+def test_critic_warm_up_moves_the_critic_only(kind: str) -> None:
+    algorithm = arm("ppo", TRAIN, critic=CriticConfig(kind=kind))
+    before, _, _ = prepared(algorithm, TRAIN)
+    after, _ = step(algorithm, TRAIN, critic_only=True)
+    assert torch.equal(weights(after.models.policy), weights(before.models.policy))
+    assert not torch.equal(weights(after.models.value_head), weights(before.models.value_head))
+
+
+def test_the_reference_never_moves() -> None:
+    train = TRAIN.model_copy(update={"epochs": 3})
+    learning, _ = step(arm("grpo", train), train)
+    assert torch.equal(weights(learning.models.reference), weights(llama(seed=5)))
+
+
+@pytest.mark.parametrize("broken", ["loss", "gradient"])
+def test_a_step_that_is_not_finite_is_skipped_and_counted(broken: str) -> None:
+    algorithm = arm("grpo", TRAIN)
+    learning, sequences, batch = prepared(algorithm, TRAIN)
+    if broken == "loss":
+        batch.advantages_BT[0, 0] = float("inf")
+    else:
+        next(learning.models.policy.parameters()).register_hook(lambda grad: grad * float("nan"))
+    before = copy.deepcopy(weights(learning.models.policy))
+    seen = update(learning, algorithm, sequences, batch, np.random.default_rng(7), critic_only=False)
+    assert (seen["skipped_steps"], seen["optimizer_steps"]) == (1, 0)
+    assert torch.equal(weights(learning.models.policy), before)
+
+
+def test_the_learning_rate_is_a_function_of_consumed_completions() -> None:
+    train = TRAIN.model_copy(update={"warmup_completions": 100})
+    learning, _, _ = prepared(arm("ppo", train, critic=CriticConfig(learning_rate=0.5)), train)
+    assert learning.set_learning_rate(25) == pytest.approx(2.5e-3)
+    assert [group["lr"] for group in learning.optimizer.param_groups] == pytest.approx([2.5e-3, 0.125])
+    assert learning.set_learning_rate(1000) == pytest.approx(1e-2)
