@@ -1,0 +1,48 @@
+# make bench              set up, run the core suite, write results/core/report/
+# make bench SUITE=smoke  the same with a suite that takes under a minute
+# make test               set up, run the tests
+# make lint               set up, check style, types and who imports whom
+# make links              .links/ppo_vs_grpo/*, for editors and for PYTHONPATH=.links with no install
+# make clean              remove what was made, except results
+
+SUITE ?= core
+RESULTS ?= results
+FITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c '$(FITS)' 2>/dev/null && echo $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+
+.PHONY: bench test lint links clean
+.DELETE_ON_ERROR:
+
+bench: $(READY)
+	$(BIN)/ppo-vs-grpo run $(SUITE) --results $(RESULTS)
+
+# One thread a process: two test processes share the cores better than two threads do.
+test: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -P -m pytest -n 2
+
+lint: $(READY) links
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy -p ppo_vs_grpo.tasks -p ppo_vs_grpo.algorithms -p ppo_vs_grpo.benchmarks
+	$(BIN)/lint-imports
+
+links:
+	@mkdir -p .links/ppo_vs_grpo
+	@for package in tasks algorithms benchmarks; do ln -sfn ../../$$package .links/ppo_vs_grpo/$$package; done
+
+$(READY): pyproject.toml requirements.lock
+	@$(or $(PYTHON),false) -c '$(FITS)' 2>/dev/null || { \
+		echo "Python 3.11, 3.12 or 3.13 is needed; name one that you have: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --no-deps --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	$(BIN)/python -m pip check
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .links build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find tasks algorithms benchmarks tests -name __pycache__ -prune -exec rm -rf {} +

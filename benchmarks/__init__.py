@@ -1,0 +1,27 @@
+"""How arms are run, measured, compared and reported.
+
+`load` opens the results of a suite; it and everything it needs work without torch.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if __name__ != "ppo_vs_grpo.benchmarks":
+    raise ImportError(f"import this package as ppo_vs_grpo.benchmarks, not as {__name__}")
+
+if TYPE_CHECKING:
+    from ppo_vs_grpo.benchmarks.frames import Results
+
+__all__ = ["load"]
+
+
+def load(path: str | Path) -> Results:
+    """Open a suite's results folder such as `results/core`; see `frames.load`.
+
+    The import waits for the call: a run's own process never needs pandas' half second.
+    """
+    from ppo_vs_grpo.benchmarks import frames
+
+    return frames.load(path)

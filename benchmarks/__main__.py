@@ -1,0 +1,193 @@
+"""The command line. Modules are imported by the command that needs them, so that --help answers at once."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ppo_vs_grpo.tasks.errors import UserError
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+    from rich.console import Console
+
+app = typer.Typer(
+    help="Train PPO and GRPO on identical tasks and compare reward, variance, memory and wall-clock.",
+    epilog="Exit codes: 0 done, 1 a run failed, 2 a mistake in the input, 130 interrupted (the same command goes on).",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+SuiteArgument = Annotated[str, typer.Argument(metavar="SUITE", help="A suite's name, or the path of a YAML file.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a key, as in train.completions=640. May be repeated."),
+]
+ResultsOption = Annotated[Path, typer.Option(metavar="DIR", help="Where results go, in a folder per suite.")]
+CacheOption = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Where start models are kept; else $PPO_VS_GRPO_CACHE, else the user's cache."),
+]
+
+
+class Listing(StrEnum):
+    """What `list` can list."""
+
+    tasks = "tasks"
+    algorithms = "algorithms"
+    suites = "suites"
+
+
+@app.command()
+def run(
+    suite: SuiteArgument,
+    results: ResultsOption = Path("results"),
+    changes: SetOption = None,
+    slots: Annotated[
+        int | None, typer.Option(metavar="N", help="Runs at a time; as many as cores when not given.")
+    ] = None,
+    cache: CacheOption = None,
+) -> None:
+    """Run a suite, or what is not finished of it, and write its report."""
+    from rich.console import Console
+
+    from ppo_vs_grpo.benchmarks.loading import find_suite, load_suite, source_of
+    from ppo_vs_grpo.benchmarks.runner import run_suite
+
+    console = Console()
+    path = find_suite(suite)
+    loaded = load_suite(path, changes or [])
+    code = run_suite(loaded, source_of(path, changes or []), results, cache=cache, slots=slots, console=console)
+    if code != 130:
+        folder = results / loaded.name
+        try:
+            _report(folder, folder / "report", console)
+        except UserError as error:
+            if code == 0:
+                raise
+            print(f"no report: {error}", file=sys.stderr)
+    raise typer.Exit(code)
+
+
+@app.command()
+def report(
+    results: Annotated[Path, typer.Argument(metavar="RESULTS", help="A suite's results, such as results/core.")],
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where to write; else RESULTS/report.")] = None,
+) -> None:
+    """Write the report of a suite's results, whole or partial."""
+    from rich.console import Console
+
+    _report(results, out or results / "report", Console())
+
+
+@app.command("list")
+def list_(what: Annotated[Listing, typer.Argument(help="tasks, algorithms or suites.")]) -> None:
+    """List the tasks, algorithms or suites that come with the package."""
+    from rich.console import Console
+
+    _print_rows(Console(), _listing(what))
+
+
+@app.command()
+def show(suite: SuiteArgument, changes: SetOption = None) -> None:
+    """Print a suite as YAML with every default written out."""
+    import yaml
+
+    from ppo_vs_grpo.benchmarks.loading import find_suite, load_suite, lock_document, resolve, source_of
+
+    path = find_suite(suite)
+    loaded = load_suite(path, changes or [])
+    specs = resolve(loaded, source_of(path, changes or []))
+    typer.echo(yaml.safe_dump(lock_document(loaded, specs)["suite"], sort_keys=False), nl=False)
+
+
+@app.command()
+def doctor(results: ResultsOption = Path("results"), cache: CacheOption = None) -> None:
+    """Check versions, cores, memory, folders and accelerator; exit code 1 when something is missing."""
+    from rich.console import Console
+
+    from ppo_vs_grpo.benchmarks.doctor import examine
+
+    checks = examine(results, cache)
+    _print_rows(Console(), [("✓" if check.ok else "✗", check.name, check.found) for check in checks])
+    raise typer.Exit(0 if all(check.ok for check in checks) else 1)
+
+
+def _report(folder: Path, out: Path, console: Console) -> None:
+    from ppo_vs_grpo.benchmarks import load
+    from ppo_vs_grpo.benchmarks.report import summary, write
+
+    page = write(folder, out)
+    _print_summary(console, summary(load(folder)))
+    console.print(f"report: {page}", style="bold", markup=False, highlight=False, soft_wrap=True)
+
+
+def _listing(what: Listing) -> list[tuple[str, str]]:
+    """Each name with its one line."""
+    if what is Listing.tasks:
+        from ppo_vs_grpo.tasks import TASKS
+
+        return [(name, _first_line(place)) for name, place in TASKS.items()]
+    if what is Listing.algorithms:
+        from ppo_vs_grpo.algorithms import ALGORITHMS, find
+
+        return [(name, f"{_first_line(place)} {find(name).paper}") for name, place in ALGORITHMS.items()]
+    from ppo_vs_grpo.benchmarks.loading import find_suite, load_suite, suite_names
+
+    return [(name, load_suite(find_suite(name)).description) for name in suite_names()]
+
+
+def _first_line(place: str) -> str:
+    """The first line of a class's docstring, by `package.module:Class`."""
+    import importlib
+
+    module, _, name = place.partition(":")
+    return (getattr(importlib.import_module(module), name).__doc__ or "").strip().partition("\n")[0]
+
+
+def _print_rows(console: Console, rows: Sequence[tuple[str, ...]]) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for row in rows:
+        table.add_row(*row)
+    console.print(table, markup=False)
+
+
+def _print_summary(console: Console, frame: DataFrame) -> None:
+    """The report's summary table; its notes, often long and often the same, under it."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    columns = [column for column in frame.columns if column != "note"]
+    for column in columns:
+        table.add_column(str(column), justify="left" if column in ("task", "arm") else "right")
+    for row in frame[columns].itertuples(index=False):
+        table.add_row(*[Text(str(value)) for value in row])
+    console.print(table)
+    for note, rows in frame.groupby("note", sort=False):
+        if len(str(note)) > 1:  # a dash stands for none
+            names = ", ".join(f"{task} {arm}" for task, arm in zip(rows["task"], rows["arm"], strict=True))
+            console.print(f"{note}: {names}", style="dim", markup=False, highlight=False)
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one line on stderr and exit code 2."""
+    try:
+        app(prog_name="ppo-vs-grpo")
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

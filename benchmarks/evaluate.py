@@ -1,0 +1,80 @@
+"""Held-out evaluation: the same prompts and the same random numbers for every arm and seed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ppo_vs_grpo.algorithms.shared.config import EvalConfig
+from ppo_vs_grpo.algorithms.shared.rollout import HuggingFaceEngine
+from ppo_vs_grpo.algorithms.shared.scoring import score, texts
+from ppo_vs_grpo.algorithms.shared.trainer import Trainer
+from ppo_vs_grpo.algorithms.shared.types import Prompts, ScoredRollouts
+from ppo_vs_grpo.tasks.splits import Split, heldout, rng
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """A row per held-out prompt, and a few transcripts."""
+
+    rows: list[dict[str, Any]]
+    transcripts: list[dict[str, Any]]
+
+
+class Evaluator:
+    """Holds the prompts and random numbers of every evaluation of a run.
+
+    The engine is the trainer's own, so the temperature is the training temperature; `samples` completions per
+    prompt, and a greedy one beside them.
+    """
+
+    def __init__(self, trainer: Trainer, config: EvalConfig, split: Split) -> None:
+        self._trainer, self._config = trainer, config
+        self._prompts: Prompts = trainer.encode(heldout(trainer.task, split, config.prompts))
+        shape = (trainer.max_new_tokens, config.prompts * config.samples)
+        self._uniforms_TB: np.ndarray = rng("evaluation", trainer.task.name, split).random(shape, dtype="float32")
+
+    def __call__(self, update: int, completions: int) -> Evaluation:
+        """Evaluate the policy as it is after `update` updates."""
+        engine, samples = self._trainer.engine, self._config.samples
+        sampled = self._score(engine, samples, self._uniforms_TB)
+        greedy = self._score(engine, 1, None)
+        at = {"update": update, "completions": completions}
+        passes_PK = sampled.passed_B.reshape(-1, samples).tolist()
+        rewards_PK = sampled.rewards_B.reshape(-1, samples).tolist()
+        tokens_PK = sampled.rollouts.mask_BT.sum(1).reshape(-1, samples).tolist()
+        rows = [
+            {
+                **at,
+                "prompt": i,
+                "stratum": problem.stratum,
+                "samples": samples,
+                "passes": sum(passes_PK[i]),
+                "reward_mean": sum(rewards_PK[i]) / samples,
+                "greedy_pass": int(greedy.passed_B[i]),
+                "greedy_reward": float(greedy.rewards_B[i]),
+                "completion_tokens_mean": sum(tokens_PK[i]) / samples,
+            }
+            for i, problem in enumerate(self._prompts.problems)
+        ]
+        return Evaluation(rows, self._transcripts(sampled, at))
+
+    def _score(self, engine: HuggingFaceEngine, samples: int, uniforms_TB: np.ndarray | None) -> ScoredRollouts:
+        rollouts = engine.generate(self._prompts, samples, uniforms_TB)
+        return score(rollouts, self._trainer.task, self._trainer.tokenizer)
+
+    def _transcripts(self, sampled: ScoredRollouts, at: dict[str, int]) -> list[dict[str, Any]]:
+        index = list(range(0, len(sampled.rewards_B), self._config.samples))[: self._config.transcripts]
+        written = texts(sampled.rollouts, self._trainer.tokenizer)
+        return [
+            {
+                "update": at["update"],
+                "prompt": self._prompts.problems[row // self._config.samples].prompt,
+                "completion": written[row],
+                "reward": float(sampled.rewards_B[row]),
+                "passed": bool(sampled.passed_B[row]),
+            }
+            for row in index
+        ]

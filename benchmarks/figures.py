@@ -1,0 +1,168 @@
+"""Whole figures of a suite's results: four panels for a task, and all tasks at a glance."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import matplotlib
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from ppo_vs_grpo.benchmarks import plots
+from ppo_vs_grpo.benchmarks.costs import peak_memory, phase_seconds
+from ppo_vs_grpo.benchmarks.frames import Results
+from ppo_vs_grpo.benchmarks.tables import unmatched
+
+WIDTH_IN = 6.3
+
+
+def task_figure(results: Results, task: str, caption: str = "") -> Figure:
+    """Reward, variance, memory and wall-clock of every arm on one task."""
+    colours = plots.arm_colours(algorithms(results))
+    memory = _of(peak_memory(results), task)
+    seconds = _of(phase_seconds(results), task)
+    scores, metrics = _of(results.scores, task), _of(results.metrics, task)
+    metrics = metrics[metrics["key"].isin(results.complete)]
+    bars = max(memory.groupby("phase")["arm"].nunique().sum(), 4)
+    low = max(1.7, 0.3 * len(colours), min(0.14 * bars, 0.8 + 0.07 * bars))
+    legend_in = 0.66 + 0.2 * _legend_rows(colours)
+    height = legend_in + 3.3 + 0.85 + low + 1.05
+    with matplotlib.rc_context(plots.STYLE):
+        figure = _blank(height)
+        _legend(figure, results, task, colours, task, height)
+        top, middle = 1 - legend_in / height, 1 - (legend_in + 3.3) / height
+        upper = {"top": top, "bottom": middle}
+        left = figure.add_gridspec(2, 1, left=0.12, right=0.475, height_ratios=[2.1, 1], hspace=0.16, **upper)
+        right = figure.add_gridspec(3, 1, left=0.63, right=0.965, hspace=0.2, **upper)
+        curve, reward = (figure.add_subplot(left[row]) for row in range(2))
+        within, silent, spread = (figure.add_subplot(right[row]) for row in range(3))
+        plots.learning_curve(scores, curve, colours).set(title="Reward", ylabel="held-out pass rate")
+        plots.trace(metrics, "reward_mean", reward, colours).set(xlabel="completions", ylabel="training\nreward")
+        plots.trace(metrics, "reward_std_within_group", within, colours).set(ylabel="reward sd\nin a group")
+        within.set_title("Variance")
+        plots.trace(metrics, "silent_group_fraction", silent, colours).set(ylabel="silent\ngroups")
+        plots.seed_spread(scores, spread, colours).set(xlabel="completions", ylabel="pass-rate sd\nover seeds")
+        for ax in (curve, within, silent):
+            ax.tick_params(labelbottom=False)
+        figure.align_ylabels([curve, reward])
+        figure.align_ylabels([within, silent, spread])
+        bottom_top, bottom = 1 - (legend_in + 3.3 + 0.85) / height, 1.05 / height
+        box = {"top": bottom_top, "bottom": bottom}
+        bytes_ax = figure.add_subplot(figure.add_gridspec(1, 1, left=0.15, right=0.475, **box)[0])
+        time_ax = figure.add_subplot(figure.add_gridspec(1, 1, left=0.63, right=0.965, **box)[0])
+        plots.memory_by_phase(memory, bytes_ax, colours).set_title("Memory", pad=15)
+        plots.seconds_by_phase(seconds, time_ax, list(colours)).set_title("Wall-clock", pad=15)
+        if len(seconds):
+            _phase_legend(figure, time_ax, height)
+        _sign(figure, caption, height)
+    return figure
+
+
+def overview_figure(results: Results, caption: str = "") -> Figure:
+    """A row a task: learning curves, final scores by seed, seconds, peak memory."""
+    colours = plots.arm_colours(algorithms(results))
+    memory, seconds = peak_memory(results), phase_seconds(results)
+    memory = memory[memory["phase"] == "process"]
+    legend_in, row_in, foot_in = 0.75 + 0.2 * _legend_rows(colours), 1.35, 0.65
+    height = legend_in + row_in * len(results.tasks) + foot_in
+    with matplotlib.rc_context(plots.STYLE | {"axes.titlesize": 9, "ytick.labelsize": 8.5, "xtick.labelsize": 8.5}):
+        figure = _blank(height)
+        _legend(figure, results, None, colours, results.name, height)
+        grid = figure.add_gridspec(
+            len(results.tasks), 4, left=0.115, right=0.985, top=1 - legend_in / height, bottom=foot_in / height,
+            width_ratios=[1.75, 1, 1, 1], wspace=0.46, hspace=0.24,
+        )  # fmt: skip
+        for row, task in enumerate(results.tasks):
+            curve, final, time_ax, bytes_ax = (figure.add_subplot(grid[row, column]) for column in range(4))
+            plots.learning_curve(_of(results.scores, task), curve, colours)
+            curve.set_ylabel(textwrap.fill(task, 15), fontweight="bold")
+            plots.final_scores(_of(results.finals, task), final, colours)
+            final.set_ylim(curve.get_ylim())
+            plots.totals(_of(seconds, task), "total_s", time_ax, colours)
+            plots.totals(_of(memory, task), "mb", bytes_ax, colours, digits=0)
+            last = row == len(results.tasks) - 1
+            curve.tick_params(labelbottom=last)
+            if row == 0:
+                curve.set_title("held-out pass rate")
+                final.set_title("at the end")
+                time_ax.set_title("seconds/1,000\ncompletions")
+                bytes_ax.set_title("memory,\npeak MB")
+            if last:
+                curve.set_xlabel("completions")
+        _sign(figure, caption, height)
+    return figure
+
+
+def save(figure: Figure, stem: Path) -> None:
+    """Write STEM.svg and STEM.png, without dates: the same figure gives the same bytes."""
+    with matplotlib.rc_context(plots.STYLE):
+        figure.savefig(stem.with_suffix(".svg"), metadata={"Date": None, "Creator": None})
+        figure.savefig(stem.with_suffix(".png"), dpi=160, metadata={"Software": None})
+
+
+def algorithms(results: Results) -> dict[str, str]:
+    """Each arm's algorithm, in the order of the suite."""
+    return {arm: str(results.suite["arms"][arm]["algorithm"]) for arm in results.arms}
+
+
+def _of(frame: pd.DataFrame, task: str) -> pd.DataFrame:
+    """The rows of one task."""
+    return frame[frame["task"] == task]
+
+
+def _blank(height_in: float) -> Figure:
+    """An empty figure of the report's width, drawn without a window system."""
+    figure = Figure(figsize=(WIDTH_IN, height_in))
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _legend(
+    figure: Figure, results: Results, task: str | None, colours: Mapping[str, str], title: str, height: float
+) -> None:
+    """The figure's title, and under it the arms with their numbers of runs and whether their budgets match."""
+    complete = results.finals[results.finals["key"].isin(results.complete)]
+    labels = []
+    for arm in colours:
+        runs = complete[complete["arm"] == arm].groupby("task")["key"].count()
+        counts = {int(runs.get(name, 0)) for name in ([task] if task else results.tasks)}
+        number = f"{min(counts)}" if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
+        labels.append(f"{arm} (n = {number})")
+    if any(unmatched(results, name) for name in ([task] if task else results.tasks)):
+        title += "   ·   budgets unmatched"
+    figure.text(0.012, 1 - 0.08 / height, title, va="top", fontsize=13, fontweight="bold")
+    lines = [Line2D([], [], color=colour, linewidth=2.4) for colour in colours.values()]
+    figure.legend(
+        lines, labels, loc="upper left", bbox_to_anchor=(0.0, 1 - 0.3 / height), ncols=_legend_columns(colours),
+        borderaxespad=0.2, handlelength=1.4, columnspacing=1.4,
+    )  # fmt: skip
+
+
+def _legend_columns(arms: Iterable[str]) -> int:
+    """How many of the longest label fit side by side."""
+    longest = max(len(arm) + len(" (n = 8 to 8)") for arm in arms)
+    return max(1, int(WIDTH_IN / (0.6 + 0.075 * longest)))
+
+
+def _legend_rows(colours: Mapping[str, str]) -> int:
+    """Rows that the legend of the arms takes."""
+    return -(-len(colours) // _legend_columns(colours))
+
+
+def _phase_legend(figure: Figure, ax: Axes, height: float) -> None:
+    """Name the phases' colours under the axis."""
+    box = ax.get_position()
+    figure.legend(
+        *ax.get_legend_handles_labels(), loc="upper center", ncols=3, fontsize=8.5, handlelength=1, columnspacing=1,
+        bbox_to_anchor=((box.x0 + box.x1) / 2, box.y0 - 0.42 / height), borderaxespad=0, handleheight=0.8,
+    )  # fmt: skip
+
+
+def _sign(figure: Figure, caption: str, height: float) -> None:
+    """Write the caption, which ends with the report's id, into the lower right corner."""
+    figure.text(0.98, 0.06 / height, caption, ha="right", va="bottom", fontsize=7.5, color=plots.FAINT)

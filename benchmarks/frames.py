@@ -1,0 +1,240 @@
+"""The results of a suite as pandas frames."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from ppo_vs_grpo.benchmarks.runfiles import (
+    EVAL_COLUMNS,
+    MEMORY_COLUMNS,
+    METRIC_COLUMNS,
+    RUN_COLUMNS,
+    RunFiles,
+    read_run,
+)
+from ppo_vs_grpo.tasks.errors import UserError, nearest
+
+IDENTITY = ("arm", "task", "seed", "key")
+SCORES = ("pass_rate", "greedy_pass", "reward_mean")
+"""What one evaluation says, each a mean over the held-out prompts."""
+
+PARTS = ("start", "final", "gain", "area")
+
+
+@dataclass(frozen=True)
+class Results:
+    """One suite's results. Every frame but `runs` and `missing` starts with arm, task, seed, key.
+
+    - `runs`: a row per finished run, failed and diverged ones and the timing pass included;
+    - `metrics`: a row per update of the training runs; `timing`: the same of the timing pass,
+      where `seed` is the repeat and `warmup` marks rows that are not to be measured;
+    - `evals`: a row per held-out prompt and evaluation of the training runs;
+    - `memory`: bytes per run (with its purpose), phase, role and source;
+    - `missing`: cells that the suite names and that have no finished run, and their state;
+    - `specs`, `environments`: each run's input and surroundings, by key.
+
+    A failed run is a row of `runs` and appears in no other frame.
+    """
+
+    suite: Mapping[str, Any]
+    runs: pd.DataFrame
+    metrics: pd.DataFrame
+    evals: pd.DataFrame
+    memory: pd.DataFrame
+    timing: pd.DataFrame
+    missing: pd.DataFrame
+    specs: Mapping[str, dict[str, Any]]
+    environments: Mapping[str, dict[str, Any]]
+    hashes: Mapping[str, dict[str, str]]
+    ignored: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The suite's name."""
+        return str(self.suite["name"])
+
+    @property
+    def arms(self) -> list[str]:
+        """The suite's arms, in its order."""
+        return list(self.suite["arms"])
+
+    @property
+    def tasks(self) -> list[str]:
+        """The suite's tasks, in its order."""
+        return list(self.suite["tasks"])
+
+    @property
+    def seeds(self) -> list[int]:
+        """The suite's seeds, in its order."""
+        return list(self.suite["seeds"])
+
+    @cached_property
+    def complete(self) -> frozenset[str]:
+        """Keys of the training runs with a final score: all but the failed, and the diverged that stopped early."""
+        training = self.runs[self.runs["purpose"] == "train"]
+        budget = training["key"].map(lambda key: planned_completions(self.specs[key]))
+        at_its_end = (training["status"] == "diverged") & (training["completions"] >= budget)
+        return frozenset(training.loc[(training["status"] == "ok") | at_its_end, "key"])
+
+    @cached_property
+    def scores(self) -> pd.DataFrame:
+        """A row per training run and evaluation: pass_rate (of all samples), greedy_pass, reward_mean, tokens.
+
+        `complete` says whether the run has a final score.
+        """
+        frame = self.evals.assign(pass_rate=self.evals["passes"] / self.evals["samples"])
+        columns = [*SCORES, "completion_tokens_mean"]
+        frame = frame.groupby([*IDENTITY, "update", "completions"], as_index=False, sort=True)[columns].mean()
+        return frame.assign(complete=frame["key"].isin(self.complete))
+
+    @cached_property
+    def finals(self) -> pd.DataFrame:
+        """A row per training run: start, final, gain and area of each score, as in `final_pass_rate`.
+
+        `area` is the area under the curve over completions, divided by its width: a mean height.
+        What a run that is not complete lacks is NaN.
+        """
+        rows = []
+        for identity, curve in self.scores.groupby(list(IDENTITY), sort=True):
+            x, complete = curve["completions"].to_numpy(float), bool(curve["complete"].iloc[0])
+            row: dict[str, Any] = dict(zip(IDENTITY, identity, strict=True))
+            for name in SCORES:
+                y = curve[name].to_numpy(float)
+                start = y[0] if x[0] == 0 else np.nan
+                final = y[-1] if complete else np.nan
+                area = float(np.trapezoid(y, x)) / (x[-1] - x[0]) if complete and x[-1] > x[0] else np.nan
+                row |= {f"start_{name}": start, f"final_{name}": final, f"gain_{name}": final - start}
+                row[f"area_{name}"] = area
+            rows.append(row)
+        return pd.DataFrame(rows, columns=[*IDENTITY, *[f"{part}_{name}" for name in SCORES for part in PARTS]])
+
+    def score_matrix(self, metric: str = "pass_rate") -> dict[str, pd.DataFrame]:
+        """Per arm, a frame of seeds x tasks with the final held-out score; NaN where there is none.
+
+        `metric` is pass_rate, greedy_pass or reward_mean; with a prefix `start_`, `gain_` or `area_`, that instead.
+        """
+        column = metric if metric.startswith(tuple(f"{part}_" for part in PARTS)) else f"final_{metric}"
+        if column not in self.finals or column in IDENTITY:
+            raise UserError(f"score_matrix: no metric {metric!r}; {nearest(metric, SCORES)}")
+        table = self.finals.set_index(["arm", "seed", "task"])[column]
+        return {
+            arm: pd.DataFrame(
+                [[table.get((arm, seed, task), np.nan) for task in self.tasks] for seed in self.seeds],
+                index=pd.Index(self.seeds, name="seed"),
+                columns=pd.Index(self.tasks, name="task"),
+                dtype=float,
+            )
+            for arm in self.arms
+        }
+
+
+def planned_completions(spec: Mapping[str, Any]) -> int:
+    """Completions of a run that reaches its budget; a last partial batch is not run."""
+    train = spec["train"]
+    batch = int(train["prompts_per_update"]) * int(train["group_size"])
+    return int(train["completions"]) // batch * batch
+
+
+def load(path: str | Path) -> Results:
+    """Open a suite's results folder, such as `results/core`.
+
+    Only the runs that suite.lock.yaml names are read: folders left by an earlier configuration are
+    listed in `ignored`. Raises UserError for a folder without results, for a file that does not
+    fit its run's manifest and for runs of different protocol versions.
+    """
+    folder = Path(path)
+    suite, keys = _read_lock(folder)
+    runs: dict[str, RunFiles] = {}
+    missing = []
+    for purpose, arm, task, seed, key in _cells(folder / "suite.lock.yaml", keys):
+        place = folder / ("timing" if purpose == "timing" else "runs") / key
+        if (place / "manifest.json").exists():
+            runs[key] = read_run(place)
+        else:
+            state = "unfinished" if place.exists() else "not started"
+            missing.append((purpose, arm, task, seed, key, state))
+    _one_protocol(folder, runs)
+    found = [p.name for part in ("runs", "timing") if (folder / part).is_dir() for p in (folder / part).iterdir()]
+    training = {key: run for key, run in runs.items() if run.manifest["purpose"] == "train"}
+    timing = {key: run for key, run in runs.items() if run.manifest["purpose"] == "timing"}
+    return Results(
+        suite=suite,
+        runs=pd.DataFrame([run.manifest for run in runs.values()], columns=list(RUN_COLUMNS)),
+        metrics=_stack({key: run.metrics for key, run in training.items()}, training, METRIC_COLUMNS),
+        evals=_stack({key: run.evals for key, run in training.items()}, training, EVAL_COLUMNS),
+        memory=_stack(
+            {key: run.memory.assign(purpose=run.manifest["purpose"]) for key, run in runs.items()},
+            runs,
+            (*MEMORY_COLUMNS, "purpose"),
+        ),
+        timing=_stack({key: run.metrics for key, run in timing.items()}, timing, METRIC_COLUMNS),
+        missing=pd.DataFrame(missing, columns=["purpose", "arm", "task", "seed", "key", "state"]),
+        specs={key: run.spec for key, run in runs.items()},
+        environments={key: run.environment for key, run in runs.items()},
+        hashes={key: run.manifest["files"] for key, run in runs.items()},
+        ignored=tuple(sorted(set(found) - set(keys))),
+    )
+
+
+def _read_lock(folder: Path) -> tuple[dict[str, Any], list[str]]:
+    """Read the resolved suite and the keys of its runs from suite.lock.yaml."""
+    path = folder / "suite.lock.yaml"
+    if not path.is_file():
+        siblings = sorted(p.parent.name for p in folder.parent.glob("*/suite.lock.yaml"))
+        hint = nearest(folder.name, siblings) if siblings else "run a suite first"
+        raise UserError(f"{folder}: not a suite's results: no suite.lock.yaml there; {hint}")
+    try:
+        lock = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
+    _check_kinds(path, lock, {"suite": dict, "keys": list})
+    _check_kinds(path, lock["suite"], {"name": str, "arms": dict, "tasks": dict, "seeds": list})
+    return lock["suite"], [str(key) for key in lock["keys"]]
+
+
+def _check_kinds(path: Path, holder: Any, kinds: Mapping[str, type]) -> None:
+    """Raise a UserError unless `holder` is a mapping with these names, each of its kind."""
+    for name, kind in kinds.items():
+        if not isinstance(holder, dict) or not isinstance(holder.get(name), kind):
+            raise UserError(f"{path}: no {name!r} that is a {kind.__name__}; run the suite again to write it anew")
+
+
+def _cells(lock: Path, keys: list[str]) -> Iterator[tuple[str, str, str, int, str]]:
+    """Yield purpose, arm, task, seed and key of each run, in the order of the lock file."""
+    for key in keys:
+        match = re.fullmatch(r"([^.]+)\.([^.]+)\.([sr])(\d+)\.[0-9a-f]{8}", key)
+        if not match:
+            raise UserError(f"{lock}: keys: {key!r}: not a run's key, such as ppo.sorting.s0.0123abcd")
+        yield "timing" if match[3] == "r" else "train", match[1], match[2], int(match[4]), key
+
+
+def _one_protocol(folder: Path, runs: Mapping[str, RunFiles]) -> None:
+    """Raise a UserError unless every run was measured by one version of the protocol."""
+    versions: dict[int, str] = {}
+    for key, run in runs.items():
+        versions.setdefault(run.manifest["protocol"], key)
+    if len(versions) > 1:
+        each = ", ".join(f"{version} (as {key})" for version, key in sorted(versions.items()))
+        raise UserError(f"{folder}: runs of protocol versions {each}; they cannot be compared. Run the suite again")
+
+
+def _stack(frames: Mapping[str, pd.DataFrame], runs: Mapping[str, RunFiles], columns: tuple[str, ...]) -> pd.DataFrame:
+    """Put the runs' frames under one another, each row led by its run's identity."""
+    parts = [
+        frame.assign(**{name: runs[key].manifest[name] for name in IDENTITY})
+        for key, frame in frames.items()
+        if len(frame)
+    ]
+    if not parts:
+        return pd.DataFrame(columns=[*IDENTITY, *columns])
+    stacked = pd.concat(parts, ignore_index=True)
+    return stacked[[*IDENTITY, *[name for name in stacked.columns if name not in IDENTITY]]]

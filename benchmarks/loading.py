@@ -1,0 +1,216 @@
+"""From a suite's name and `--set` options to the runs it asks for; every mistake in them ends here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Hashable, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from ppo_vs_grpo.algorithms.shared.config import TrainConfig
+from ppo_vs_grpo.benchmarks.mistakes import explain
+from ppo_vs_grpo.benchmarks.spec import Arm, RunSpec, Suite, TaskChoice, Timing
+from ppo_vs_grpo.tasks.errors import UserError, nearest
+
+SUITES = Path(__file__).parent / "suites"
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML that reads 5e-4 as a number and refuses a key written twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for position, key in enumerate(keys):
+            if key in keys[:position]:
+                mark = node.value[position][0].start_mark
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} twice", mark)
+        return super().construct_mapping(node, deep)
+
+
+_EXPONENT = re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$")
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+0123456789"))
+
+
+def suite_names() -> list[str]:
+    """The names of the suites that come with the package."""
+    return sorted(path.stem for path in SUITES.glob("*.yaml"))
+
+
+def find_suite(name_or_path: str) -> Path:
+    """The YAML file of a suite given by name or by path; UserError when there is none."""
+    if (SUITES / f"{name_or_path}.yaml").is_file():
+        return SUITES / f"{name_or_path}.yaml"
+    path = Path(name_or_path)
+    if path.is_file():
+        return path
+    raise UserError(
+        f"suite {name_or_path!r}: neither a file nor a suite's name; {nearest(name_or_path, suite_names())}"
+    )
+
+
+def source_of(path: Path, overrides: Sequence[str] = ()) -> str:
+    """How messages name where a suite's settings stand."""
+    return " --set ".join([str(path), *overrides])
+
+
+def load_suite(path: Path, overrides: Sequence[str] = ()) -> Suite:
+    """Read a suite and apply `key=value` overrides; a missing `name` is the file's stem."""
+    source = source_of(path, overrides)
+    try:
+        data = _parse(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as UTF-8 text ({error})") from None
+    if not isinstance(data, dict):
+        raise UserError(f"{path}: holds a {type(data).__name__}; a suite is a mapping with the keys {_keys()}")
+    _spell_out(data)
+    for override in overrides:
+        _apply(data, override)
+    _spell_out(data)
+    try:
+        return Suite.model_validate({"name": path.stem, **data})
+    except ValidationError as error:
+        raise explain(error, Suite, source) from None
+
+
+def _keys() -> str:
+    return ", ".join(Suite.model_fields)
+
+
+def _parse(text: str, source: str) -> Any:
+    try:
+        return yaml.load(text, _Loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        raise UserError(f"{source}{line}: not YAML ({getattr(error, 'problem', None) or error})") from None
+
+
+def _spell_out(data: dict[str, Any]) -> None:
+    """Turn a list of tasks or arms into the mapping that it stands for; `package.module:Class` is labelled Class."""
+    for field, choice in (("tasks", "task"), ("arms", "algorithm")):
+        if isinstance(names := data.get(field), list):
+            data[field] = {str(name).rpartition(":")[2]: {choice: name} for name in names}
+
+
+def _apply(data: dict[str, Any], override: str) -> None:
+    """Put one `key=value` into a suite's raw data. A new label under tasks or arms needs its whole mapping."""
+    key, equals, text = override.partition("=")
+    *parents, last = key.strip().split(".")
+    if not equals or not all([*parents, last]):
+        raise UserError(f"--set {override}: should be KEY=VALUE, as in --set train.completions=640")
+    place = data
+    for depth, part in enumerate(parents):
+        if depth == 1 and parents[0] in ("tasks", "arms") and part not in place:
+            raise UserError(f"--set {override}: {parents[0]}.{part}: not in this suite; {nearest(part, place)}")
+        if place.get(part) is None:
+            place[part] = {}
+        place = place[part]
+        if not isinstance(place, dict):
+            raise UserError(f"--set {override}: {part} is {place!r}, which has no keys of its own")
+    place[last] = _parse(text, f"--set {override}")
+
+
+def resolve(suite: Suite, source: str) -> list[RunSpec]:
+    """The suite's runs in the order in which to start them: seed by seed, task by task, arms alternating.
+
+    Then the timing pass: per task the arms forward, then backward. Algorithms and tasks are loaded
+    here and their settings checked; `source` names the suite's file in a message.
+    """
+    tasks = {label: _resolve_task(choice, f"{source}: tasks.{label}") for label, choice in suite.tasks.items()}
+    arms = {label: _resolve_arm(suite, label, arm, source) for label, arm in suite.arms.items()}
+
+    def spec(arm: str, task: str, seed: int, timing: Timing | None = None) -> RunSpec:
+        config, train = arms[arm]
+        data, max_new_tokens = tasks[task]
+        changes: dict[str, Any] = {"max_new_tokens": train.max_new_tokens or max_new_tokens}
+        if timing:
+            changes["completions"] = (timing.warmup_updates + timing.updates) * train.batch_completions
+        return RunSpec(
+            suite=suite.name,
+            purpose="timing" if timing else "train",
+            arm=arm,
+            algorithm=suite.arms[arm].algorithm,
+            config=config,
+            task=task,
+            task_choice=suite.tasks[task],
+            task_data=data,
+            start=suite.start,
+            seed=seed,
+            tuning=suite.tuning,
+            train=train.model_copy(update=changes),
+            eval=suite.eval,
+            timing=timing,
+        )
+
+    specs = [spec(arm, task, seed) for seed in suite.seeds for task in tasks for arm in arms]
+    if suite.timing:
+        rounds = [(0, list(arms)), (1, list(arms)[::-1])]
+        specs += [spec(arm, task, repeat, suite.timing) for task in tasks for repeat, order in rounds for arm in order]
+    return specs
+
+
+def _resolve_task(choice: TaskChoice, place: str) -> tuple[str, int]:
+    """A task's data hash and its own limit of new tokens."""
+    from ppo_vs_grpo.tasks import make
+    from ppo_vs_grpo.tasks.splits import data_hash
+
+    try:
+        task = make(choice.task, choice.options)
+    except UserError as error:
+        raise UserError(f"{place}.{error}") from None  # the error begins with its key
+    return data_hash(task), task.max_new_tokens
+
+
+def _resolve_arm(suite: Suite, label: str, arm: Arm, source: str) -> tuple[dict[str, Any], TrainConfig]:
+    """An arm's own settings with every default, and the shared ones with the arm's differences."""
+    from ppo_vs_grpo.algorithms import find
+
+    place = f"arms.{label}"
+    try:
+        algorithm = find(arm.algorithm)
+    except UserError as error:
+        raise UserError(f"{source}: {place}.{error}") from None
+    try:
+        config = algorithm.Config.model_validate(arm.config)
+    except ValidationError as error:
+        raise explain(error, algorithm.Config, source, f"{place}.config") from None
+    try:
+        train = TrainConfig.model_validate(suite.train.model_dump() | arm.train)
+    except ValidationError as error:
+        raise explain(error, TrainConfig, source, f"{place}.train") from None
+    _check_batch(train, algorithm.needs_group, f"{source}: {place}")
+    return config.model_dump(mode="json"), train
+
+
+def _check_batch(train: TrainConfig, needs_group: bool, place: str) -> None:
+    """Refuse a budget, a group or mini-batches that leave nothing to learn from."""
+    batch = train.batch_completions
+    if needs_group and train.group_size < 2:
+        raise UserError(
+            f"{place}.train.group_size: {train.group_size}: this algorithm compares the completions of one "
+            "prompt and needs at least 2"
+        )
+    if train.completions < batch:
+        raise UserError(
+            f"{place}.train.completions: {train.completions}: less than one update, which takes "
+            f"prompts_per_update * group_size = {batch}"
+        )
+    if train.mini_batches > batch:
+        raise UserError(
+            f"{place}.train.mini_batches: {train.mini_batches}: more than the {batch} completions of an update"
+        )
+
+
+def lock_document(suite: Suite, specs: Sequence[RunSpec]) -> dict[str, Any]:
+    """What suite.lock.yaml holds: the suite with every default written out, its hash, its runs' keys."""
+    written = suite.model_dump(mode="json")
+    for spec in specs:
+        written["arms"][spec.arm]["config"] = spec.config
+    digest = hashlib.sha256(json.dumps(written, sort_keys=True).encode()).hexdigest()
+    keys = [spec.key for spec in specs]
+    return {"suite": written, "hash": digest, "keys": keys}

@@ -1,0 +1,221 @@
+"""Panels: pure functions that draw frames of `frames.Results` and `costs` on given axes and return these.
+
+`colours` maps each arm to its colour; an arm that the frame lacks is left out, never an error.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import EngFormatter, MaxNLocator
+
+from ppo_vs_grpo.benchmarks.costs import MEMORY_PHASES
+from ppo_vs_grpo.benchmarks.runfiles import PHASES
+
+ALGORITHM_COLOURS = {"ppo": "#0072B2", "grpo": "#D55E00"}
+OTHER_COLOURS = (
+    *("#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#332288", "#882255", "#999933", "#44AA99", "#6B4C3B", "#777777"),
+)
+PHASE_COLOURS = dict(zip(PHASES, ("#46566E", "#D9D2C2", "#93A5BE", "#B79AC8", "#CDB45A"), strict=True))
+INK, FAINT, ALERT = "#333333", "#767676", "#9A3412"
+STYLE: dict[Any, Any] = {
+    **{"font.size": 10, "axes.titlesize": 11, "axes.titleweight": "bold", "axes.titlelocation": "left"},
+    **{"axes.labelsize": 9.5, "xtick.labelsize": 9, "ytick.labelsize": 9, "legend.fontsize": 9.5},
+    **{"axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": "#999999", "axes.linewidth": 0.7},
+    **{"axes.grid": True, "grid.color": "#E7E7E7", "grid.linewidth": 0.6, "axes.axisbelow": True},
+    **{"text.color": INK, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK, "axes.titlecolor": INK},
+    **{"xtick.major.size": 2.5, "ytick.major.size": 2.5, "legend.frameon": False, "font.family": "DejaVu Sans"},
+    **{"figure.facecolor": "white", "axes.facecolor": "white", "svg.hashsalt": "ppo-vs-grpo", "svg.fonttype": "path"},
+}
+"""Settings of a figure: fonts that come with matplotlib, and SVG ids from its content: a rebuild is the same bytes."""
+
+TRACE_POINTS = 100
+"""A training trace longer than this is drawn as means over equal stretches of completions."""
+
+
+def arm_colours(algorithms: Mapping[str, str]) -> dict[str, str]:
+    """A colour for each arm, given its algorithm: the first PPO and the first GRPO arm always have their own."""
+    colours: dict[str, str] = {}
+    others = 0
+    for arm, algorithm in algorithms.items():
+        own = ALGORITHM_COLOURS.get(algorithm)
+        if own and own not in colours.values():
+            colours[arm] = own
+        else:
+            colours[arm] = OTHER_COLOURS[others % len(OTHER_COLOURS)]
+            others += 1
+    return colours
+
+
+def learning_curve(scores: pd.DataFrame, ax: Axes, colours: Mapping[str, str], score: str = "pass_rate") -> Axes:
+    """Held-out score against completions: a thin line a seed, their mean bold, the start's level dotted.
+
+    The mean is over the complete runs; a run that stopped early is a thin line that ends in a cross.
+    """
+    for arm, frame in _by_arm(scores, colours):
+        for _, curve in frame.groupby("key", sort=True):
+            ax.plot(curve["completions"], curve[score], color=colours[arm], linewidth=0.7, alpha=0.35)
+            if not curve["complete"].iloc[0]:
+                end = curve.iloc[-1]
+                ax.plot([end["completions"]], [end[score]], marker="x", markersize=5, color=colours[arm])
+        mean = frame[frame["complete"]].groupby("completions")[score].mean()
+        ax.plot(mean.index, mean, color=colours[arm], linewidth=2.2, marker="o", markersize=3.5, clip_on=False)
+    start = scores.loc[scores["completions"] == 0, score].mean()
+    if np.isfinite(start):
+        ax.axhline(start, color=FAINT, linewidth=0.9, linestyle=(0, (1, 2)), zorder=1)
+        place = {"xy": (1, start), "xycoords": ("axes fraction", "data"), "xytext": (-1, -2)}
+        looks = {"textcoords": "offset points", "ha": "right", "va": "top", "fontsize": 8, "color": FAINT}
+        ax.annotate("start", **place, **looks)
+    return _over_completions(ax)
+
+
+def trace(metrics: pd.DataFrame, column: str, ax: Axes, colours: Mapping[str, str]) -> Axes:
+    """A training metric against completions: its mean over seeds."""
+    for arm, frame in _by_arm(metrics, colours):
+        stretch = -(-frame["completions"] * TRACE_POINTS // frame["completions"].max())  # rounded up, in whole numbers
+        mean = frame.assign(stretch=stretch).groupby("stretch")[["completions", column]].mean()
+        ax.plot(mean["completions"], mean[column].astype(float), color=colours[arm], linewidth=1.1)
+    return _over_completions(ax)
+
+
+def seed_spread(scores: pd.DataFrame, ax: Axes, colours: Mapping[str, str], score: str = "pass_rate") -> Axes:
+    """Standard deviation over seeds of the held-out score at each evaluation; an arm with one seed has none."""
+    drawn = False
+    for arm, frame in _by_arm(scores[scores["complete"].astype(bool)], colours):
+        sd = frame.groupby("completions")[score].std(ddof=1).dropna()
+        if len(sd):
+            ax.plot(sd.index, sd, color=colours[arm], linewidth=1.4, marker="o", markersize=3)
+            drawn = True
+    return _over_completions(ax) if drawn else _say(ax, "needs two finished seeds")
+
+
+def final_scores(finals: pd.DataFrame, ax: Axes, colours: Mapping[str, str], score: str = "final_pass_rate") -> Axes:
+    """Final held-out score: a faint dot a seed, a bar at their mean, an arm a column."""
+    for place, arm in enumerate(colours):
+        values = finals.loc[finals["arm"] == arm].sort_values("seed")[score].dropna().to_numpy(float)
+        if len(values):
+            spread = np.linspace(-0.2, 0.2, len(values)) if len(values) > 1 else np.zeros(1)
+            ax.scatter(place + spread, values, s=11, color=colours[arm], alpha=0.5, linewidths=0, zorder=3)
+            ax.hlines(values.mean(), place - 0.36, place + 0.36, color=colours[arm], linewidth=2.4)
+    if not ax.dataLim.y0 < 0:
+        ax.set_ylim(bottom=0)
+    return _columns(ax, len(colours)) if ax.collections else _say(ax, "no finished run")
+
+
+def totals(frame: pd.DataFrame, column: str, ax: Axes, colours: Mapping[str, str], digits: int = 1) -> Axes:
+    """Mean of a cost per arm as columns from 0, each with its number; hatched where runs shared the machine."""
+    for place, arm in enumerate(colours):
+        rows = frame[frame["arm"] == arm]
+        if len(rows):
+            shared = bool(rows["contended"].any())
+            bar = ax.bar(place, rows[column].mean(), 0.72, **_fill(colours[arm], shared))
+            if len(colours) <= 3:
+                ax.bar_label(bar, fmt=f"%.{digits}f", fontsize=8, padding=1)
+    if frame.empty:
+        return _say(ax, "not measured")
+    ax.set_ylim(0, float(frame.groupby("arm")[column].mean().max()) * 1.25)
+    if frame["contended"].any():
+        ax.annotate("contended", (0.5, 1), xycoords="axes fraction", ha="center", va="top", fontsize=8, color=ALERT)
+    return _columns(ax, len(colours))
+
+
+def memory_by_phase(memory: pd.DataFrame, ax: Axes, colours: Mapping[str, str]) -> Axes:
+    """Peak memory of each phase as bars from 0, an arm a colour; each run is a dot."""
+    phases = [phase for phase in MEMORY_PHASES if phase in set(memory["phase"])]
+    if not phases:
+        return _say(ax, "not measured")
+    arms = [arm for arm in colours if arm in set(memory["arm"])]
+    thick = 0.8 / len(arms)
+    for i, arm in enumerate(arms):
+        rows = memory[memory["arm"] == arm]
+        for j, phase in enumerate(phases):
+            mb = rows.loc[rows["phase"] == phase, "mb"]
+            if len(mb):
+                shared, y = bool(rows["contended"].any()), j - 0.4 + thick * (i + 0.5)
+                ax.barh(y, mb.mean(), thick * 0.92, **_fill(colours[arm], shared))
+                if len(mb) > 2:
+                    ax.scatter(mb, np.full(len(mb), y), s=4, color=INK, linewidths=0, zorder=3)
+    names = {"process": "whole\nprocess" if len(phases) > 1 else "process"}
+    ax.set_yticks(range(len(phases)), [names.get(phase, phase) for phase in phases])
+    ax.set_ylim(len(phases) - 0.45, -0.55)
+    source = {"peak_rss": "peak resident memory", "accelerator_allocated": "peak allocated on the accelerator"}
+    ax.set_xlabel(f"{source.get(str(memory['source'].iloc[0]), 'peak memory')} (MB)")
+    return _bars_along_x(ax, bool(memory["contended"].any()))
+
+
+def seconds_by_phase(seconds: pd.DataFrame, ax: Axes, arms: Sequence[str]) -> Axes:
+    """Seconds per 1,000 completions as one stacked bar an arm, a phase a colour, the total at its end."""
+    shown = [arm for arm in arms if arm in set(seconds["arm"])]
+    if not shown:
+        return _say(ax, "not measured")
+    shared = bool(seconds["contended"].any())
+    means = seconds.groupby("arm")[[*(f"{phase}_s" for phase in PHASES), "total_s"]].mean()
+    for place, arm in enumerate(shown):
+        left = 0.0
+        for phase in PHASES:
+            width = float(means.at[arm, f"{phase}_s"])
+            label = phase if place == 0 else None
+            ax.barh(place, width, 0.62, left=left, label=label, **_fill(PHASE_COLOURS[phase], shared))
+            left += width
+        ax.annotate(f" {left:.{2 if left < 100 else 0}f} s", (left, place), va="center", fontsize=9)
+    ax.set_yticks(range(len(shown)), [textwrap.fill(arm, 12) for arm in shown])
+    ax.set_ylim(len(shown) - 0.4, -0.6)
+    ax.set_xlim(0, float(means["total_s"].max()) * 1.22)
+    ax.set_xlabel("seconds per 1,000 completions")
+    return _bars_along_x(ax, shared)
+
+
+def _by_arm(frame: pd.DataFrame, colours: Mapping[str, str]) -> list[tuple[str, pd.DataFrame]]:
+    """The rows of each arm that has any, in the order of the colours."""
+    parts = [(arm, frame[frame["arm"] == arm]) for arm in colours]
+    return [(arm, part) for arm, part in parts if len(part)]
+
+
+def _over_completions(ax: Axes) -> Axes:
+    """Completions along x, from 0, as 4k; y from 0, or from below it where there are negative values."""
+    if not ax.dataLim.y0 < 0:
+        ax.set_ylim(bottom=0)
+    ax.set_xlim(left=0)
+    ax.xaxis.set_major_formatter(EngFormatter(sep=""))
+    ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 4, 5, 10]))
+    ax.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
+    return ax if ax.lines else _say(ax, "no finished run")
+
+
+def _columns(ax: Axes, count: int) -> Axes:
+    """No ticks under the columns: the arms' colours name them."""
+    ax.set_xticks([])
+    ax.set_xlim(-0.6, count - 0.4)
+    ax.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
+    return ax
+
+
+def _bars_along_x(ax: Axes, shared: bool) -> Axes:
+    ax.grid(axis="y", visible=False)
+    ax.tick_params(axis="y", length=0)
+    ax.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
+    if shared:
+        text = "contended: runs shared the machine"
+        ax.annotate(text, (1, 1.01), xycoords="axes fraction", ha="right", va="bottom", fontsize=7.5, color=ALERT)
+    return ax
+
+
+def _fill(colour: str, shared: bool) -> dict[str, Any]:
+    """How a bar is filled: hatched and pale when the measured runs shared the machine."""
+    if shared:
+        return {"facecolor": colour, "alpha": 0.45, "hatch": "////", "edgecolor": "white", "linewidth": 0}
+    return {"facecolor": colour}
+
+
+def _say(ax: Axes, text: str) -> Axes:
+    """Say in an empty panel why it is empty."""
+    ax.grid(visible=False)
+    ax.set_xticks([])
+    ax.set_yticks([])
+    ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", fontsize=9, color=FAINT)
+    return ax

@@ -1,0 +1,115 @@
+"""Run commands as child processes, some at a time; none outlives the runner that started it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+POLL_S = 0.2
+GRACE_S = 5.0
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One process. `prepare` makes its folder and returns its command; `finish` takes its return code.
+
+    The return code is negative when a signal ended the process, as in `subprocess`.
+    """
+
+    log: Path
+    threads: int
+    prepare: Callable[[], Sequence[str]]
+    finish: Callable[[int], None]
+
+
+@dataclass(slots=True)
+class Interruption:
+    """Whether someone asked to stop, by Ctrl-C, by closing the terminal or by SIGTERM."""
+
+    requested: bool = field(default=False)
+
+    def request(self, signal_number: int, frame: FrameType | None) -> None:
+        """Note the request; a signal handler does no more than that."""
+        self.requested = True
+
+
+@contextmanager
+def interruptible() -> Iterator[Interruption]:
+    """Turn the signals that ask to stop into a flag for as long as the block runs."""
+    interruption = Interruption()
+    asked = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, interruption.request) for number in asked}
+    try:
+        yield interruption
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def run_jobs(
+    jobs: Sequence[Job], slots: int, tick: Callable[[], None], interruption: Interruption, lock_fd: int | None = None
+) -> None:
+    """Run jobs in order, `slots` at a time, calling `tick` at every poll.
+
+    A request to stop ends the children and raises KeyboardInterrupt. `lock_fd` is handed down, so that a
+    child that outlives a killed runner still holds the runner's lock.
+    """
+    waiting = deque(jobs)
+    running: dict[subprocess.Popen[bytes], Job] = {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < slots and not interruption.requested:
+                job = waiting.popleft()
+                running[_launch(job, lock_fd)] = job
+            time.sleep(POLL_S)
+            if interruption.requested:
+                raise KeyboardInterrupt
+            for process in [p for p in running if p.poll() is not None]:
+                running.pop(process).finish(process.returncode)
+            tick()
+    finally:
+        _stop(list(running))
+
+
+def _launch(job: Job, lock_fd: int | None) -> subprocess.Popen[bytes]:
+    """Start a job in a process group of its own, which the terminal's Ctrl-C does not reach."""
+    command = job.prepare()
+    threads = dict.fromkeys(THREAD_VARIABLES, str(job.threads))
+    with job.log.open("wb") as log:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            pass_fds=() if lock_fd is None else (lock_fd,),
+            env=os.environ | threads | {"PYTHONUNBUFFERED": "1", "PYTHONHASHSEED": "0"},
+        )
+
+
+def _stop(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    """End the process groups: ask first, then kill what is left after the grace period."""
+    for process in processes:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+    deadline = time.monotonic() + GRACE_S
+    for process in processes:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(max(0.0, deadline - time.monotonic()))
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

@@ -1,0 +1,113 @@
+"""What a run leaves behind: lines as they happen, tables at the end, and the manifest last.
+
+results/README.md describes every file. The manifest is written atomically: its presence means finished.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import math
+import os
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from ppo_vs_grpo.benchmarks.spec import RunSpec
+
+MANIFEST = "manifest.json"
+
+
+class Recorder:
+    """Writes one run's folder. Lines are flushed as they are written, so that a killed run keeps its history."""
+
+    def __init__(self, folder: Path, spec: RunSpec) -> None:
+        self.folder, self.spec = folder, spec
+        self._lines: dict[str, list[dict[str, Any]]] = {"metrics": [], "evals": [], "memory": []}
+        self._transcripts: list[dict[str, Any]] = []
+
+    def metrics(self, row: Mapping[str, Any]) -> None:
+        """Append an update's numbers; a number that is not finite becomes null."""
+        self._append("metrics", [row])
+
+    def evals(self, rows: Iterable[Mapping[str, Any]], transcripts: Iterable[Mapping[str, Any]]) -> None:
+        """Append an evaluation's rows and keep its transcripts for the end."""
+        self._append("evals", rows)
+        self._transcripts.extend(dict(t) for t in transcripts)
+
+    def memory(self, phase: str, source: str, peak_bytes: int) -> None:
+        """Keep a peak of memory."""
+        row = {"phase": phase, "role": "process", "source": source, "bytes": peak_bytes}
+        self._lines["memory"].append(row)
+
+    def finish(self, manifest: Mapping[str, Any]) -> None:
+        """Write tables and transcripts, then the manifest with every file's hash."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        for name, rows in self._lines.items():
+            if rows:
+                pq.write_table(pa.Table.from_pylist(rows), self.folder / f"{name}.parquet")
+        if self._transcripts:
+            lines = "".join(json.dumps(t) + "\n" for t in self._transcripts)
+            (self.folder / "samples.jsonl.gz").write_bytes(gzip.compress(lines.encode(), mtime=0))
+        write_manifest(self.folder, self.spec, manifest)
+
+    def _append(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        finite = [{key: _finite(value) for key, value in row.items()} for row in rows]
+        self._lines[name].extend(finite)
+        with (self.folder / f"{name}.jsonl").open("a") as file:
+            file.writelines(json.dumps(row, allow_nan=False) + "\n" for row in finite)
+
+
+def write_manifest(folder: Path, spec: RunSpec, fields: Mapping[str, Any]) -> None:
+    """Write manifest.json by a rename: who the run is, how it ended, and the hash of every other file but the log."""
+    ignored = {MANIFEST, "stdout.log"}
+    files = sorted(path for path in folder.iterdir() if path.is_file() and path.name not in ignored)
+    manifest = {
+        "key": spec.key,
+        "suite": spec.suite,
+        "purpose": spec.purpose,
+        "arm": spec.arm,
+        "algorithm": spec.algorithm,
+        "task": spec.task,
+        "seed": spec.seed,
+        "cfg8": spec.cfg8,
+        "protocol": spec.protocol,
+        **fields,
+        "files": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files},
+    }
+    scratch = folder / f".{MANIFEST}"
+    scratch.write_text(json.dumps(manifest, indent=1) + "\n")
+    scratch.rename(folder / MANIFEST)
+
+
+class Neighbours:
+    """How many cores other processes kept busy since this meter was made."""
+
+    def __init__(self) -> None:
+        self._process = psutil.Process()
+        self._start = self._read()
+
+    def cores(self) -> float:
+        """Cores' worth of other processes' work, on average."""
+        wall_s, busy_s, own_s = (now - then for now, then in zip(self._read(), self._start, strict=True))
+        return max(0.0, busy_s - own_s) / wall_s if wall_s > 0 else 0.0
+
+    def _read(self) -> tuple[float, float, float]:
+        cpu, own = psutil.cpu_times(), self._process.cpu_times()
+        busy_s = sum(cpu) - cpu.idle - getattr(cpu, "iowait", 0.0)
+        return time.monotonic(), busy_s, own.user + own.system
+
+
+def seconds_since_process_start() -> float:
+    """Wall-clock seconds since the interpreter was launched."""
+    return time.time() - float(psutil.Process(os.getpid()).create_time())
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value

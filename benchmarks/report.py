@@ -1,0 +1,176 @@
+"""Results as a report: a page that opens from disk, the same as Markdown, figures and tables."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+
+from ppo_vs_grpo.benchmarks import figures, tables
+from ppo_vs_grpo.benchmarks.frames import Results, load
+from ppo_vs_grpo.tasks.errors import UserError
+
+TEMPLATES = Path(__file__).parent / "templates"
+TERMINAL = {
+    **{"task": "task", "arm": "arm", "n": "n", "start": "start", "final": "final mean", "seed_sd": "seed sd"},
+    **{"seconds_per_1000": "s per 1,000 completions", "peak_memory_mb": "peak memory MB", "note": "note"},
+}
+"""Columns of the summary, and what the terminal and the report call them."""
+
+TABLES = {
+    "summary": ("Summary", "Means over the seeds of each arm on each task."),
+    "final_scores": (
+        "Final scores",
+        "Each training run: held-out pass rate at its start and end, area under the curve.",
+    ),
+    "variance": ("Variance", "Training metrics in the first and last tenth of the updates and over all of them."),
+    "memory": ("Memory", "Peak MB (10^6 bytes) by phase."),
+    "seconds": ("Seconds", "Seconds per 1,000 completions by phase, warm-up updates left out."),
+    "configuration_differing": ("Where the arms differ", "Generated from the specs of the runs."),
+    "configuration_shared": ("What the arms share", "Generated from the specs of the runs."),
+    "unfinished": ("Failed, diverged and missing runs", "They count in no mean above."),
+    "environment": ("Environment", "Versions, hardware and load of the runs."),
+}
+"""Each table's title and what it says, by the stem of its CSV file."""
+
+READING = (
+    "Thin lines are seeds, bold ones means over them, the dotted one the level of the start; a silent group is one "
+    "whose rewards are all equal; bars count from 0."
+)
+LIMITS = (
+    "The means describe these runs. With the few seeds of a suite a difference between two means is not yet a finding: "
+    "compare it with the spread over seeds, and look at the dots.",
+    "A seed fixes prompts, sampling and initialisation and is shared by the arms: compare seed by seed.",
+    "The models are tiny and their tasks made for them: an order of arms here says nothing certain of large ones.",
+    "One set of hyperparameters was run, and another may order the arms differently.",
+    "Runs that failed, are missing or diverged before their budget count in no mean of scores: where there are any, "
+    "the mean flatters its arm.",
+    "Seconds and memory belong to the machine in the environment table. As headlines they come only from runs that had "
+    "the machine to themselves; peak resident memory contains the libraries, which every arm loads.",
+)
+
+
+def summary(results: Results) -> pd.DataFrame:
+    """A small table of text for the terminal: a row per task and arm, a dash for what does not exist."""
+    table = tables.dashed(tables.summary(results))
+    return table[list(TERMINAL)].rename(columns=TERMINAL)
+
+
+def report_id(results: Results) -> str:
+    """Eight hex digits of the runs' keys, what became of them and the hashes of their files."""
+    runs = zip(results.runs["key"], results.runs["status"], strict=True)
+    content = sorted([key, status, sorted(results.hashes[key].items())] for key, status in runs)
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:8]
+
+
+def make_tables(results: Results) -> dict[str, pd.DataFrame]:
+    """Every table of the report, by the stem of its CSV file."""
+    differing, shared = tables.configuration(results)
+    made = {
+        name: getattr(tables, name)(results)
+        for name in ("summary", "final_scores", "variance", "memory", "seconds", "unfinished", "environment")
+    }
+    made |= {"configuration_differing": differing, "configuration_shared": shared}
+    return {name: made[name] for name in TABLES}
+
+
+def write(results_folder: Path, out: Path) -> Path:
+    """Write report.html, report.md, figures/ and tables/ into `out`; returns the path of report.html.
+
+    The same runs give the same bytes. UserError when the results cannot be read or `out` not written.
+    """
+    results = load(results_folder)
+    name = report_id(results)
+    made = make_tables(results)
+    try:
+        for part in ("figures", "tables"):
+            (out / part).mkdir(parents=True, exist_ok=True)
+        for stem, table in made.items():
+            table.to_csv(
+                out / "tables" / f"{stem}.csv",
+                index=False,
+                na_rep=tables.DASH,
+                float_format="%.6g",
+                lineterminator="\n",
+            )
+        drawn = _draw(results, name, out)
+        page = _content(results, name, made, drawn)
+        loader = jinja2.FileSystemLoader(TEMPLATES)
+        for file in ("report.md", "report.html"):
+            environment = jinja2.Environment(
+                loader=loader, autoescape=file.endswith("html"), trim_blocks=True, lstrip_blocks=True,
+                undefined=jinja2.StrictUndefined, keep_trailing_newline=True,
+            )  # fmt: skip
+            environment.filters |= {
+                "markdown": _markdown,
+                "kinds": _kinds,
+                "svg_uri": lambda stem: _svg_uri(out / "figures" / f"{stem}.svg"),
+            }
+            text = environment.get_template(f"{file}.j2").render(page)
+            (out / file).write_text(text, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise UserError(f"{out}: the report cannot be written there: {error.strerror or error}") from None
+    return out / "report.html"
+
+
+def _draw(results: Results, name: str, out: Path) -> list[dict[str, str]]:
+    """Draw the overview and each task; returns stem, title, explanation and caption of each figure."""
+    sign = f"{results.name} · report {name}"
+    drawn = [{
+        "stem": "overview",
+        "title": "Overview",
+        "reading": "Each row is a task: learning curves by seed (thin) and their mean (bold), each seed's final score "
+        "(dots) and their mean (bar), then seconds and peak memory, counted from 0.",
+        "caption": f"All tasks. {sign}",
+    }]  # fmt: skip
+    figures.save(figures.overview_figure(results, sign), out / "figures" / "overview")
+    for task in results.tasks:
+        figures.save(figures.task_figure(results, task, sign), out / "figures" / f"task_{task}")
+        drawn.append({"stem": f"task_{task}", "title": task, "reading": READING, "caption": f"{task}. {sign}"})
+    return drawn
+
+
+def _content(results: Results, name: str, made: dict[str, pd.DataFrame], drawn: list[dict[str, str]]) -> dict[str, Any]:
+    """What the templates show."""
+    training = results.runs[results.runs["purpose"] == "train"]
+    unmatched = {task: text for task in results.tasks if (text := tables.unmatched(results, task))}
+    return {
+        "suite": results.suite,
+        "id": name,
+        "results": results,
+        "trained": len(training),
+        "planned": len(training) + int((results.missing["purpose"] == "train").sum()),
+        "timed": int((results.runs["purpose"] == "timing").sum()),
+        "summary": summary(results),
+        "figures": drawn,
+        "tables": [
+            {"stem": stem, "title": TABLES[stem][0], "about": TABLES[stem][1], "frame": tables.dashed(table)}
+            for stem, table in made.items()
+        ],
+        "unmatched": unmatched,
+        "limits": LIMITS,
+    }
+
+
+def _markdown(table: pd.DataFrame) -> str:
+    """A table of text as Markdown."""
+    rows = [list(table.columns), ["---"] * len(table.columns), *table.to_numpy().tolist()]
+    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows)
+
+
+def _kinds(table: pd.DataFrame) -> list[str]:
+    """For each column of a table of text, whether to set it as "number" or as "text"."""
+    numbers = [all(re.fullmatch(r"-|-?[\d,.]+(e-?\d+)?", cell) for cell in table[name]) for name in table]
+    filled = [any(cell != tables.DASH for cell in table[name]) for name in table]
+    return ["number" if number and some else "text" for number, some in zip(numbers, filled, strict=True)]
+
+
+def _svg_uri(path: Path) -> str:
+    """A drawing as an address that holds it: no second file, no clash of ids between drawings."""
+    return "data:image/svg+xml;base64," + base64.b64encode(path.read_bytes()).decode()

@@ -1,0 +1,238 @@
+"""Run a suite: a start model per task, then one fresh process per run, then the timing pass."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from rich.console import Console
+
+from ppo_vs_grpo.benchmarks import starts
+from ppo_vs_grpo.benchmarks.cells import Cell
+from ppo_vs_grpo.benchmarks.loading import lock_document, resolve
+from ppo_vs_grpo.benchmarks.processes import Interruption, Job, cores, interruptible, run_jobs
+from ppo_vs_grpo.benchmarks.progress import Board
+from ppo_vs_grpo.benchmarks.record import write_manifest
+from ppo_vs_grpo.benchmarks.runfiles import read_manifest
+from ppo_vs_grpo.benchmarks.spec import RunSpec, Suite
+from ppo_vs_grpo.tasks.errors import UserError
+
+# -P keeps the current folder, where a user's files may bear any name, off the child's import path.
+WORKER = (sys.executable, "-P", "-m", "ppo_vs_grpo.benchmarks.worker")
+START = (sys.executable, "-P", "-m", "ppo_vs_grpo.benchmarks.starts")
+
+
+def run_suite(
+    suite: Suite,
+    source: str,
+    results: Path,
+    *,
+    cache: Path | None = None,
+    slots: int | None = None,
+    console: Console | None = None,
+) -> int:
+    """Run what is not finished of a suite; the exit code is 0, 1 (a run failed) or 130 (interrupted).
+
+    Everything that can be wrong with the suite, its start model or the results folder is a UserError
+    before the first process starts.
+    """
+    specs = resolve(suite, source)
+    folder = starts.cache_folder(cache)
+    models = {label: starts.locate(suite.start, choice, folder) for label, choice in suite.tasks.items()}
+    missing = {path: label for label, path in models.items() if not starts.is_built(path)}
+    builds = {
+        label: (*START, suite.start, suite.tasks[label].model_dump_json(), "--cache", str(folder))
+        for label in missing.values()
+    }
+    return run_specs(suite, specs, results / suite.name, models, builds, slots=slots, console=console)
+
+
+def run_specs(
+    suite: Suite,
+    specs: Sequence[RunSpec],
+    folder: Path,
+    models: Mapping[str, Path],
+    builds: Mapping[str, Sequence[str]],
+    *,
+    slots: int | None = None,
+    console: Console | None = None,
+    worker: Sequence[str] = WORKER,
+) -> int:
+    """Run resolved specs into a suite's folder.
+
+    `models` has each task's start model, `builds` the commands that make the missing ones, by the label of
+    one of their tasks; `worker` is the command to which a run's folder and start model are added.
+    """
+    slots = cores() if slots is None else slots
+    if slots < 1:
+        raise UserError(f"--slots {slots}: should be at least 1")
+    with _claimed(folder) as lock_fd:
+        cells = [_cell(spec, folder) for spec in specs]
+        _write(folder / "suite.lock.yaml", yaml.safe_dump(lock_document(suite, specs), sort_keys=False))
+        board = Board(console or Console(), suite.name, cells, slots)
+        with interruptible() as interruption, board:
+            run = _Run(folder, cells, dict(models), slots, worker, board, interruption, lock_fd)
+            try:
+                run.build(builds)
+                run.train()
+                run.time()
+            except KeyboardInterrupt:
+                board.interrupted = True
+    board.conclude()
+    if board.interrupted:
+        return 130
+    return 1 if any(cell.state == "failed" for cell in cells) else 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One call of `run_specs`: its settings, and the three passes."""
+
+    folder: Path
+    cells: Sequence[Cell]
+    models: dict[str, Path]
+    slots: int
+    worker: Sequence[str]
+    board: Board
+    interruption: Interruption
+    lock_fd: int
+
+    def build(self, builds: Mapping[str, Sequence[str]]) -> None:
+        """Make the missing start models; the runs of a task whose start model fails have failed.
+
+        One thread each, whatever the slots: a start model's numbers depend on the number of threads.
+        """
+        needed = {cell.spec.task for cell in self.cells if cell.state == "waiting"}
+        paths = {self.models[task] for task in needed}
+        jobs = [self._build(label, command) for label, command in builds.items() if self.models[label] in paths]
+        if jobs:
+            self.board.say(f"building {len(jobs)} start model{'s' * (len(jobs) > 1)}")
+            run_jobs(jobs, self.slots, self.board.refresh, self.interruption, self.lock_fd)
+
+    def train(self) -> None:
+        """Train in all slots, the cores shared out among them."""
+        cells = self._waiting("train")
+        if cells:
+            threads = max(1, cores() // self.slots)
+            self.board.say(f"training: {len(cells)} runs, {self.slots} at a time, {threads} thread(s) each")
+            jobs = [self._job(cell, threads, contended=self.slots > 1) for cell in cells]
+            run_jobs(jobs, self.slots, self.board.refresh, self.interruption, self.lock_fd)
+
+    def time(self) -> None:
+        """Measure time and memory, one run at a time on all cores."""
+        cells = self._waiting("timing")
+        if cells:
+            self.board.say(f"timing: {len(cells)} runs, one at a time, {cores()} thread(s)")
+            jobs = [self._job(cell, cores(), contended=False) for cell in cells]
+            run_jobs(jobs, 1, self.board.refresh, self.interruption, self.lock_fd)
+
+    def _waiting(self, purpose: str) -> list[Cell]:
+        return [cell for cell in self.cells if cell.state == "waiting" and cell.spec.purpose == purpose]
+
+    def _build(self, label: str, command: Sequence[str]) -> Job:
+        log = self.folder / "starts" / f"{label}.log"
+
+        def prepare() -> Sequence[str]:
+            log.parent.mkdir(exist_ok=True)
+            return command
+
+        def finish(code: int) -> None:
+            if code == 0:
+                return
+            reason = f"its start model could not be built: {_reason(code, log)}; see {log}"
+            for cell in self.cells:
+                if cell.state == "waiting" and self.models[cell.spec.task] == self.models[label]:
+                    _prepare(cell)
+                    self._fail(cell, reason, contended=False)
+
+        return Job(log, 1, prepare, finish)
+
+    def _job(self, cell: Cell, threads: int, contended: bool) -> Job:
+        def prepare() -> Sequence[str]:
+            _prepare(cell)
+            cell.start()
+            command = [*self.worker, str(cell.folder), str(self.models[cell.spec.task])]
+            return [*command, "--contended"] if contended else command
+
+        def finish(code: int) -> None:
+            cell.follow()
+            if (cell.folder / "manifest.json").exists():
+                manifest = read_manifest(cell.folder)
+                cell.end(manifest["status"], manifest["error"])
+                self.board.ended(cell)
+            else:
+                self._fail(cell, _reason(code, cell.folder / "stdout.log"), contended)
+
+        return Job(cell.folder / "stdout.log", threads, prepare, finish)
+
+    def _fail(self, cell: Cell, reason: str, contended: bool) -> None:
+        """Write the manifest that a run could not write itself."""
+        cell.end("failed", reason)
+        counts = ("completions", "tokens", "optimizer_steps", "train_s")
+        fields = {
+            **{"status": "failed", "error": reason, "contended": contended, "updates": cell.updates},
+            **{count: cell.last.get(count, 0) for count in counts},
+            **{"wall_s": cell.elapsed_s, "startup_s": None, "eval_s": None, "peak_rss_bytes": None},
+        }
+        write_manifest(cell.folder, cell.spec, fields)
+        self.board.ended(cell)
+
+
+@contextmanager
+def _claimed(folder: Path) -> Iterator[int]:
+    """Hold the results folder's lock, of which children inherit the descriptor."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise UserError(f"results folder {folder}: not writable ({error.strerror})") from None
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(f"results folder {folder}: another run is writing to it; wait for it or stop it") from None
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _cell(spec: RunSpec, folder: Path) -> Cell:
+    """A run's cell; done already where a finished run's manifest says so. A failed one waits again."""
+    cell = Cell(spec, folder / ("runs" if spec.purpose == "train" else "timing") / spec.key)
+    if (cell.folder / "manifest.json").exists():
+        status = read_manifest(cell.folder)["status"]
+        if status != "failed":
+            cell.end(status)
+            cell.follow()
+    return cell
+
+
+def _prepare(cell: Cell) -> None:
+    """Make a run's folder anew, with its spec.json."""
+    shutil.rmtree(cell.folder, ignore_errors=True)
+    cell.folder.mkdir(parents=True)
+    _write(cell.folder / "spec.json", cell.spec.model_dump_json(indent=1))
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file that is either whole or not there."""
+    half = path.with_name(path.name + ".part")
+    half.write_text(text, encoding="utf-8")
+    os.replace(half, path)
+
+
+def _reason(code: int, log: Path) -> str:
+    """Why a process ended without a manifest, in one line."""
+    if code < 0:
+        name = signal.Signals(-code).name
+        return f"killed by signal {-code} ({name}{', out of memory?' if -code == signal.SIGKILL else ''})"
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() if log.exists() else []
+    return f"exit code {code} without a manifest; last line of {log.name}: {lines[-1] if lines else '(nothing)'}"

@@ -1,0 +1,232 @@
+"""The report's tables as frames of numbers: a value that does not exist is NaN here, and a dash once `dashed`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ppo_vs_grpo.benchmarks.costs import SECONDS, headline, peak_memory, phase_seconds
+from ppo_vs_grpo.benchmarks.frames import IDENTITY, Results, planned_completions
+
+DASH = "-"
+SPREAD = ("reward_std_within_group", "silent_group_fraction", "entropy", "kl_reference", "grad_norm")
+"""Training metrics whose course the variance table gives: the first and last tenth of the updates, and all."""
+
+FORMATS = {
+    **dict.fromkeys(("seconds_per_1000", *SECONDS, "total_s"), "{:.2f}"),
+    **dict.fromkeys(("peak_memory_mb", "mb"), "{:.0f}"),
+    **dict.fromkeys(("n", "planned", "seed", "runs", "completions"), "{:.0f}"),
+}
+
+
+def final_scores(results: Results) -> pd.DataFrame:
+    """A row per training run of the suite, the failed and the missing included."""
+    finals = results.finals.set_index("key")
+    states = dict(zip(results.runs["key"], results.runs["status"], strict=True))
+    states |= dict(zip(results.missing["key"], results.missing["state"], strict=True))
+    cells = pd.concat([results.runs[["purpose", *IDENTITY]], results.missing[["purpose", *IDENTITY]]])
+    rows = []
+    for run in cells[cells["purpose"] == "train"].sort_values("seed", kind="stable").itertuples():
+        row = {"task": run.task, "arm": run.arm, "seed": run.seed, "status": states[str(run.key)]}
+        score = finals.loc[run.key] if run.key in finals.index else {}
+        for part in ("start", "final", "gain", "area"):
+            row[part] = score.get(f"{part}_pass_rate", np.nan)
+        row["final_greedy"] = score.get("final_greedy_pass", np.nan)
+        rows.append(row | {"final_reward": score.get("final_reward_mean", np.nan)})
+    columns = ["task", "arm", "seed", "status", "start", "final", "gain", "area", "final_greedy", "final_reward"]
+    return _ordered(results, pd.DataFrame(rows, columns=columns))
+
+
+def summary(results: Results) -> pd.DataFrame:
+    """A row per task and arm over its complete training runs, and a note on whatever is not as planned.
+
+    `n` of `planned` runs; start, final, gain and area of the held-out pass rate and the final greedy
+    one are means over seeds, `seed_sd` is the sample standard deviation of the final one. Seconds and
+    memory come from runs that had the machine to themselves.
+    """
+    scores = final_scores(results)
+    seconds, memory = phase_seconds(results), peak_memory(results)
+    memory = memory[memory["phase"] == "process"]
+    costs = {"seconds_per_1000": (seconds, "total_s"), "peak_memory_mb": (memory, "mb")}
+    headlines = {name: headline(frame, column) for name, (frame, column) in costs.items()}
+    rows = []
+    for task, arm in _cells(results):
+        cell = scores[(scores["task"] == task) & (scores["arm"] == arm)]
+        done = cell[cell["final"].notna()]
+        row: dict[str, Any] = {"task": task, "arm": arm, "n": len(done), "planned": len(cell)}
+        row |= {name: done[name].mean() for name in ("start", "final", "gain")}
+        row |= {"seed_sd": done["final"].std(ddof=1)} | {name: done[name].mean() for name in ("area", "final_greedy")}
+        row |= {name: series.get((task, arm), np.nan) for name, series in headlines.items()}
+        notes = [*_run_notes(cell), *_cost_notes(seconds, memory, task, arm), unmatched(results, task)]
+        rows.append(row | {"note": "; ".join(note for note in notes if note) or DASH})
+    return pd.DataFrame(rows)
+
+
+def variance(results: Results) -> pd.DataFrame:
+    """A row per task and arm: training metrics early, late and over the run, and the spread over seeds."""
+    metrics = results.metrics[results.metrics["key"].isin(results.complete)]
+    share = metrics["update"] / metrics.groupby("key")["update"].transform("max")
+    finals = results.finals.groupby(["task", "arm"])["final_pass_rate"]
+    spread, counts = finals.std(ddof=1), finals.count()
+    rows = []
+    for task, arm in _cells(results):
+        here = (metrics["task"] == task) & (metrics["arm"] == arm)
+        row: dict[str, Any] = {"task": task, "arm": arm, "n": counts.get((task, arm), 0)}
+        row["seed_sd"] = spread.get((task, arm), np.nan)
+        for name in SPREAD:
+            for part, chosen in (("first_tenth", share <= 0.1), ("last_tenth", share > 0.9), ("mean", share > 0)):
+                row[f"{name}_{part}"] = metrics.loc[here & chosen, name].astype(float).mean()
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def memory(results: Results) -> pd.DataFrame:
+    """A row per task, arm and phase: peak memory in MB, a mean over the measured runs."""
+    frame = peak_memory(results)
+    groups = frame.groupby(["task", "arm", "phase", "source", "origin", "contended"], sort=False)["mb"]
+    table = groups.agg(["count", "mean"]).reset_index().rename(columns={"count": "runs", "mean": "mb"})
+    return _ordered(results, table)
+
+
+def seconds(results: Results) -> pd.DataFrame:
+    """A row per task and arm: seconds per 1,000 completions by phase, a mean over the measured runs."""
+    frame = phase_seconds(results)
+    groups = frame.groupby(["task", "arm", "origin", "contended"], sort=False)
+    table = groups[[*SECONDS, "total_s"]].mean().assign(runs=groups["key"].count()).reset_index()
+    return _ordered(results, table)
+
+
+def unfinished(results: Results) -> pd.DataFrame:
+    """A row per failed, diverged or missing run, with what is known of it."""
+    columns = ["purpose", *IDENTITY, "state", "message"]
+    stopped = results.runs[results.runs["status"] != "ok"].rename(columns={"status": "state", "error": "message"})
+    missing = results.missing.assign(message="run the suite again: it goes on with what is missing")
+    parts = [part[columns] for part in (stopped, missing) if len(part)]
+    return _ordered(results, pd.concat(parts).fillna(DASH) if parts else pd.DataFrame(columns=columns))
+
+
+def environment(results: Results) -> pd.DataFrame:
+    """A row per field of the runs' surroundings: its value, or the values that occurred and in how many runs."""
+    seen: dict[str, dict[str, int]] = {}
+    numbers: dict[str, list[float]] = {}
+    for env in results.environments.values():
+        for name, value in _flat(env):
+            counts = seen.setdefault(name, {})
+            counts[str(value)] = counts.get(str(value), 0) + 1
+            if isinstance(value, float):
+                numbers.setdefault(name, []).append(value)
+    rows = []
+    for name, counts in seen.items():
+        text = "; ".join(f"{value} ({count} runs)" for value, count in sorted(counts.items()))
+        if len(counts) == 1:
+            text = next(iter(counts))
+        elif name in numbers:
+            text = f"{min(numbers[name]):.3g} to {max(numbers[name]):.3g}"
+        rows.append({"field": name, "value": text})
+    return pd.DataFrame(rows, columns=["field", "value"])
+
+
+def configuration(results: Results) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Settings in which the arms differ, and those that they share, read from the specs of the training runs.
+
+    A row per setting (and task, where tasks have different values); a setting that an arm's
+    algorithm does not have is a dash.
+    """
+    arms: dict[str, dict[tuple[str, str], str]] = {arm: {} for arm in results.arms}
+    for spec in results.specs.values():
+        if spec["purpose"] == "train":
+            kept = {name: value for name, value in spec.items() if name not in NOT_SETTINGS}
+            arms[spec["arm"]] |= {(name, spec["task"]): str(value) for name, value in _flat(kept)}
+    arms = {arm: values for arm, values in arms.items() if values}
+    tasks = [task for task in results.tasks if any(("start", task) in values for values in arms.values())]
+    names = dict.fromkeys(name for values in arms.values() for name, _ in values)
+    differing, shared = [], []
+    for name in names:
+        values = {task: tuple(arms[arm].get((name, task), DASH) for arm in arms) for task in tasks}
+        groups = {"all": values[tasks[0]]} if len(set(values.values())) == 1 else values
+        for task, row in groups.items():
+            line = {"setting": name, "task": task}
+            if len(set(row)) > 1:
+                differing.append(line | dict(zip(arms, row, strict=True)))
+            else:
+                shared.append(line | {"value": row[0]})
+    return (
+        pd.DataFrame(differing, columns=["setting", "task", *arms]),
+        pd.DataFrame(shared, columns=["setting", "task", "value"]),
+    )
+
+
+NOT_SETTINGS = {"suite", "purpose", "arm", "task", "seed", "timing"}
+
+
+def unmatched(results: Results, task: str) -> str:
+    """How the arms' budgets on a task differ, or an empty text if they match."""
+    training = [spec for spec in results.specs.values() if spec["purpose"] == "train" and spec["task"] == task]
+    budgets = {spec["arm"]: planned_completions(spec) for spec in training}
+    if len(set(budgets.values())) < 2:
+        return ""
+    each = ", ".join(f"{arm} {budgets[arm]:,}" for arm in results.arms if arm in budgets)
+    return f"budgets unmatched: {each} completions"
+
+
+def dashed(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame as text, each number as its column is read, and a dash for what does not exist."""
+    return pd.DataFrame({str(name): [_text(str(name), value) for value in frame[name]] for name in frame}, dtype=object)
+
+
+def _text(column: str, value: Any) -> str:
+    if value is None or value == "" or (isinstance(value, float) and not np.isfinite(value)):
+        return DASH
+    if isinstance(value, bool | np.bool_):
+        return "yes" if value else "no"
+    if isinstance(value, int | float | np.number):
+        return FORMATS.get(column, "{:.3f}").format(value)
+    return str(value)
+
+
+def _run_notes(cell: pd.DataFrame) -> list[str]:
+    """What keeps a cell from being complete."""
+    states = cell.loc[cell["final"].isna(), "status"].value_counts().sort_index()
+    notes = [f"{count} {state}" for state, count in states.items()]
+    finished = cell["final"].notna() & (cell["status"] == "diverged")
+    if finished.any():
+        notes.append(f"{finished.sum()} diverged at the end")
+    return [*notes, "one run: no spread"] if cell["final"].notna().sum() == 1 else notes
+
+
+def _cost_notes(seconds: pd.DataFrame, memory: pd.DataFrame, task: str, arm: str) -> list[str]:
+    """Why seconds or memory are missing from the headline, or do not come from the timing pass."""
+    notes = []
+    for name, frame in (("time", seconds), ("memory", memory)):
+        rows = frame[(frame["task"] == task) & (frame["arm"] == arm)]
+        if rows.empty:
+            notes.append(f"{name} not measured")
+        elif rows["contended"].all():
+            notes.append(f"{name} contended")
+        elif rows["origin"].iloc[0] != "timing pass":
+            notes.append(f"{name} from training runs")
+    return notes
+
+
+def _cells(results: Results) -> list[tuple[str, str]]:
+    """Each task with each arm, in the order of the suite."""
+    return [(task, arm) for task in results.tasks for arm in results.arms]
+
+
+def _ordered(results: Results, table: pd.DataFrame) -> pd.DataFrame:
+    """The rows in the suite's order of tasks and arms; within a cell as they were."""
+    place = {cell: i for i, cell in enumerate(_cells(results))}
+    order = sorted(range(len(table)), key=lambda i: place[table["task"].iloc[i], table["arm"].iloc[i]])
+    return table.iloc[order].reset_index(drop=True)
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    """The leaves of nested mappings, with dotted names."""
+    for name, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value

@@ -1,0 +1,154 @@
+"""One process, one run: read spec.json, train, leave records."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import os
+import traceback
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from ppo_vs_grpo.benchmarks.record import Neighbours, Recorder, seconds_since_process_start
+from ppo_vs_grpo.benchmarks.spec import RunSpec
+
+if TYPE_CHECKING:
+    from ppo_vs_grpo.algorithms.shared.trainer import Trainer
+
+CONTENDED_CORES = 0.25
+"""Other processes' work, in cores, above which a timing is not to be headlined."""
+
+MEMORY_UPDATES = 2
+"""Updates at the end of a timing run in which memory is measured and time is not."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Train one run; 0 when it finished or diverged, 1 when it failed."""
+    parser = argparse.ArgumentParser(prog="python -m ppo_vs_grpo.benchmarks.worker", description=main.__doc__)
+    parser.add_argument("folder", type=Path, help="the run's folder, with its spec.json")
+    parser.add_argument("start", type=Path, help="the start model's folder")
+    parser.add_argument("--contended", action="store_true", help="the run shares the machine with others")
+    args = parser.parse_args(arguments)
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    spec = RunSpec.model_validate_json((args.folder / "spec.json").read_text())
+    recorder = Recorder(args.folder, spec)
+    run = Run(spec, recorder, args.contended)
+    try:
+        status, error = run.train(args.start)
+    except Exception as failure:
+        traceback.print_exc()
+        status, error = "failed", f"{type(failure).__name__}: {failure}".splitlines()[0]
+    recorder.finish({"status": status, "error": error, **run.summary()})
+    return 1 if status == "failed" else 0
+
+
+class Run:
+    """The state of one run: how far it is and how long each part took."""
+
+    def __init__(self, spec: RunSpec, recorder: Recorder, contended: bool) -> None:
+        self.spec, self.recorder, self.contended = spec, recorder, contended
+        self._neighbours = Neighbours()
+        self._startup_s: float | None = None
+        self._eval_s = self._train_s = 0.0
+        self._last: dict[str, Any] = {}
+
+    def train(self, start: Path) -> tuple[str, str | None]:
+        """Train to the end of the budget: ("ok", None) or ("diverged", why)."""
+        from ppo_vs_grpo.algorithms.shared.trainer import DivergedError
+        from ppo_vs_grpo.benchmarks.environment import environment
+
+        trainer = _trainer(self.spec, start)
+        (self.recorder.folder / "env.json").write_text(json.dumps(environment(), indent=1) + "\n")
+        self._startup_s = seconds_since_process_start()
+        self._neighbours = Neighbours()
+        try:
+            if self.spec.purpose == "timing":
+                self._time(trainer)
+            else:
+                self._learn(trainer)
+        except DivergedError as end:
+            return "diverged", str(end)
+        return "ok", None
+
+    def summary(self) -> dict[str, Any]:
+        """The manifest's numbers."""
+        from ppo_vs_grpo.algorithms.shared.meters import peak_rss_bytes
+
+        self.recorder.memory("process", "peak_rss", peak_rss_bytes())
+        counts = {
+            name: self._last.get(name, 0) for name in ("update", "completions", "tokens", "optimizer_steps")
+        }
+        counts["updates"] = counts.pop("update")
+        return {
+            **counts,
+            "train_s": self._train_s,
+            "wall_s": seconds_since_process_start(),
+            "startup_s": self._startup_s,
+            "eval_s": self._eval_s,
+            "peak_rss_bytes": peak_rss_bytes(),
+            "contended": self.contended or self._neighbours.cores() > CONTENDED_CORES,
+        }
+
+    def _learn(self, trainer: Trainer) -> None:
+        """The comparison: train, and evaluate at evenly spaced points, first and last included."""
+        from ppo_vs_grpo.benchmarks.evaluate import Evaluator
+
+        total, points = self.spec.train.updates, self.spec.eval.points
+        due = {round(i * total / (points - 1)) for i in range(points)}
+        evaluator = Evaluator(trainer, self.spec.eval, "validation" if self.spec.tuning else "heldout")
+        self._evaluate(evaluator, 0, 0)
+        for record in trainer.updates(total):
+            self._record(record.metrics, warmup=False)
+            if record.update in due:
+                self._evaluate(evaluator, record.update, self._last["completions"])
+
+    def _time(self, trainer: Trainer) -> None:
+        """The timing pass: warm-up, measured updates, then updates whose memory is measured."""
+        timing = self.spec.timing
+        if timing is None:
+            raise ValueError("a timing run needs the suite's timing section")
+        for record in trainer.updates(timing.warmup_updates + timing.updates):
+            self._record(record.metrics, warmup=record.update <= timing.warmup_updates)
+        for _ in trainer.updates(MEMORY_UPDATES, measure_memory=True):
+            pass
+        for (phase, source), peak_bytes in sorted(trainer.memory.peaks.items()):
+            self.recorder.memory(phase, source, peak_bytes)
+
+    def _record(self, metrics: dict[str, Any], warmup: bool) -> None:
+        from ppo_vs_grpo.algorithms.shared.meters import PHASES
+
+        self._train_s += sum(metrics[f"{phase}_s"] for phase in PHASES)
+        self._last = {**metrics, "warmup": warmup, "train_s": self._train_s}
+        self.recorder.metrics(self._last)
+
+    def _evaluate(self, evaluator: Any, update: int, completions: int) -> None:
+        start_s = perf_counter()
+        evaluation = evaluator(update, completions)
+        self.recorder.evals(evaluation.rows, evaluation.transcripts)
+        self._eval_s += perf_counter() - start_s
+
+
+def _trainer(spec: RunSpec, start: Path) -> Trainer:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from ppo_vs_grpo.algorithms import find
+    from ppo_vs_grpo.algorithms.shared.trainer import Trainer
+    from ppo_vs_grpo.tasks import make
+
+    device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
+    algorithm = find(spec.algorithm)
+    task = make(spec.task_choice.task, spec.task_choice.options)
+    model = AutoModelForCausalLM.from_pretrained(start, dtype=torch.float32).to(device)
+    tokenizer = AutoTokenizer.from_pretrained(start)
+    config = algorithm.Config.model_validate(spec.config)
+    trainer = Trainer(model, tokenizer, task, algorithm(config, spec.train), spec.train, spec.seed)
+    gc.collect()
+    gc.freeze()
+    return trainer
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

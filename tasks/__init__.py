@@ -1,0 +1,66 @@
+"""What is asked and how an answer is scored: one file per task, no torch."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+if __name__ != "ppo_vs_grpo.tasks":
+    raise ImportError(f"import ppo_vs_grpo.tasks, not {__name__}: see CONTRIBUTING.md, 'Set up'")
+
+from ppo_vs_grpo.tasks.base import Task
+from ppo_vs_grpo.tasks.errors import UserError, nearest
+
+TASKS = {
+    "countdown": "ppo_vs_grpo.tasks.countdown:Countdown",
+    "sorting": "ppo_vs_grpo.tasks.sorting:Sorting",
+    "recall": "ppo_vs_grpo.tasks.recall:Recall",
+    "arithmetic": "ppo_vs_grpo.tasks.arithmetic:Arithmetic",
+}
+
+_MEMBERS = ("name", "version", "max_new_tokens", "best_score", "draw", "demonstrate", "score")
+
+
+def make(task: str, options: Mapping[str, Any] | None = None) -> Task:
+    """The task of a name in TASKS or of `package.module:Class`, built with its constructor options.
+
+    Raises UserError for an unknown name, a class that cannot be imported or is no task, and an
+    unknown or wrong option.
+    """
+    kind = _find(task)
+    given = dict(options or {})
+    accepted = inspect.signature(kind).parameters
+    if not any(p.kind is p.VAR_KEYWORD for p in accepted.values()):
+        for option in given:
+            if option not in accepted:
+                raise UserError(f"options.{option}: {task!r} has no such option; {nearest(option, accepted)}")
+    try:
+        made = kind(**given)
+    except UserError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise UserError(f"task: {task!r} cannot be made with the options {given}: {error}") from error
+    missing = [member for member in _MEMBERS if not hasattr(made, member)]
+    if missing:
+        raise UserError(f"task: {task!r} is no task: it lacks {', '.join(missing)} (see docs/tasks.md)")
+    checked: Task = made
+    return checked
+
+
+def _find(task: str) -> Callable[..., Any]:
+    place = TASKS.get(task, task)
+    module, colon, attribute = place.partition(":")
+    if not (module and colon and attribute):
+        raise UserError(f"task: unknown {task!r}; {nearest(task, TASKS)}, or 'package.module:Class' for your own")
+    try:
+        loaded = importlib.import_module(module)
+    except Exception as error:  # whatever a user's own file raises while it is imported is the user's to read
+        reason = f"{type(error).__name__}: {error}"
+        raise UserError(f"task: {task!r}: the module {module!r} cannot be imported ({reason})") from error
+    if not callable(found := getattr(loaded, attribute, None)):
+        classes = [name for name, kind in vars(loaded).items() if inspect.isclass(kind) and kind.__module__ == module]
+        raise UserError(f"task: {task!r}: {module!r} has no class {attribute!r}; {nearest(attribute, classes)}")
+    kind: Callable[..., Any] = found
+    return kind

@@ -1,0 +1,54 @@
+"""What a task is: it draws problems, demonstrates answers and scores completions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One question. `facts` is what the scorer needs; `stratum` names its difficulty class."""
+
+    prompt: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    stratum: str = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """The reward that trains (a float), the pass that is reported, and the reward's named parts."""
+
+    reward: float
+    passed: bool
+    parts: Mapping[str, float] = field(default_factory=dict)
+
+
+class Task(Protocol):
+    """A source of problems with a rule that scores answers.
+
+    A task draws one problem at a time; which split a problem belongs to is decided by
+    `tasks.splits` from the prompt's text, so that no task can leak training prompts into
+    the held-out set. `version` changes whenever a prompt, demonstration or score changes.
+    Every character of a prompt or a demonstration is printable ASCII.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int]
+    max_new_tokens: int
+    best_score: float
+
+    def draw(self, rng: np.random.Generator) -> Problem:
+        """Draw one problem."""
+        ...
+
+    def demonstrate(self, problem: Problem, rng: np.random.Generator) -> str:
+        """Write an answer for the warm start: well-formed, but not always right."""
+        ...
+
+    def score(self, problem: Problem, completion: str) -> Score:
+        """Score a completion, given without its end token."""
+        ...

@@ -1,0 +1,18 @@
+"""The one exception for a user's mistake, and the advice that goes with a wrong name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(ValueError):
+    """A mistake in a suite, option, path or file: shown as one line, exit code 2, no traceback."""
+
+
+def nearest(name: object, known: Iterable[object]) -> str:
+    """The known names as advice, the one most like `name` first: "did you mean 'lam'? Known: gamma, lam"."""
+    names = [str(k) for k in known]
+    near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.4)
+    advice = f"did you mean {near[0]!r}? " if near else ""
+    return f"{advice}Known: {', '.join(names)}" if names else "nothing is allowed here"

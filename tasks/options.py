@@ -1,0 +1,48 @@
+"""Checks of a task's constructor options: each returns the option, or raises UserError saying what would be right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from numbers import Real
+from typing import Any
+
+from ppo_vs_grpo.tasks.errors import UserError, nearest
+
+
+def whole(option: str, value: Any, low: int, high: int) -> int:
+    """A whole number in low..high, both included; True and 3.0 are none."""
+    if type(value) is not int or not low <= value <= high:
+        raise _wrong(option, value, f"a whole number from {low} to {high}")
+    return value
+
+
+def share(option: str, value: Any) -> float:
+    """A number from 0 to 1."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) <= 1:
+        raise _wrong(option, value, "a number from 0 to 1")
+    return float(value)
+
+
+def flag(option: str, value: Any) -> bool:
+    """True or False."""
+    if type(value) is not bool:
+        raise _wrong(option, value, "true or false")
+    return value
+
+
+def shares(option: str, value: Any, names: Iterable[str]) -> dict[str, float]:
+    """A mapping of some of `names` to shares that sum to 1; a name left out has share 0."""
+    known = list(names)
+    if not isinstance(value, Mapping):
+        raise _wrong(option, value, f"a mapping of {', '.join(known)} to shares that sum to 1")
+    for name in value:
+        if name not in known:
+            raise UserError(f"options.{option}.{name}: unknown; {nearest(name, known)}")
+    parts = {name: share(f"{option}.{name}", value.get(name, 0.0)) for name in known}
+    if abs(sum(parts.values()) - 1) > 1e-6:
+        raise _wrong(option, dict(value), f"shares that sum to 1, not to {sum(parts.values()):g}")
+    return parts
+
+
+def _wrong(option: str, value: Any, right: str) -> UserError:
+    return UserError(f"options.{option}: {value!r}: should be {right}")

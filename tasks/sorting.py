@@ -1,0 +1,68 @@
+"""Sorting: put digits in order. The same problem with a dense or a sparse reward.
+
+Prompt "5162030497:", answer "0012345679". Reward density is the option `graded`, sparsity the option `length`.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from ppo_vs_grpo.tasks.base import Problem, Score
+from ppo_vs_grpo.tasks.options import flag, share, whole
+
+
+class Sorting:
+    """`length` digits, not all equal, to be written in ascending order.
+
+    An answer passes when it is exactly sorted. The reward is the pass, or with `graded` the share
+    of positions that hold the right digit, over the longer of answer and completion, so that
+    too short and too long lose alike. A demonstration is right with probability `demo_accuracy`,
+    else the sorted digits with one to three swaps of unequal neighbours.
+    """
+
+    name: ClassVar[str] = "sorting"
+    version: ClassVar[int] = 1
+    best_score = 1.0
+
+    def __init__(self, length: int = 12, graded: bool = True, demo_accuracy: float = 0.05) -> None:
+        self.length = whole("length", length, 4, 14)
+        self.graded = flag("graded", graded)
+        self.demo_accuracy = share("demo_accuracy", demo_accuracy)
+        self.max_new_tokens = self.length + 1
+
+    def draw(self, rng: np.random.Generator) -> Problem:
+        """Draw digits that are not all equal: an order that cannot be wrong asks nothing."""
+        digits = ""
+        while len(set(digits)) < 2:
+            digits = "".join(map(str, rng.integers(0, 10, self.length).tolist()))
+        return Problem(f"{digits}:", {"answer": "".join(sorted(digits))})
+
+    def demonstrate(self, problem: Problem, rng: np.random.Generator) -> str:
+        """Write the sorted digits, or with probability 1 - `demo_accuracy` nearly sorted ones."""
+        answer: str = problem.facts["answer"]
+        if rng.random() < self.demo_accuracy:
+            return answer
+        written = answer
+        while written == answer:
+            written = answer
+            for _ in range(int(rng.integers(1, 4))):
+                written = _swap_neighbours(written, rng)
+        return written
+
+    def score(self, problem: Problem, completion: str) -> Score:
+        """Score the exact order, or with `graded` the share of positions right."""
+        answer: str = problem.facts["answer"]
+        passed = completion == answer
+        right = sum(a == b for a, b in zip(answer, completion, strict=False)) / max(len(answer), len(completion))
+        formed = len(completion) == len(answer) and completion.isascii() and completion.isdigit()
+        parts = {"well_formed": float(formed), "positions_right": right}
+        return Score(right if self.graded else float(passed), passed, parts)
+
+
+def _swap_neighbours(digits: str, rng: np.random.Generator) -> str:
+    """Swap one pair of unequal neighbours."""
+    unequal = [i for i in range(len(digits) - 1) if digits[i] != digits[i + 1]]
+    i = unequal[int(rng.integers(len(unequal)))]
+    return digits[:i] + digits[i + 1] + digits[i] + digits[i + 2 :]

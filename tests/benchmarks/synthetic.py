@@ -1,0 +1,267 @@
+"""Results folders as the runner writes them, with plausible learning curves and no training."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from ppo_vs_grpo.benchmarks.spec import RunSpec, Suite
+
+TASKS = ("countdown", "sorting", "recall", "arithmetic")
+START = {"countdown": 0.04, "sorting": 0.18, "recall": 0.26, "arithmetic": 0.31}
+CEILING = {"countdown": 0.38, "sorting": 0.82, "recall": 0.97, "arithmetic": 0.55}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "ppo": {"critic": "head", "gamma": 1.0, "lam": 0.95, "value_coefficient": 0.5},
+    "grpo": {"normalize": "group_std"},
+}
+PHASE_MS = {"rollout": 1.9, "reward": 0.06, "reference": 0.35, "value": 0.0, "update": 2.2}
+"""Milliseconds a completion."""
+
+
+def make_suite(
+    arms: Collection[str] = ("ppo", "grpo"),
+    tasks: Collection[str] = TASKS,
+    seeds: int = 8,
+    updates: int = 100,
+    prompts: int = 256,
+    timing: bool = True,
+    train_of: Mapping[str, dict[str, Any]] | None = None,
+) -> Suite:
+    """A suite of `arms`; an arm's algorithm is its label up to the first dash."""
+    return Suite.model_validate(
+        {
+            "name": "synthetic",
+            "tasks": {task: {"task": task} for task in tasks},
+            "arms": {arm: {"algorithm": arm.split("-")[0], "train": (train_of or {}).get(arm, {})} for arm in arms},
+            "seeds": seeds,
+            "train": {"completions": 128 * updates},
+            "eval": {"prompts": prompts},
+            "timing": {"updates": 20, "warmup_updates": 3} if timing else None,
+        }
+    )
+
+
+def make_specs(suite: Suite, repeats: int = 2) -> list[RunSpec]:
+    """The runs of a suite: every seed of each arm and task, then the timing pass."""
+    purposes = [("train", suite.seeds)] + ([("timing", list(range(repeats)))] if suite.timing else [])
+    return [
+        RunSpec(
+            suite=suite.name,
+            purpose=purpose,
+            arm=label,
+            algorithm=arm.algorithm,
+            config=SETTINGS.get(arm.algorithm, {}) | arm.config,
+            task=task,
+            task_choice=choice,
+            task_data="0" * 16,
+            start=suite.start,
+            seed=seed,
+            tuning=suite.tuning,
+            train=suite.train.model_copy(update=arm.train | timing_budget(suite, purpose)),
+            eval=suite.eval,
+            timing=suite.timing if purpose == "timing" else None,
+        )
+        for purpose, seeds in purposes
+        for seed in seeds
+        for task, choice in suite.tasks.items()
+        for label, arm in suite.arms.items()
+    ]
+
+
+def timing_budget(suite: Suite, purpose: str) -> dict[str, int]:
+    """The budget of a run of the timing pass: its warm-up and measured updates."""
+    if purpose == "train" or suite.timing is None:
+        return {}
+    return {"completions": (suite.timing.warmup_updates + suite.timing.updates) * suite.train.batch_completions}
+
+
+def write_results(
+    folder: Path,
+    suite: Suite | None = None,
+    *,
+    failed: Collection[str] = (),
+    diverged: Collection[str] = (),
+    missing: Collection[str] = (),
+    unfinished: Collection[str] = (),
+    contended_timing: bool = False,
+    memory: bool = True,
+) -> Path:
+    """Write a suite's results to `folder`; a run is singled out by its key up to the configuration's hash."""
+    suite = suite or make_suite()
+    specs = make_specs(suite)
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = {"suite": suite.model_dump(mode="json"), "hash": "0" * 16, "keys": [spec.key for spec in specs]}
+    (folder / "suite.lock.yaml").write_text(yaml.safe_dump(lock, sort_keys=False))
+    for spec in specs:
+        cell = spec.key.rpartition(".")[0]
+        if cell in missing:
+            continue
+        run = folder / ("timing" if spec.purpose == "timing" else "runs") / spec.key
+        run.mkdir(parents=True, exist_ok=True)
+        (run / "spec.json").write_text(spec.model_dump_json(indent=1))
+        if cell in unfinished:
+            continue
+        status = "failed" if cell in failed else "diverged" if cell in diverged else "ok"
+        write_run(run, spec, status, contended_timing if spec.purpose == "timing" else True, memory)
+    return folder
+
+
+def write_run(run: Path, spec: RunSpec, status: str, contended: bool, memory: bool) -> None:
+    """Write one run's files, its manifest last."""
+    words = f"{spec.arm}.{spec.task}.{spec.seed}.{spec.purpose}"
+    rng = np.random.default_rng(list(hashlib.blake2b(words.encode(), digest_size=8).digest()))
+    shift = rng.normal()
+    metrics = make_metrics(spec, rng, shift)
+    if status == "diverged":
+        metrics = metrics[: max(1, len(metrics) * 2 // 3)]
+    evals = make_evals(spec, rng, shift, len(metrics)) if spec.purpose == "train" else []
+    peak = int(rng.normal(640e6, 6e6)) + (35_000_000 if spec.algorithm == "ppo" else 0)
+    if status != "failed":
+        write_jsonl(run / "metrics.jsonl", metrics)
+        pd.DataFrame(metrics).to_parquet(run / "metrics.parquet")
+        if evals:
+            write_jsonl(run / "evals.jsonl", evals)
+            pd.DataFrame(evals).to_parquet(run / "evals.parquet")
+        rows = make_memory(spec, peak, rng) if memory else []
+        pd.DataFrame(rows, columns=["phase", "role", "source", "bytes"]).to_parquet(run / "memory.parquet")
+        sample = {"update": 0, "prompt": "1 2 3 =", "completion": "6", "reward": 1.0, "passed": True}
+        (run / "samples.jsonl.gz").write_bytes(gzip.compress((json.dumps(sample) + "\n").encode(), mtime=0))
+    write_environment(run)
+    write_manifest(run, spec, status, metrics, contended, peak)
+
+
+def write_jsonl(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Write an object a line."""
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def write_environment(run: Path) -> None:
+    """Write env.json."""
+    hardware = {"cpu": "Example CPU @ 2.70GHz", "cores": 2, "accelerator": None}
+    versions = {"python": "3.11.9", "torch": "2.13.0", "transformers": "5.23.0", "ppo_vs_grpo": "0.1.0"}
+    env = {
+        "versions": versions,
+        "hardware": hardware,
+        "threads": 1,
+        "load": 1.4,
+        "git": {"commit": "abc", "dirty": False},
+    }
+    (run / "env.json").write_text(json.dumps(env, indent=1))
+
+
+def write_manifest(
+    run: Path, spec: RunSpec, status: str, metrics: list[dict[str, Any]], contended: bool, peak: int
+) -> None:
+    """Write manifest.json over the files that are there."""
+    last, failed = metrics[-1], status == "failed"
+    hashes = {
+        p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(run.iterdir()) if p.name != "manifest.json"
+    }
+    error = {"failed": "MemoryError: killed by signal 9", "diverged": "the loss was not finite in 5 steps running"}
+    manifest = {
+        "status": status,
+        **{
+            name: getattr(spec, name)
+            for name in ("key", "suite", "purpose", "arm", "algorithm", "task", "seed", "cfg8")
+        },
+        "protocol": spec.protocol,
+        "updates": 0 if failed else last["update"],
+        **{name: 0 if failed else last[name] for name in ("completions", "tokens", "optimizer_steps", "train_s")},
+        "wall_s": last["train_s"] + 9.5,
+        "startup_s": 3.1,
+        "eval_s": 5.2 if spec.purpose == "train" else 0.0,
+        "peak_rss_bytes": peak,
+        "contended": contended,
+        "error": error.get(status),
+        "files": hashes,
+    }
+    (run / "manifest.json").write_text(json.dumps(manifest, indent=1))
+
+
+def skill(spec: RunSpec, seed_shift: float, done: np.ndarray) -> np.ndarray:
+    """True pass rate at each share of the budget: a logistic rise, steeper for one arm than the other."""
+    low, high = START.get(spec.task, 0.1), CEILING.get(spec.task, 0.8)
+    middle = {"ppo": 0.48, "grpo": 0.36}.get(spec.algorithm, 0.42) + 0.12 * seed_shift
+    rise = 1 / (1 + np.exp(-9 * (done - middle))) - 1 / (1 + np.exp(9 * middle))
+    rate: np.ndarray = np.clip(low + (high - low) * (1 + 0.06 * seed_shift) * rise, 0.005, 0.985)
+    return rate
+
+
+def make_metrics(spec: RunSpec, rng: np.random.Generator, shift: float) -> list[dict[str, Any]]:
+    """A row per update."""
+    warmup = spec.timing.warmup_updates if spec.timing else 0
+    updates = warmup + spec.timing.updates if spec.timing else spec.train.updates
+    batch, group = spec.train.batch_completions, spec.train.group_size
+    truth = skill(spec, shift, np.arange(1, updates + 1) / spec.train.updates)
+    spread = {name: ms * batch / 1000 for name, ms in PHASE_MS.items()}
+    if spec.algorithm == "ppo":
+        spread |= {"value": 0.4 * batch / 1000, "update": 2.9 * batch / 1000}
+    rows, tokens, train_s = [], 0, 0.0
+    for i, p in enumerate(truth, start=1):
+        q = rng.beta(0.8 * p / (1 - p) + 0.05, 0.8, spec.train.prompts_per_update)
+        rewards = rng.random((len(q), group)) < q[:, None] * p / max(q.mean(), p)
+        tokens += int(batch * rng.normal(11, 0.4))
+        seconds = {f"{name}_s": s * float(rng.lognormal(0.4 if i <= warmup else 0, 0.08)) for name, s in spread.items()}
+        train_s += sum(seconds.values())
+        critic = {"value_loss": 0.1 * float(rng.lognormal(0, 0.2)), "value_explained_variance": float(p)}
+        rows.append(
+            {"update": i, "completions": i * batch, "tokens": tokens, "optimizer_steps": 2 * i, "warmup": i <= warmup}
+            | {
+                "reward_mean": float(rewards.mean()),
+                "reward_std": float(rewards.std()),
+                "pass_rate": float(rewards.mean()),
+            }
+            | {"reward_std_within_group": float(rewards.std(axis=1).mean())}
+            | {"silent_group_fraction": float((rewards.std(axis=1) == 0).mean()), "completion_tokens_mean": 11.0}
+            | {"ended_fraction": 0.99, "entropy": 0.9 - 0.4 * float(p), "kl_reference": 0.05 * float(p)}
+            | {"clip_fraction": 0.03, "ratio_error_max": 1e-6, "policy_loss": float(rng.normal(0, 0.01))}
+            | (critic if spec.algorithm == "ppo" else dict.fromkeys(critic))
+            | {
+                "advantage_std": 0.9,
+                "grad_norm": 0.7,
+                "grad_norm_value": None,
+                "learning_rate": spec.train.learning_rate,
+            }
+            | {"skipped_steps": 0, **seconds, "train_s": train_s, "peak_rss_bytes": 640_000_000}
+        )
+    return rows
+
+
+def make_evals(spec: RunSpec, rng: np.random.Generator, shift: float, updates: int) -> list[dict[str, Any]]:
+    """A row per held-out prompt and evaluation, up to the last update that the run reached."""
+    points = np.round(np.linspace(0, spec.train.updates, spec.eval.points)).astype(int)
+    ease = rng.normal(0, 0.8, spec.eval.prompts)
+    rows: list[dict[str, Any]] = []
+    for update in points[points <= updates]:
+        p = skill(spec, shift, np.array([update / spec.train.updates]))[0]
+        chance = 1 / (1 + np.exp(-(np.log(p / (1 - p)) + ease)))
+        passes = rng.binomial(spec.eval.samples, chance)
+        greedy = rng.random(len(chance)) < chance
+        rows += [
+            {"update": int(update), "completions": int(update) * spec.train.batch_completions, "prompt": i}
+            | {"stratum": "easy" if ease[i] > 0 else "hard", "samples": spec.eval.samples, "passes": int(passes[i])}
+            | {"reward_mean": float(passes[i]) / spec.eval.samples, "greedy_pass": int(greedy[i])}
+            | {"greedy_reward": float(greedy[i]), "completion_tokens_mean": 11.0}
+            for i in range(len(chance))
+        ]
+    return rows
+
+
+def make_memory(spec: RunSpec, peak: int, rng: np.random.Generator) -> list[dict[str, Any]]:
+    """Peak memory: by phase in a timing run, of the whole process in a training run."""
+    shares = {"load": 0.74, "rollout": 0.86, "reward": 0.80, "reference": 0.88, "update": 1.0}
+    if spec.algorithm == "ppo":
+        shares["value"] = 0.9
+    phases = {"process": 1.0} if spec.purpose == "train" else shares | {"process": 1.0}
+    return [
+        {"phase": phase, "role": "process", "source": "peak_rss", "bytes": int(peak * share * rng.normal(1, 0.003))}
+        for phase, share in phases.items()
+    ]

@@ -1,0 +1,111 @@
+"""The command line: what it prints, its exit codes, and one line for each of a user's mistakes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+
+def call(*arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own."""
+    command = [sys.executable, "-P", "-m", "ppo_vs_grpo.benchmarks", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, cwd=folder)
+
+
+def mistake(*arguments: str) -> str:
+    """The one line that a user's mistake prints."""
+    done = call(*arguments)
+    assert done.returncode == 2, done
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    return line
+
+
+def test_help_is_short_and_loads_nothing_heavy() -> None:
+    done = call("--help")
+    assert done.returncode == 0
+    for command in ("run", "report", "list", "show", "doctor"):
+        assert f" {command} " in done.stdout
+    code = (
+        "import sys; from ppo_vs_grpo.benchmarks import __main__;"
+        "sys.exit(bool({'torch', 'pandas', 'yaml', 'pydantic'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-P", "-c", code], check=False).returncode == 0
+
+
+def test_no_command_is_a_usage_error_that_prints_help() -> None:
+    done = call()
+    assert done.returncode == 2
+    assert "Usage: ppo-vs-grpo" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("what", "names"),
+    [
+        ("tasks", ["countdown", "sorting", "recall", "arithmetic"]),
+        ("algorithms", ["ppo", "grpo"]),
+        ("suites", ["core", "smoke"]),
+    ],
+)
+def test_list(what: str, names: list[str]) -> None:
+    done = call("list", what)
+    assert done.returncode == 0, done.stderr
+    listed = [line.split()[0] for line in done.stdout.splitlines() if not line.startswith(" ")]
+    assert listed == names
+    assert all(len(line.split()) > 3 for line in done.stdout.splitlines() if line.startswith(tuple(names)))
+
+
+def test_show_prints_a_suite_that_can_be_run_again(tmp_path: Path) -> None:
+    done = call("show", "smoke", "--set", "train.beta=0.5")
+    suite = yaml.safe_load(done.stdout)
+    assert suite["train"]["beta"] == 0.5
+    assert suite["arms"]["ppo"]["config"]["lam"] == 0.95
+    (tmp_path / "again.yaml").write_text(done.stdout)
+    assert call("show", "again.yaml", folder=tmp_path).stdout == done.stdout
+
+
+def test_doctor(tmp_path: Path) -> None:
+    done = call("doctor", "--results", str(tmp_path / "new" / "results"), "--cache", str(tmp_path / "cache"))
+    assert done.returncode == 0, done.stdout
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "file").touch()
+    done = call("doctor", "--results", str(tmp_path / "file" / "results"))
+    assert done.returncode == 1
+    assert "✗" in next(line for line in done.stdout.splitlines() if "results" in line)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["run", "cor"], "error: suite 'cor': neither a file nor a suite's name; did you mean 'core'?"),
+        (["show", "cor"], "error: suite 'cor': "),
+        (
+            ["run", "smoke", "--set", "train.completions=-5"],
+            "train.completions: -5: should be greater than or equal to 1",
+        ),
+        (["run", "smoke", "--set", "train.group_size=1"], "arms.grpo.train.group_size: 1: this algorithm compares"),
+        (["run", "smoke", "--set", "start=nanoo"], "'nanoo'"),
+        (["run", "smoke", "--slots", "0"], "--slots 0: should be at least 1"),
+        (["run", "smoke", "--results", "/dev/null/x"], "results folder /dev/null/x/smoke: not writable"),
+        (["report", "/nowhere/core"], "/nowhere/core"),
+    ],
+)
+def test_a_users_mistake_is_one_line_and_exit_code_2(
+    arguments: list[str], expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert expected in mistake(*arguments)
+    assert not list(tmp_path.iterdir()), "a mistake left something behind"
+
+
+@pytest.mark.parametrize(
+    "arguments", [["rnu"], ["run"], ["list", "task"], ["run", "smoke", "--slot", "2"], ["run", "smoke", "--slots", "x"]]
+)
+def test_usage_errors_have_exit_code_2_and_no_traceback(arguments: list[str]) -> None:
+    done = call(*arguments)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from synthetic import make_suite, write_results
+
+NOTEBOOK = Path(__file__).parents[2] / "results" / "analysis.ipynb"
+
+
+def test_the_notebook_runs_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_results(tmp_path / "made", make_suite(seeds=2, updates=8, prompts=8))
+    monkeypatch.setenv("PPO_VS_GRPO_RESULTS", str(folder))
+    monkeypatch.delenv("MPLBACKEND", raising=False)  # the kernel brings its own
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    notebook = nbformat.reads(NOTEBOOK.read_text(), as_version=4)  # type: ignore[no-untyped-call]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # the kernel's own machinery
+        NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(NOTEBOOK.parents[1])}}).execute()
+    pictures = [o for cell in notebook.cells for o in cell.get("outputs", []) if "image/png" in o.get("data", {})]
+    assert len(pictures) == 3
+    assert "synthetic: 32 finished runs, 0 missing" in notebook.cells[1].outputs[0].text
+
+
+def test_the_notebook_is_committed_without_outputs() -> None:
+    notebook = nbformat.reads(NOTEBOOK.read_text(), as_version=4)  # type: ignore[no-untyped-call]
+    assert [cell.id for cell in notebook.cells if cell.get("outputs") or cell.get("execution_count")] == []

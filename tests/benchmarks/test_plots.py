@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+from matplotlib.text import Text
+
+from ppo_vs_grpo.benchmarks import load, plots
+from ppo_vs_grpo.benchmarks.costs import headline, peak_memory, phase_seconds
+from ppo_vs_grpo.benchmarks.figures import overview_figure, task_figure
+from synthetic import make_suite, write_results
+
+SMALL: dict[str, Any] = {"tasks": ("sorting", "recall"), "seeds": 3, "updates": 12, "prompts": 16}
+COLOURS = {"ppo": "#0072B2", "grpo": "#D55E00"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("plots")
+    return write_results(place, make_suite(**SMALL), diverged=["grpo.recall.s1"])
+
+
+def axes() -> Axes:
+    return Figure().add_subplot()
+
+
+def heights(line: Line2D) -> np.ndarray:
+    return np.asarray(line.get_ydata(), dtype=float)
+
+
+def test_ppo_and_grpo_keep_their_colours_in_any_company() -> None:
+    assert plots.arm_colours({"b": "grpo", "a": "ppo"}) == {"b": "#D55E00", "a": "#0072B2"}
+    many = plots.arm_colours(
+        {"rloo": "rloo", "one": "ppo", "two": "ppo", "grpo": "grpo", **{f"x{i}": "x" for i in range(8)}}
+    )
+    assert (many["one"], many["grpo"]) == ("#0072B2", "#D55E00")
+    assert len(set(many.values())) == 12
+
+
+def test_the_curve_draws_each_seed_and_a_mean_of_the_complete(folder: Path) -> None:
+    scores = load(folder).scores.query("task == 'recall'")
+    ax = plots.learning_curve(scores, axes(), COLOURS)
+    grpo = [line for line in ax.lines if to_hex(str(line.get_color())) == "#d55e00"]
+    thin = [line for line in grpo if line.get_linewidth() < 1]
+    assert len(thin) == 3
+    (bold,) = [line for line in grpo if line.get_linewidth() > 2]
+    whole = scores.query("arm == 'grpo' and seed != 1")
+    np.testing.assert_allclose(heights(bold), whole.groupby("completions")["pass_rate"].mean())
+    assert [line.get_marker() for line in grpo].count("x") == 1
+    assert ax.get_ylim()[0] == 0
+
+
+def test_the_spread_over_seeds_is_the_sample_standard_deviation(folder: Path) -> None:
+    scores = load(folder).scores.query("task == 'sorting' and arm == 'ppo'")
+    (line,) = plots.seed_spread(scores, axes(), COLOURS).lines
+    last = scores[scores["completions"] == scores["completions"].max()]["pass_rate"]
+    assert heights(line)[-1] == pytest.approx(np.std(last, ddof=1))
+    alone = plots.seed_spread(scores[scores["seed"] == 0], axes(), COLOURS)
+    assert [text.get_text() for text in alone.texts] == ["needs two finished seeds"]
+
+
+def test_a_long_trace_keeps_its_mean_in_few_points() -> None:
+    rows = 5000
+    metrics = pd.DataFrame({"arm": "ppo", "completions": np.arange(1, rows + 1) * 8, "reward_mean": np.arange(rows)})
+    (line,) = plots.trace(metrics, "reward_mean", axes(), COLOURS).lines
+    assert len(heights(line)) == plots.TRACE_POINTS
+    assert np.mean(heights(line)) == pytest.approx(metrics["reward_mean"].mean())
+
+
+def test_negative_rewards_are_not_cut_off() -> None:
+    metrics = pd.DataFrame({"arm": "ppo", "completions": [8, 16], "reward_mean": [-1.0, 0.5]})
+    assert plots.trace(metrics, "reward_mean", axes(), COLOURS).get_ylim()[0] < -1
+
+
+def test_seconds_leave_out_warm_up(folder: Path) -> None:
+    results = load(folder)
+    row = phase_seconds(results).query("arm == 'ppo' and task == 'sorting' and seed == 0").iloc[0]
+    measured = results.timing[(results.timing["key"] == row["key"]) & ~results.timing["warmup"]]
+    assert len(measured) == 20
+    assert row["rollout_s"] == pytest.approx(measured["rollout_s"].sum() / (20 * 128) * 1000)
+    assert row["total_s"] == pytest.approx(
+        sum(row[f"{p}_s"] for p in ("rollout", "reward", "reference", "value", "update"))
+    )
+
+
+def test_stacked_seconds_add_up_from_zero(folder: Path) -> None:
+    seconds = phase_seconds(load(folder)).query("task == 'recall'")
+    ax = plots.seconds_by_phase(seconds, axes(), list(COLOURS))
+    bars = [bar for bar in ax.patches if isinstance(bar, Rectangle)]
+    ends = {round(bar.get_y() + bar.get_height() / 2): bar.get_x() + bar.get_width() for bar in bars}
+    assert ends[0] == pytest.approx(seconds.query("arm == 'ppo'")["total_s"].mean())
+    assert min(bar.get_x() for bar in bars) == 0 == ax.get_xlim()[0]
+
+
+def test_contended_runs_are_labelled_and_no_headline(tmp_path: Path) -> None:
+    write_results(tmp_path, make_suite(**SMALL), contended_timing=True)
+    seconds = phase_seconds(load(tmp_path))
+    assert seconds["contended"].all()
+    assert headline(seconds, "total_s").empty
+    ax = plots.seconds_by_phase(seconds.query("task == 'recall'"), axes(), list(COLOURS))
+    assert "contended: runs shared the machine" in [text.get_text() for text in ax.texts]
+    columns = plots.totals(seconds.query("task == 'recall'"), "total_s", axes(), COLOURS)
+    assert "contended" in [text.get_text() for text in columns.texts]
+
+
+def test_memory_falls_back_to_the_peak_of_the_process(tmp_path: Path) -> None:
+    write_results(tmp_path, make_suite(**SMALL, timing=False), memory=False)
+    results = load(tmp_path)
+    memory = peak_memory(results)
+    assert set(memory["phase"]) == {"process"}
+    assert set(memory["origin"]) == {"training runs"}
+    key = results.runs["key"].iloc[0]
+    mb = memory.set_index("key").at[key, "mb"]
+    assert mb == results.runs["peak_rss_bytes"].iloc[0] / 1e6
+
+
+def test_the_accelerators_memory_goes_before_the_process(folder: Path) -> None:
+    results = load(folder)
+    row = results.memory.iloc[[-1]].assign(source="accelerator_allocated", bytes=5_000_000)
+    results.memory.loc[len(results.memory)] = row.iloc[0]
+    memory = peak_memory(results)
+    assert memory["mb"].tolist() == [5.0]
+    ax = plots.memory_by_phase(memory, axes(), COLOURS)
+    assert ax.get_xlabel() == "peak allocated on the accelerator (MB)"
+
+
+def test_bars_of_memory_start_at_zero_in_the_arms_colours(folder: Path) -> None:
+    ax = plots.memory_by_phase(peak_memory(load(folder)).query("task == 'recall'"), axes(), COLOURS)
+    assert ax.get_xlim()[0] == 0
+    assert {to_hex(bar.get_facecolor()) for bar in ax.patches} == {"#0072b2", "#d55e00"}
+    assert [label.get_text() for label in ax.get_yticklabels()][:2] == ["load", "rollout"]
+
+
+@pytest.mark.parametrize("arms", [("ppo", "grpo"), ("ppo", "grpo-without-std", *(f"grpo-{i}" for i in range(10)))])
+def test_no_text_of_a_figure_overlaps_another_or_leaves_it(tmp_path: Path, arms: tuple[str, ...]) -> None:
+    results = load(write_results(tmp_path, make_suite(**{**SMALL, "arms": arms}), contended_timing=len(arms) == 2))
+    for figure in (task_figure(results, "recall", "c"), overview_figure(results, "c")):
+        boxes = [(text.get_text(), text.get_window_extent()) for text in drawn_texts(figure)]
+        for name, box in boxes:
+            assert box.x0 >= -1, name
+            assert box.y0 >= -1, name
+            assert box.x1 <= figure.bbox.width + 1, name
+            assert box.y1 <= figure.bbox.height + 1, name
+        for i, (name, box) in enumerate(boxes):
+            for other, other_box in boxes[i + 1 :]:
+                assert not box.shrunk(0.95, 0.85).overlaps(other_box.shrunk(0.95, 0.85)), (name, other)
+
+
+def drawn_texts(figure: Figure) -> list[Text]:
+    """The texts that a figure shows: of its ticks' labels those inside the axis."""
+    figure.draw_without_rendering()
+    hidden = set()
+    for axis in [axis for ax in figure.axes for axis in (ax.xaxis, ax.yaxis)]:
+        low, high = sorted(axis.get_view_interval())
+        for tick in axis.get_major_ticks():
+            hidden |= set() if low <= tick.get_loc() <= high else {tick.label1}
+            hidden |= {tick.label2}
+    texts = [text for text in figure.findobj(Text) if isinstance(text, Text) and text not in hidden]
+    return [text for text in texts if text.get_visible() and text.get_text().strip()]

@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ppo_vs_grpo.benchmarks import load, report, tables
+from ppo_vs_grpo.tasks.errors import UserError
+from synthetic import make_specs, make_suite, write_results
+
+SMALL: dict[str, Any] = {"tasks": ("sorting", "recall"), "seeds": 3, "updates": 12, "prompts": 16}
+ONE: dict[str, Any] = SMALL | {"tasks": ("recall",)}
+WRITE = "import sys, pathlib; from ppo_vs_grpo.benchmarks import report; report.write(*map(pathlib.Path, sys.argv[1:]))"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_results(tmp_path_factory.mktemp("small"), make_suite(**SMALL))
+
+
+@pytest.fixture(scope="module")
+def page(folder: Path) -> Path:
+    return report.write(folder, folder / "report")
+
+
+def written(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_a_rebuild_elsewhere_is_the_same_bytes_and_needs_no_torch(folder: Path, page: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "copy", ignore=shutil.ignore_patterns("report"))
+    check = "; assert not {'torch', 'transformers', 'trl', 'matplotlib.pyplot'} & set(sys.modules), 'too much imported'"
+    arguments = [str(tmp_path / "copy"), str(tmp_path / "report")]
+    environment = os.environ | {"PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo", "SOURCE_DATE_EPOCH": "1"}
+    subprocess.run([sys.executable, "-c", WRITE + check, *arguments], check=True, env=environment, timeout=60)
+    first, second = written(page.parent), written(tmp_path / "report")
+    assert list(first) == list(second)
+    assert [name for name in first if first[name] != second[name]] == []
+
+
+def test_the_files_have_stable_names(page: Path) -> None:
+    names = [
+        f"figures/{stem}.{kind}" for stem in ("overview", "task_recall", "task_sorting") for kind in ("png", "svg")
+    ]
+    names += [f"tables/{stem}.csv" for stem in report.TABLES]
+    assert sorted(written(page.parent)) == sorted([*names, "report.html", "report.md"])
+
+
+def test_a_core_sized_suite_takes_seconds(tmp_path: Path) -> None:
+    write_results(tmp_path, make_suite())
+    start = time.process_time()
+    report.write(tmp_path, tmp_path / "report")
+    assert time.process_time() - start < 20
+
+
+def test_the_page_is_alone(page: Path) -> None:
+    html = page.read_text()
+    links = re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?([^"')\s>]+)""", html)
+    assert links
+    assert [link for link in links if not link.startswith(("data:image/svg+xml;base64,", "tables/", "#"))] == []
+    assert [link for link in links if link.startswith("tables/") and not (page.parent / link).exists()] == []
+    assert "<script" not in html
+    assert "prefers-color-scheme: dark" in html
+
+
+def test_every_caption_ends_with_the_reports_id(folder: Path, page: Path) -> None:
+    name = report.report_id(load(folder))
+    captions = re.findall(r"<figcaption>(.*)</figcaption>", page.read_text())
+    assert len(captions) == 3
+    assert all(caption.endswith(f"report {name}") for caption in captions)
+    assert page.with_suffix(".md").read_text().count(f"report {name}\n") == 3
+
+
+def test_the_id_follows_the_runs(tmp_path: Path) -> None:
+    suite = make_suite(**SMALL)
+    cases: list[dict[str, Any]] = [{}, {}, {"missing": ["ppo.recall.s0"]}, {"failed": ["ppo.recall.s0"]}]
+    ids = {report.report_id(load(write_results(tmp_path / str(i), suite, **case))) for i, case in enumerate(cases)}
+    assert len(ids) == 3
+    manifest = next((tmp_path / "0" / "runs").glob("ppo.recall.s0.*")) / "manifest.json"
+    results = load(tmp_path / "0")
+    before = report.report_id(results)
+    results.hashes[manifest.parent.name]["metrics.jsonl"] = "f" * 64
+    assert report.report_id(results) != before
+    results.hashes[manifest.parent.name].clear()
+    emptied = report.report_id(results)
+    results.runs.loc[results.runs["key"] == manifest.parent.name, "status"] = "diverged"
+    assert report.report_id(results) != emptied
+
+
+def test_the_summary_is_means_spread_and_n(folder: Path) -> None:
+    results = load(folder)
+    table = report.summary(results).set_index(["task", "arm"]).to_dict("index")
+    finals = results.score_matrix()["ppo"]["recall"]
+    row = table["recall", "ppo"]
+    assert row["n"] == "3"
+    assert row["final mean"] == f"{finals.mean():.3f}"
+    assert row["seed sd"] == f"{np.std(finals, ddof=1):.3f}"
+    assert row["note"] == "-"
+    assert float(row["peak memory MB"]) > 500
+    assert float(row["s per 1,000 completions"]) > 4
+    assert list(table) == [("sorting", "ppo"), ("sorting", "grpo"), ("recall", "ppo"), ("recall", "grpo")]
+
+
+def test_the_report_gives_no_verdict_and_says_so(page: Path) -> None:
+    for text in (page.read_text(), page.with_suffix(".md").read_text()):
+        assert "it draws no verdict, and has no p-values and no intervals" in text
+        assert not re.search(r"significan|better than|outperform|confidence", text)
+
+
+def test_the_difference_of_the_arms_comes_from_their_specs(tmp_path: Path) -> None:
+    suite = make_suite(**SMALL, train_of={"grpo": {"learning_rate": 0.001}})
+    differing, shared = tables.configuration(load(write_results(tmp_path, suite)))
+    values = differing.set_index("setting")[["ppo", "grpo"]]
+    assert list(values.loc["train.learning_rate"]) == ["0.0005", "0.001"]
+    assert list(values.loc["config.critic"]) == ["head", "-"]
+    assert "train.learning_rate" not in set(shared["setting"])
+    assert shared.set_index("setting").at["train.beta", "value"] == "0.01"
+
+
+def test_unmatched_budgets_are_labelled_everywhere(tmp_path: Path) -> None:
+    suite = make_suite(**ONE, train_of={"grpo": {"completions": 768}})
+    page = report.write(write_results(tmp_path, suite), tmp_path / "report")
+    says = "budgets unmatched: ppo 1,536, grpo 768 completions"
+    assert report.summary(load(tmp_path))["note"].tolist() == [says] * 2
+    assert page.read_text().count(f"<strong>unmatched</strong> · recall: {says}") == 1
+    assert page.with_suffix(".md").read_text().count(f"**unmatched**, recall: {says}") == 1
+
+
+ALL = [spec.key.rpartition(".")[0] for spec in make_specs(make_suite(**ONE))]
+CASES: dict[str, tuple[dict[str, Any], dict[str, Any], list[str]]] = {
+    "nothing ran": ({}, {"missing": ALL}, ["3 not started; time not measured; memory not measured"] * 2),
+    "all failed": ({}, {"failed": ALL}, ["3 failed; time not measured; memory not measured"] * 2),
+    "all diverged": ({}, {"diverged": ALL}, ["3 diverged"] * 2),
+    "one failed": ({}, {"failed": ["ppo.recall.s0"]}, ["1 failed", "-"]),
+    "one seed": ({"seeds": 1}, {}, ["one run: no spread"] * 2),
+    "one arm": ({"arms": ("ppo",)}, {}, ["-"]),
+    "no timing pass": ({"timing": False}, {}, ["time contended; memory contended"] * 2),
+    "contended timing": ({}, {"contended_timing": True}, ["time contended; memory contended"] * 2),
+    "no memory": ({}, {"memory": False}, ["-"] * 2),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_is_missing_is_a_dash_and_a_note(tmp_path: Path, case: str) -> None:
+    shape, changes, notes = CASES[case]
+    page = report.write(write_results(tmp_path, make_suite(**ONE | shape), **changes), tmp_path / "report")
+    assert report.summary(load(tmp_path))["note"].tolist() == notes
+    for table in page.parent.glob("tables/*.csv"):
+        cells = pd.read_csv(table, dtype=str, keep_default_na=False).to_numpy().ravel().tolist()
+        assert {cell.lower() for cell in cells} & {"nan", "inf", "-inf", "<na>", ""} == set(), table.name
+    for text in (page.read_text(), page.with_suffix(".md").read_text()):
+        assert not re.search(r"(?<![\w/+])(nan|inf)(?![\w/+=])", text, re.IGNORECASE)
+
+
+def test_one_seed_has_no_spread(tmp_path: Path) -> None:
+    results = load(write_results(tmp_path, make_suite(**SMALL | {"seeds": 1})))
+    assert set(report.summary(results)["seed sd"]) == {"-"}
+
+
+def test_runs_that_did_not_end_well_are_listed(tmp_path: Path) -> None:
+    changes: dict[str, Any] = {
+        "failed": ["ppo.recall.s0"],
+        "diverged": ["grpo.recall.s1"],
+        "unfinished": ["ppo.recall.s2"],
+    }
+    write_results(tmp_path, make_suite(**ONE), **changes)
+    table = tables.unfinished(load(tmp_path))
+    assert table[["arm", "seed", "state"]].to_numpy().tolist() == [
+        ["ppo", 0, "failed"],
+        ["ppo", 2, "unfinished"],
+        ["grpo", 1, "diverged"],
+    ]
+    page = report.write(tmp_path, tmp_path / "report")
+    for text in (page.read_text(), page.with_suffix(".md").read_text()):
+        assert "MemoryError: killed by signal 9" in text
+        assert "run the suite again: it goes on with what is missing" in text
+
+
+def test_a_folder_that_cannot_be_written_is_named(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"file.*: the report cannot be written there"):
+        report.write(folder, tmp_path / "file")
+
+
+def test_text_from_a_suite_is_not_markup(tmp_path: Path) -> None:
+    suite = make_suite(**ONE).model_copy(update={"description": "<b>bold</b>"})
+    page = report.write(write_results(tmp_path, suite), tmp_path / "report")
+    assert "&lt;b&gt;bold&lt;/b&gt;" in page.read_text()

@@ -1,0 +1,14 @@
+"""What every test relies on: nothing from a hub, no display, no terminal's width."""
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def _no_surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep tests, and the processes that they start, away from networks, displays and the user's own settings."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    for variable in ("PPO_VS_GRPO_CACHE", "COLUMNS", "FORCE_COLOR"):
+        monkeypatch.delenv(variable, raising=False)
