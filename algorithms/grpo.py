@@ -9,8 +9,6 @@ iterations; the group's standard deviation is the unbiased one, as the libraries
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from pydantic import Field
 
 from ppo_vs_grpo.algorithms.shared.advantages import group_relative
@@ -27,20 +25,18 @@ from ppo_vs_grpo.algorithms.shared.types import (
 )
 
 
-class Config(Frozen):
-    """What GRPO has of its own."""
-
-    ddof: int = Field(1, ge=0, le=1)
-    eps: float = Field(1e-4, gt=0)
-
-
 class GRPO:
     """Clipped surrogate, group-relative advantages, no critic, k3 in the loss, sequence mean."""
 
     name = "grpo"
     paper = "arXiv 2402.03300"
     needs_group = True
-    Config: ClassVar[type[Frozen]] = Config
+
+    class Config(Frozen):
+        """What GRPO has of its own."""
+
+        ddof: int = Field(1, ge=0, le=1)
+        eps: float = Field(1e-4, gt=0)
 
     def __init__(self, config: Config, train: TrainConfig) -> None:
         self.config = config

@@ -9,8 +9,6 @@ there is no entropy bonus; a completion cut at the length limit counts as ended.
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from pydantic import Field
 
 from ppo_vs_grpo.algorithms.shared.advantages import gae, terminal, whiten
@@ -28,25 +26,25 @@ from ppo_vs_grpo.algorithms.shared.types import (
 )
 
 
-class Config(Frozen):
-    """What PPO has of its own."""
-
-    gamma: float = Field(1.0, gt=0, le=1)
-    lam: float = Field(0.95, ge=0, le=1)
-    value_lam: float | None = Field(None, ge=0, le=1, description="lambda of the critic's targets, arXiv 2504.05118")
-    whiten: bool = True
-    value_coef: float = Field(0.5, ge=0)
-    value_clip: float | None = Field(0.2, gt=0)
-    critic: CriticConfig = CriticConfig()
-
-
 class PPO:
     """Clipped surrogate, generalised advantage estimation, a critic, k1 in the reward, token mean."""
 
     name = "ppo"
     paper = "arXiv 1707.06347"
     needs_group = False
-    Config: ClassVar[type[Frozen]] = Config
+
+    class Config(Frozen):
+        """What PPO has of its own."""
+
+        gamma: float = Field(1.0, gt=0, le=1)
+        lam: float = Field(0.95, ge=0, le=1)
+        value_lam: float | None = Field(
+            None, ge=0, le=1, description="lambda of the critic's targets, arXiv 2504.05118"
+        )
+        whiten: bool = True
+        value_coef: float = Field(0.5, ge=0)
+        value_clip: float | None = Field(0.2, gt=0)
+        critic: CriticConfig = CriticConfig()
 
     def __init__(self, config: Config, train: TrainConfig) -> None:
         self.config = config

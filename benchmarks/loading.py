@@ -122,6 +122,7 @@ def resolve(suite: Suite, source: str) -> list[RunSpec]:
     here and their settings checked; `source` names the suite's file in a message.
     """
     tasks = {label: _resolve_task(choice, f"{source}: tasks.{label}") for label, choice in suite.tasks.items()}
+    digests = {label: _start_digest(suite.start, choice, source) for label, choice in suite.tasks.items()}
     arms = {label: _resolve_arm(suite, label, arm, source) for label, arm in suite.arms.items()}
 
     def spec(arm: str, task: str, seed: int, timing: Timing | None = None) -> RunSpec:
@@ -140,6 +141,7 @@ def resolve(suite: Suite, source: str) -> list[RunSpec]:
             task_choice=suite.tasks[task],
             task_data=data,
             start=suite.start,
+            start_hash=digests[task],
             seed=seed,
             tuning=suite.tuning,
             train=train.model_copy(update=changes),
@@ -164,6 +166,15 @@ def _resolve_task(choice: TaskChoice, place: str) -> tuple[str, int]:
     except UserError as error:
         raise UserError(f"{place}.{error}") from None  # the error begins with its key
     return data_hash(task), task.max_new_tokens
+
+
+def _start_digest(start: str, choice: TaskChoice, source: str) -> str:
+    from ppo_vs_grpo.benchmarks import starts
+
+    try:
+        return starts.digest(start, choice)
+    except UserError as error:
+        raise UserError(f"{source}: {error}") from None  # the error begins with its key
 
 
 def _resolve_arm(suite: Suite, label: str, arm: Arm, source: str) -> tuple[dict[str, Any], TrainConfig]:

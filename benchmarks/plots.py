@@ -68,9 +68,17 @@ def learning_curve(scores: pd.DataFrame, ax: Axes, colours: Mapping[str, str], s
     start = scores.loc[scores["completions"] == 0, score].mean()
     if np.isfinite(start):
         ax.axhline(start, color=FAINT, linewidth=0.9, linestyle=(0, (1, 2)), zorder=1)
-        place = {"xy": (1, start), "xycoords": ("axes fraction", "data"), "xytext": (-1, -2)}
-        looks = {"textcoords": "offset points", "ha": "right", "va": "top", "fontsize": 8, "color": FAINT}
-        ax.annotate("start", **place, **looks)
+        ax.annotate(
+            "start",
+            xy=(1, start),
+            xycoords=("axes fraction", "data"),
+            xytext=(-1, -2),
+            textcoords="offset points",
+            ha="right",
+            va="top",
+            fontsize=8,
+            color=FAINT,
+        )
     return _over_completions(ax)
 
 
@@ -158,7 +166,7 @@ def seconds_by_phase(seconds: pd.DataFrame, ax: Axes, arms: Sequence[str]) -> Ax
     for place, arm in enumerate(shown):
         left = 0.0
         for phase in PHASES:
-            width = float(means.at[arm, f"{phase}_s"])
+            width = float(means[f"{phase}_s"][arm])
             label = phase if place == 0 else None
             ax.barh(place, width, 0.62, left=left, label=label, **_fill(PHASE_COLOURS[phase], shared))
             left += width

@@ -153,7 +153,7 @@ def read_records(folder: Path, name: str, columns: tuple[str, ...], may_lack: bo
     if path.exists():
         try:
             with pq.ParquetFile(path) as file:
-                frame = file.read().to_pandas()
+                frame: pd.DataFrame = file.read().to_pandas()
         except (OSError, ValueError) as error:
             raise UserError(f"{path}: not a parquet file ({str(error).splitlines()[0]})") from None
     elif (path := folder / f"{name}.jsonl").exists():

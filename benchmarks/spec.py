@@ -36,9 +36,9 @@ class Arm(Frozen):
 
 
 class Timing(Frozen):
-    """The pass that measures wall-clock and memory: each arm x task alone on the idle machine."""
+    """The pass that measures wall-clock and memory: each arm x task alone on the idle machine, twice."""
 
-    updates: int = Field(20, ge=1)
+    updates: int = Field(12, ge=1)
     warmup_updates: int = Field(3, ge=0)
 
 
@@ -99,6 +99,7 @@ class RunSpec(Frozen):
     task_choice: TaskChoice
     task_data: str
     start: str
+    start_hash: str
     seed: int
     tuning: bool
     train: TrainConfig
@@ -108,7 +109,7 @@ class RunSpec(Frozen):
     @property
     def cfg8(self) -> str:
         """Eight hex digits of everything that changes a result except the seed."""
-        fields = self.model_dump(mode="json", exclude={"suite", "seed", "arm", "task"})
+        fields = self.model_dump(mode="json", exclude={"suite", "seed", "arm", "task", "start"})
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:8]
 
     @property

@@ -8,6 +8,7 @@ Importing this module imports neither torch nor TRL; only building does.
 from __future__ import annotations
 
 import argparse
+import functools
 import hashlib
 import json
 import os
@@ -82,6 +83,19 @@ def locate(start: str, choice: TaskChoice, cache: Path) -> Path:
     )
 
 
+def digest(start: str, choice: TaskChoice) -> str:
+    """What tells two start models apart: the content hash of an embedded one, a hash of the files at a path."""
+    if start in SIZES:
+        return _content_hash(start, choice)
+    folder = locate(start, choice, Path())
+    hashes = hashlib.sha256()
+    for path in sorted(p for p in folder.iterdir() if p.is_file()):
+        hashes.update(path.name.encode())
+        with path.open("rb") as file:
+            hashes.update(hashlib.file_digest(file, "sha256").digest())
+    return hashes.hexdigest()[:12]
+
+
 def is_built(folder: Path) -> bool:
     """Whether the folder holds a complete model; folders appear whole, by a rename."""
     return (folder / "config.json").is_file()
@@ -131,6 +145,12 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 
 def _content_hash(start: str, choice: TaskChoice) -> str:
+    return _hash_of_recipe(start, choice.model_dump_json())
+
+
+@functools.cache
+def _hash_of_recipe(start: str, choice_json: str) -> str:
+    choice = TaskChoice.model_validate_json(choice_json)
     size = SIZES[start]
     task = make(choice.task, choice.options)
     taught = [(problem.prompt, answer) for problem, answer in demonstrations(task, size.demonstrations)]
@@ -182,11 +202,9 @@ def _warm_start(size: Size, choice: TaskChoice, folder: Path) -> None:
         disable_tqdm=True,
         seed=0,
     )
-    trainer = SFTTrainer(
-        model=LlamaForCausalLM(config), args=arguments, train_dataset=rows, processing_class=characters
-    )
-    trainer.train()
-    trainer.model.save_pretrained(folder)
+    model = LlamaForCausalLM(config)
+    SFTTrainer(model=model, args=arguments, train_dataset=rows, processing_class=characters).train()
+    model.save_pretrained(folder)
     characters.save_pretrained(folder)
     shutil.rmtree(folder / ".trainer", ignore_errors=True)
 

@@ -25,13 +25,14 @@ FORMATS = {
 def final_scores(results: Results) -> pd.DataFrame:
     """A row per training run of the suite, the failed and the missing included."""
     finals = results.finals.set_index("key")
+    scores = {str(key): row for key, row in finals.to_dict("index").items()}
     states = dict(zip(results.runs["key"], results.runs["status"], strict=True))
     states |= dict(zip(results.missing["key"], results.missing["state"], strict=True))
     cells = pd.concat([results.runs[["purpose", *IDENTITY]], results.missing[["purpose", *IDENTITY]]])
     rows = []
     for run in cells[cells["purpose"] == "train"].sort_values("seed", kind="stable").itertuples():
         row = {"task": run.task, "arm": run.arm, "seed": run.seed, "status": states[str(run.key)]}
-        score = finals.loc[run.key] if run.key in finals.index else {}
+        score: Mapping[Hashable, float] = scores.get(str(run.key), {})
         for part in ("start", "final", "gain", "area"):
             row[part] = score.get(f"{part}_pass_rate", np.nan)
         row["final_greedy"] = score.get("final_greedy_pass", np.nan)

@@ -77,9 +77,7 @@ class Run:
         from ppo_vs_grpo.algorithms.shared.meters import peak_rss_bytes
 
         self.recorder.memory("process", "peak_rss", peak_rss_bytes())
-        counts = {
-            name: self._last.get(name, 0) for name in ("update", "completions", "tokens", "optimizer_steps")
-        }
+        counts = {name: self._last.get(name, 0) for name in ("update", "completions", "tokens", "optimizer_steps")}
         counts["updates"] = counts.pop("update")
         return {
             **counts,
@@ -132,16 +130,18 @@ class Run:
 
 def _trainer(spec: RunSpec, start: Path) -> Trainer:
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
     from ppo_vs_grpo.algorithms import find
     from ppo_vs_grpo.algorithms.shared.trainer import Trainer
     from ppo_vs_grpo.tasks import make
 
-    device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
+    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     algorithm = find(spec.algorithm)
     task = make(spec.task_choice.task, spec.task_choice.options)
-    model = AutoModelForCausalLM.from_pretrained(start, dtype=torch.float32).to(device)
+    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(start, dtype=torch.float32)
+    if accelerator is not None:
+        torch.nn.Module.to(model, accelerator)
     tokenizer = AutoTokenizer.from_pretrained(start)
     config = algorithm.Config.model_validate(spec.config)
     trainer = Trainer(model, tokenizer, task, algorithm(config, spec.train), spec.train, spec.seed)

@@ -19,7 +19,7 @@ class Sorting:
     An answer passes when it is exactly sorted. The reward is the pass, or with `graded` the share
     of positions that hold the right digit, over the longer of answer and completion, so that
     too short and too long lose alike. A demonstration is right with probability `demo_accuracy`,
-    else the sorted digits with one to three swaps of unequal neighbours.
+    else some neighbours among the sorted digits are swapped, one to three times.
     """
 
     name: ClassVar[str] = "sorting"
@@ -46,9 +46,8 @@ class Sorting:
             return answer
         written = answer
         while written == answer:
-            written = answer
-            for _ in range(int(rng.integers(1, 4))):
-                written = _swap_neighbours(written, rng)
+            for i in rng.integers(0, self.length - 1, int(rng.integers(1, 4))).tolist():
+                written = written[:i] + written[i + 1] + written[i] + written[i + 2 :]
         return written
 
     def score(self, problem: Problem, completion: str) -> Score:
@@ -59,10 +58,3 @@ class Sorting:
         formed = len(completion) == len(answer) and completion.isascii() and completion.isdigit()
         parts = {"well_formed": float(formed), "positions_right": right}
         return Score(right if self.graded else float(passed), passed, parts)
-
-
-def _swap_neighbours(digits: str, rng: np.random.Generator) -> str:
-    """Swap one pair of unequal neighbours."""
-    unequal = [i for i in range(len(digits) - 1) if digits[i] != digits[i + 1]]
-    i = unequal[int(rng.integers(len(unequal)))]
-    return digits[:i] + digits[i + 1] + digits[i] + digits[i + 2 :]

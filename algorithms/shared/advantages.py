@@ -12,9 +12,7 @@ def terminal(rewards_B: Tensor, mask_BT: Tensor) -> Tensor:
     return rewards_B[:, None] * last_BT
 
 
-def gae(
-    rewards_BT: Tensor, values_BT: Tensor, mask_BT: Tensor, gamma: float, lam: float
-) -> tuple[Tensor, Tensor]:
+def gae(rewards_BT: Tensor, values_BT: Tensor, mask_BT: Tensor, gamma: float, lam: float) -> tuple[Tensor, Tensor]:
     """Generalised advantage estimation (arXiv 1506.02438, eq. 16): advantages and returns, both (B, T).
 
     d_t = r_t + gamma * V_{t+1} - V_t and A_t = d_t + gamma * lam * A_{t+1}; returns are A + V.

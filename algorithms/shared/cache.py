@@ -18,9 +18,11 @@ class PreallocatedLayer(DynamicLayer):
     """
 
     def __init__(self, capacity: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.capacity = capacity
         self.length = 0
+        self.keys: Tensor = torch.empty(0)
+        self.values: Tensor = torch.empty(0)
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         """Write the new tokens and return all keys and values so far."""
@@ -63,3 +65,9 @@ def rollout_cache(config: PretrainedConfig, capacity: int) -> Cache:
     cache = DynamicCache(config=config)
     cache.layers = [PreallocatedLayer(capacity) if type(layer) is DynamicLayer else layer for layer in cache.layers]
     return cache
+
+
+def reorder(cache: Cache, index: Tensor) -> None:
+    """Make row i of every layer what row `index[i]` was; an index may repeat or leave rows out."""
+    for layer in cache.layers:
+        layer.reorder_cache(index.long())  # type: ignore[arg-type]  # typed as LongTensor, which no function returns

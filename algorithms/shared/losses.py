@@ -8,9 +8,7 @@ from torch import Tensor
 from ppo_vs_grpo.algorithms.shared.types import Denominators
 
 
-def clipped(
-    logp_BT: Tensor, logp_old_BT: Tensor, advantages_BT: Tensor, clip_low: float, clip_high: float
-) -> Tensor:
+def clipped(logp_BT: Tensor, logp_old_BT: Tensor, advantages_BT: Tensor, clip_low: float, clip_high: float) -> Tensor:
     """PPO's clipped surrogate, negated to be descended (arXiv 1707.06347, eq. 7): (B, T)."""
     ratio_BT = (logp_BT - logp_old_BT).exp()
     clipped_BT = ratio_BT.clamp(1 - clip_low, 1 + clip_high)

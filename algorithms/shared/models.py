@@ -50,13 +50,12 @@ def build(policy: PreTrainedModel, critic: CriticConfig | None, needs_reference:
         reference = copy.deepcopy(policy).requires_grad_(False)
     head = trunk = None
     if critic is not None:
-        weight = policy.get_output_embeddings().weight
+        weight = policy.get_output_embeddings().get_parameter("weight")
         head = nn.Linear(weight.shape[1], 1, device=weight.device, dtype=torch.float32)
         nn.init.zeros_(head.weight)
         nn.init.zeros_(head.bias)
         if critic.kind == "model":
             trunk = copy.deepcopy(policy.base_model)
-            trunk.get_input_embeddings().weight.requires_grad_(True)
     return Models(policy, reference, head, trunk)
 
 

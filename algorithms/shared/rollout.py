@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from ppo_vs_grpo.algorithms.shared.cache import rollout_cache
+from ppo_vs_grpo.algorithms.shared.cache import reorder, rollout_cache
 from ppo_vs_grpo.algorithms.shared.types import Prompts, Rollouts
 
 COMPACT_BELOW = 0.75
@@ -115,14 +115,12 @@ class _Decoder:
         logits = self._forward(torch.tensor(rows, device=device), columns_uC[:, :width], positions_uS)
         self._columns_bC = columns_uC[self._slot_B]
         self._position_b1 = lengths[self._slot_B, None]
-        for layer in self._cache.layers:
-            layer.reorder_cache(self._slot_B)
+        reorder(self._cache, self._slot_B)
         return logits[self._slot_B]
 
     def keep(self, index: Tensor) -> None:
         """Go on with the rows at `index` only."""
-        for layer in self._cache.layers:
-            layer.reorder_cache(index)
+        reorder(self._cache, index)
         self._columns_bC = self._columns_bC[index]
         self._position_b1 = self._position_b1[index]
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any
 
 from torch import Tensor
 
@@ -47,7 +46,8 @@ class Rollouts:
 
     def rows(self, index: Tensor) -> Rollouts:
         """The rows at `index`, in that order."""
-        return replace(self, **_at(self, index, skip={"prompts"}))
+        rows = {name: getattr(self, name)[index] for name in _names(self) if name != "prompts"}
+        return replace(self, **rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,8 @@ class Batch:
 
     def rows(self, index: Tensor, tokens: int) -> Batch:
         """The rows at `index`, cut to the first `tokens` columns."""
-        return Batch(**{name: t[:, :tokens] for name, t in _at(self, index).items()}, **_missing(self))
+        tensors = {name: getattr(self, name) for name in _names(self)}
+        return replace(self, **{name: t[index, :tokens] for name, t in tensors.items() if t is not None})
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +135,5 @@ def critic_s(tensor: Tensor | None) -> Tensor:
     return tensor
 
 
-def _at(data: Any, index: Tensor, skip: frozenset[str] | set[str] = frozenset()) -> dict[str, Tensor]:
-    pairs = ((f.name, getattr(data, f.name)) for f in fields(data) if f.name not in skip)
-    return {name: tensor[index] for name, tensor in pairs if tensor is not None}
-
-
-def _missing(data: Any) -> dict[str, None]:
-    return {f.name: None for f in fields(data) if getattr(data, f.name) is None}
+def _names(data: Rollouts | Batch) -> list[str]:
+    return [f.name for f in fields(data)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,7 +70,7 @@ def update(
     `optimizer_steps` and `skipped_steps`: a step whose loss or gradient is not finite is skipped.
     """
     rows, train = len(sequences.ids_BL), learner.train
-    sums: Counter[str] = Counter()
+    sums: dict[str, float] = {}
     steps = skipped = 0
     for _ in range(train.epochs):
         order = torch.as_tensor(shuffle.permutation(rows), device=batch.mask_BT.device)
@@ -81,8 +80,9 @@ def update(
                 skipped += 1
                 continue
             steps += 1
-            sums["ratio_error_max"] = max(sums.pop("ratio_error_max", 0.0), seen.pop("ratio_error_max"))
-            sums.update(seen)
+            for name, value in seen.items():
+                before = sums.get(name, 0.0)
+                sums[name] = max(before, value) if name == "ratio_error_max" else before + value
     means = {name: total if name == "ratio_error_max" else total / steps for name, total in sums.items()}
     return {**dict.fromkeys(REPORTS), **means, "optimizer_steps": steps, "skipped_steps": skipped}
 
@@ -125,9 +125,9 @@ def _token_sums(batch: Batch, output: PolicyOutput, train: TrainConfig, tokens: 
     """Each micro-batch's share of the step's token means, and its largest |ratio - 1|."""
     mask_BT = batch.mask_BT
     ratio_BT = (output.logp_BT - batch.logp_old_BT).exp()
-    clipped_BT = torch.where(
-        batch.advantages_BT > 0, ratio_BT > 1 + train.clip_high, ratio_BT < 1 - train.clip_low
-    ) & (batch.advantages_BT != 0)
+    clipped_BT = torch.where(batch.advantages_BT > 0, ratio_BT > 1 + train.clip_high, ratio_BT < 1 - train.clip_low) & (
+        batch.advantages_BT != 0
+    )
     sums = {
         "entropy": (output.entropy_BT * mask_BT).sum() / tokens,
         "clip_fraction": (clipped_BT & mask_BT).sum() / tokens,

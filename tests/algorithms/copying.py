@@ -74,7 +74,9 @@ def uniforms(tokens: int, rows: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).random((tokens, rows), dtype=np.float32)
 
 
-def whole_logp(model: PreTrainedModel, prompt: tuple[int, ...], completion: list[int], temperature: float) -> list[float]:
+def whole_logp(
+    model: PreTrainedModel, prompt: tuple[int, ...], completion: list[int], temperature: float
+) -> list[float]:
     """Log-probabilities of one completion by one plain forward pass, unpadded: the oracle."""
     ids = torch.tensor([[*prompt, *completion]])
     with torch.no_grad():

@@ -37,7 +37,9 @@ def test_gae_without_a_critic_is_the_reward_on_every_token() -> None:
 def test_gae_carries_over_a_masked_token_in_the_middle() -> None:
     gap = torch.tensor([[True, False, True]])
     with_gap, _ = gae(torch.tensor([[0.0, 5.0, 1.0]]), torch.tensor([[0.2, 7.0, 0.4]]), gap, 0.9, 0.8)
-    without, _ = gae(torch.tensor([[0.0, 1.0]]), torch.tensor([[0.2, 0.4]]), torch.ones(1, 2, dtype=torch.bool), 0.9, 0.8)
+    without, _ = gae(
+        torch.tensor([[0.0, 1.0]]), torch.tensor([[0.2, 0.4]]), torch.ones(1, 2, dtype=torch.bool), 0.9, 0.8
+    )
     assert with_gap[0, 1] == 0
     torch.testing.assert_close(with_gap[:, [0, 2]], without)
 

@@ -6,9 +6,9 @@ import math
 
 import pytest
 import torch
-from copying import END, PAD, VOCABULARY, gpt2, llama, prompts, uniforms, whole_logp
 from torch import nn
 
+from copying import END, PAD, VOCABULARY, gpt2, llama, prompts, uniforms, whole_logp
 from ppo_vs_grpo.algorithms.shared.config import CriticConfig
 from ppo_vs_grpo.algorithms.shared.models import Models, build, logp, policy_output, token_logp, values
 from ppo_vs_grpo.algorithms.shared.rollout import HuggingFaceEngine
@@ -60,7 +60,9 @@ def test_a_value_is_read_before_its_token(kind: str) -> None:
     changed[0, 2 + k] = 9
     read = [
         (values(models, packed), logp(models.policy, packed, 1.0))
-        for packed in (pack(Sequences(row, torch.tensor([2]), torch.tensor([4]), 4), torch.tensor([0])) for row in (ids, changed))
+        for packed in (
+            pack(Sequences(row, torch.tensor([2]), torch.tensor([4]), 4), torch.tensor([0])) for row in (ids, changed)
+        )
     ]
     value_moves = (read[0][0] != read[1][0])[0].tolist()
     logp_moves = (read[0][1] != read[1][1])[0].tolist()
@@ -101,9 +103,10 @@ def test_entropy_lies_between_zero_and_log_vocabulary_and_ignores_padding() -> N
     packed = pack(sequences, torch.arange(24))
     entropy_N = token_logp(models.policy, packed, 0.7)[1]
     assert 0 <= float(entropy_N.min()) <= float(entropy_N.max()) <= math.log(VOCABULARY)
-    wider = Sequences(nn.functional.pad(sequences.ids_BL, (0, 7)), *(
-        getattr(sequences, name) for name in ("prompt_tokens_B", "completion_tokens_B", "width_tokens")
-    ))
+    wider = Sequences(
+        nn.functional.pad(sequences.ids_BL, (0, 7)),
+        *(getattr(sequences, name) for name in ("prompt_tokens_B", "completion_tokens_B", "width_tokens")),
+    )
     torch.testing.assert_close(token_logp(models.policy, pack(wider, torch.arange(24)), 0.7)[1], entropy_N)
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from copying import END, PAD, gpt2, llama, prompts, uniforms, whole_logp
 from transformers import MistralConfig, MistralForCausalLM, PreTrainedModel
 
+from copying import END, PAD, gpt2, llama, prompts, uniforms, whole_logp
 from ppo_vs_grpo.algorithms.shared import rollout
 from ppo_vs_grpo.algorithms.shared.cache import PreallocatedLayer, rollout_cache
 from ppo_vs_grpo.algorithms.shared.rollout import HuggingFaceEngine

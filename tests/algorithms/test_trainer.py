@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from copying import Copying, llama
-from test_update import arm, weights
 
+from copying import Copying, llama
 from ppo_vs_grpo import algorithms
 from ppo_vs_grpo.algorithms.shared.config import TrainConfig
 from ppo_vs_grpo.algorithms.shared.trainer import DivergedError, Trainer, UpdateRecord, group_spread
 from ppo_vs_grpo.benchmarks.starts import CHARACTERS, tokenizer
 from ppo_vs_grpo.tasks.base import Problem, Score
 from ppo_vs_grpo.tasks.errors import UserError
+from test_update import arm, weights
 
 TRAIN = TrainConfig(prompts_per_update=8, group_size=8, learning_rate=1e-2, warmup_completions=0, beta=0.01)
 VOCABULARY = len(CHARACTERS) + 4
@@ -131,5 +131,3 @@ def test_the_twin_files_differ_only_where_the_algorithms_do() -> None:
     assert [rename.get(line, line) for line in skeleton(ppo)] == skeleton(grpo)
     shared = difflib.SequenceMatcher(None, ppo, grpo, autojunk=False).get_matching_blocks()
     assert sum(block.size for block in shared) > 0.5 * len(grpo)
-
-

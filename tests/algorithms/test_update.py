@@ -7,9 +7,9 @@ import copy
 import numpy as np
 import pytest
 import torch
-from copying import END, PAD, llama, prompts, uniforms
 from torch import nn
 
+from copying import END, PAD, llama, prompts, uniforms
 from ppo_vs_grpo.algorithms.base import Algorithm
 from ppo_vs_grpo.algorithms.grpo import GRPO
 from ppo_vs_grpo.algorithms.ppo import PPO
@@ -71,7 +71,9 @@ def weights(module: nn.Module) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in module.parameters()]).clone()
 
 
-@pytest.mark.parametrize(("name", "config"), [("ppo", {}), ("ppo", {"critic": CriticConfig(kind="model")}), ("grpo", {})])
+@pytest.mark.parametrize(
+    ("name", "config"), [("ppo", {}), ("ppo", {"critic": CriticConfig(kind="model")}), ("grpo", {})]
+)
 def test_micro_batches_do_not_change_the_step(name: str, config: dict[str, object]) -> None:
     whole = TRAIN.model_copy(update={"micro_batch_tokens": 10_000})
     one, one_seen = step(arm(name, whole, **config), whole)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import product
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -193,9 +194,18 @@ def test_the_best_arithmetic_score_leaves_out_the_unsolvable_but_for_luck() -> N
     assert make("arithmetic", {"mix": {"unsolvable": 1}}).best_score == pytest.approx(1 / 900)
 
 
+class Highest(np.random.Generator):
+    """Draws the largest share below 1."""
+
+    def random(self, *_: Any, **__: Any) -> Any:
+        return 1 - 2**-53
+
+
 def test_a_stratum_without_a_share_is_never_drawn() -> None:
     drawn = problems(make("arithmetic", {"mix": {"medium": 1.0}}), "train", 0, 0, 200)
     assert {problem.stratum for problem in drawn} == {"medium"}
+    almost_one = make("arithmetic", {"mix": {"easy": 1 - 5e-7}})
+    assert almost_one.draw(Highest(np.random.PCG64(0))).stratum == "easy"
 
 
 @every_choice
