@@ -22,7 +22,7 @@ bench: $(READY)
 
 # One thread a process: two test processes share the cores better than two threads do.
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -P -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -P -m pytest -n 2 --dist loadscope
 
 lint: $(READY) links
 	$(BIN)/ruff check .

@@ -115,7 +115,7 @@ def final_scores(finals: pd.DataFrame, ax: Axes, colours: Mapping[str, str], sco
     return _columns(ax, len(colours)) if ax.collections else _say(ax, "no finished run")
 
 
-def totals(frame: pd.DataFrame, column: str, ax: Axes, colours: Mapping[str, str], digits: int = 1) -> Axes:
+def totals(frame: pd.DataFrame, column: str, ax: Axes, colours: Mapping[str, str], digits: int = 2) -> Axes:
     """Mean of a cost per arm as columns from 0, each with its number; hatched where runs shared the machine."""
     for place, arm in enumerate(colours):
         rows = frame[frame["arm"] == arm]

@@ -28,7 +28,10 @@ from ppo_vs_grpo.tasks.errors import UserError
 from ppo_vs_grpo.tasks.splits import demonstrations
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
+    from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+
+RECIPE = 1
+"""Version of what `_warm_start` does beyond a size's numbers; part of the content hash."""
 
 CACHE_VARIABLE = "PPO_VS_GRPO_CACHE"
 CHARACTERS = "".join(map(chr, range(32, 127))) + "\n"
@@ -144,33 +147,11 @@ def tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def _content_hash(start: str, choice: TaskChoice) -> str:
-    return _hash_of_recipe(start, choice.model_dump_json())
-
-
-@functools.cache
-def _hash_of_recipe(start: str, choice_json: str) -> str:
-    choice = TaskChoice.model_validate_json(choice_json)
-    size = SIZES[start]
-    task = make(choice.task, choice.options)
-    taught = [(problem.prompt, answer) for problem, answer in demonstrations(task, size.demonstrations)]
-    versions = {name: version(name) for name in ("torch", "transformers", "trl")}
-    made_of = {"size": asdict(size), "characters": CHARACTERS, "taught": taught, "versions": versions}
-    return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def _warm_start(size: Size, choice: TaskChoice, folder: Path) -> None:
+def untrained(size: Size, characters: PreTrainedTokenizerFast) -> LlamaForCausalLM:
+    """A Llama of this shape with random weights, always the same ones."""
     import torch
-    from datasets import Dataset, disable_caching, disable_progress_bars
     from transformers import LlamaConfig, LlamaForCausalLM
-    from trl import SFTConfig, SFTTrainer
 
-    disable_caching()
-    disable_progress_bars()
-    task = make(choice.task, choice.options)
-    characters = tokenizer()
-    taught = demonstrations(task, size.demonstrations)
-    rows = Dataset.from_list([{"prompt": p.prompt, "completion": answer} for p, answer in taught])
     config = LlamaConfig(
         vocab_size=len(characters),
         hidden_size=size.hidden,
@@ -185,7 +166,36 @@ def _warm_start(size: Size, choice: TaskChoice, folder: Path) -> None:
         bos_token_id=characters.bos_token_id,
         eos_token_id=characters.eos_token_id,
     )
-    torch.manual_seed(0)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return LlamaForCausalLM(config)
+
+
+def _content_hash(start: str, choice: TaskChoice) -> str:
+    return _hash_of_recipe(start, choice.model_dump_json())
+
+
+@functools.cache
+def _hash_of_recipe(start: str, choice_json: str) -> str:
+    choice = TaskChoice.model_validate_json(choice_json)
+    size = SIZES[start]
+    task = make(choice.task, choice.options)
+    taught = [(problem.prompt, answer) for problem, answer in demonstrations(task, size.demonstrations)]
+    versions = {name: version(name) for name in ("torch", "transformers", "trl")}
+    made_of = {"recipe": RECIPE, "size": asdict(size), "characters": CHARACTERS, "taught": taught, "versions": versions}
+    return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _warm_start(size: Size, choice: TaskChoice, folder: Path) -> None:
+    from datasets import Dataset, disable_caching, disable_progress_bars
+    from trl import SFTConfig, SFTTrainer
+
+    disable_caching()
+    disable_progress_bars()
+    task = make(choice.task, choice.options)
+    characters = tokenizer()
+    taught = demonstrations(task, size.demonstrations)
+    rows = Dataset.from_list([{"prompt": p.prompt, "completion": answer} for p, answer in taught])
     arguments = SFTConfig(
         output_dir=str(folder / ".trainer"),
         max_steps=size.steps,
@@ -202,7 +212,7 @@ def _warm_start(size: Size, choice: TaskChoice, folder: Path) -> None:
         disable_tqdm=True,
         seed=0,
     )
-    model = LlamaForCausalLM(config)
+    model = untrained(size, characters)
     SFTTrainer(model=model, args=arguments, train_dataset=rows, processing_class=characters).train()
     model.save_pretrained(folder)
     characters.save_pretrained(folder)

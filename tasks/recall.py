@@ -1,6 +1,6 @@
 """Recall: the reward hangs on one early token and is paid `horizon` tokens later. Credit assignment.
 
-Prompt "a3b7c1d4e9f0?b", a right answer "7.-_~~.-.._-": the value of the asked key, then neutral
+Prompt "a3b7c1d4e9f0g5?b", a right answer "7.-_~~.-.._-": the value of the asked key, then neutral
 characters, any of them, whose only effect is to stand between the choice and its reward.
 """
 

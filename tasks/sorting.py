@@ -1,6 +1,7 @@
 """Sorting: put digits in order. The same problem with a dense or a sparse reward.
 
-Prompt "5162030497:", answer "0012345679". Reward density is the option `graded`, sparsity the option `length`.
+Prompt "516203049788:", answer "001234567889". Reward density is the option `graded`, sparsity the
+option `length`.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ MAX_SKIPPED_STEPS = 10
 
 
 class DivergedError(RuntimeError):
-    """Too many optimizer steps had a non-finite loss or gradient, or no completion had a reward."""
+    """Too many optimizer steps had a non-finite loss or gradient, or too few completions had a reward."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +86,8 @@ class Trainer:
             scored = sampled.rated()
         if len(scored.rewards_B) == 0:
             raise DivergedError(f"update {number}: no completion has a reward")
+        if self.algorithm.needs_group and len(scored.rollouts.group_B.unique()) == len(scored.rewards_B):
+            raise DivergedError(f"update {number}: no two completions of a prompt have a reward")
         rollouts = scored.rollouts
         sequences = join(rollouts, self.engine.pad)
         context = self._context(sequences, measure_memory)

@@ -54,9 +54,18 @@ def test_a_seed_fixes_everything_and_another_seed_changes_it(name: str) -> None:
     assert numbers(records) != numbers(other)
 
 
+class AnyLetter(Copying):
+    """Begin with one of eight letters, whatever the prompt: learned in a second from a random model."""
+
+    def score(self, problem: Problem, completion: str) -> Score:
+        """1 when the completion begins with a letter from a to h."""
+        passed = completion[:1] in list("abcdefgh")
+        return Score(float(passed), passed)
+
+
 @pytest.mark.parametrize("name", ["ppo", "grpo"])
 def test_learning_raises_the_reward(name: str) -> None:
-    _, records = run(name, 40)
+    _, records = run(name, 40, task=AnyLetter())
     rewards = [record.metrics["reward_mean"] for record in records]
     assert sum(rewards[-5:]) / 5 > sum(rewards[:5]) / 5 + 0.2
 
@@ -76,15 +85,13 @@ def test_counts_add_up() -> None:
 
 
 class Unrated(Copying):
-    """Half of the rewards are missing; in the extreme all."""
+    """Rewards are missing where the first character is past a bound: for about half of the completions, or for all."""
 
-    share = 0.5
+    bound = "P"
 
     def score(self, problem: Problem, completion: str) -> Score:
         """A missing reward is NaN."""
-        scored = super().score(problem, completion)
-        missing = self.share == 1 or len(completion) % 2 == 0
-        return Score(float("nan"), False) if missing else scored
+        return Score(float("nan"), False) if completion >= self.bound else super().score(problem, completion)
 
 
 @pytest.mark.parametrize("name", ["ppo", "grpo"])
@@ -94,11 +101,14 @@ def test_rows_without_a_reward_leave_the_update(name: str) -> None:
     assert records[1].metrics["completions"] == 128
 
 
-def test_a_batch_without_any_reward_ends_the_run() -> None:
+@pytest.mark.parametrize(
+    ("bound", "why"), [("", "no completion has a reward"), ("!", "no two completions of a prompt")]
+)
+def test_a_batch_with_nothing_to_learn_from_ends_the_run(bound: str, why: str) -> None:
     task = Unrated()
-    task.share = 1
-    with pytest.raises(DivergedError, match="no completion has a reward"):
-        run("ppo", 1, task=task)
+    task.bound = bound
+    with pytest.raises(DivergedError, match=why):
+        run("grpo", 20, task=task)
 
 
 def test_a_run_of_steps_that_are_not_finite_ends_as_diverged() -> None:

@@ -50,6 +50,7 @@ def make_specs(suite: Suite) -> list[RunSpec]:
             task_choice=suite.tasks[task],
             task_data="0",
             start="nano",
+            start_hash="0",
             seed=seed,
             tuning=False,
             train=suite.train,

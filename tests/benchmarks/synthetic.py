@@ -63,6 +63,7 @@ def make_specs(suite: Suite, repeats: int = 2) -> list[RunSpec]:
             task_choice=choice,
             task_data="0" * 16,
             start=suite.start,
+            start_hash="0",
             seed=seed,
             tuning=suite.tuning,
             train=suite.train.model_copy(update=arm.train | timing_budget(suite, purpose)),

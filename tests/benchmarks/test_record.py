@@ -1,0 +1,101 @@
+"""What a run leaves behind, and what it must never hold."""
+
+from __future__ import annotations
+
+import getpass
+import gzip
+import hashlib
+import json
+import math
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+
+from ppo_vs_grpo.algorithms.shared.config import EvalConfig, TrainConfig
+from ppo_vs_grpo.benchmarks.environment import environment
+from ppo_vs_grpo.benchmarks.record import Neighbours, Recorder
+from ppo_vs_grpo.benchmarks.spec import RunSpec, TaskChoice
+
+SPEC = RunSpec(
+    suite="s",
+    arm="ppo",
+    algorithm="ppo",
+    config={},
+    task="countdown",
+    task_choice=TaskChoice(task="countdown"),
+    task_data="0",
+    start="nano",
+    start_hash="0",
+    seed=3,
+    tuning=False,
+    train=TrainConfig(),
+    eval=EvalConfig(),
+)
+
+
+def test_lines_are_written_as_they_happen_and_the_manifest_last(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, SPEC)
+    recorder.metrics({"update": 1, "reward_mean": 0.5, "value_loss": math.nan})
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert lines == [{"update": 1, "reward_mean": 0.5, "value_loss": None}]
+    assert not (tmp_path / "manifest.json").exists()
+
+    recorder.evals([{"prompt": 0, "passes": 2}], [{"prompt": "3,5,7=22:", "completion": "3*5+7"}])
+    recorder.memory("process", "peak_rss", 7)
+    recorder.finish({"status": "ok"})
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    assert (manifest["status"], manifest["key"], manifest["seed"]) == ("ok", SPEC.key, 3)
+    for name, digest in manifest["files"].items():
+        assert hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() == digest
+    assert {"metrics.parquet", "evals.parquet", "memory.parquet", "samples.jsonl.gz"} < manifest["files"].keys()
+    assert pd.read_parquet(tmp_path / "memory.parquet").to_dict("records") == [
+        {"phase": "process", "role": "process", "source": "peak_rss", "bytes": 7}
+    ]
+    assert json.loads(gzip.decompress((tmp_path / "samples.jsonl.gz").read_bytes()))["completion"] == "3*5+7"
+
+
+def test_the_environment_names_no_person_machine_or_folder() -> None:
+    text = json.dumps(environment())
+    for secret in (getpass.getuser(), socket.gethostname(), str(Path.home())):
+        assert f'"{secret}' not in text
+        assert f"{secret}/" not in text
+
+
+def test_the_commit_is_the_packages_not_the_current_folders(tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    here = environment()["package"]["commit"]
+    monkeypatch.chdir(tmp_path)
+    subprocess.run(["git", "init", "-q"], check=True)
+    who = ["-c", "user.name=a", "-c", "user.email=b"]
+    subprocess.run(["git", *who, "commit", "-q", "--allow-empty", "-m", "other"], check=True)
+    assert environment()["package"]["commit"] == here
+
+
+def test_neighbours_are_seen_and_own_work_is_not() -> None:
+    def others(busy: bool) -> float:
+        meter = Neighbours()
+        command = [sys.executable, "-c", "import time; end = time.time() + 1.5\nwhile time.time() < end: pass"]
+        child = subprocess.Popen(command) if busy else None
+        end_s = time.monotonic() + 1.5
+        while time.monotonic() < end_s:
+            pass
+        cores = meter.cores()
+        if child:
+            child.wait()
+        return cores
+
+    quiet, busy = others(False), others(True)
+    assert busy > 0.3
+    assert busy > quiet
+
+
+def test_a_key_tells_what_changes_a_result_and_nothing_else() -> None:
+    def changed(**fields: object) -> str:
+        return SPEC.model_copy(update=fields).cfg8
+
+    assert changed(seed=4) == changed(suite="other") == changed(start="/a/path") == SPEC.cfg8
+    others = {changed(start_hash="1"), changed(task_data="1"), changed(protocol=2), changed(config={"lam": 1.0})}
+    assert len({*others, SPEC.cfg8, changed(train=TrainConfig(beta=0.5))}) == 6
