@@ -15,6 +15,7 @@ from ppo_vs_grpo.benchmarks.record import Neighbours, Recorder, seconds_since_pr
 from ppo_vs_grpo.benchmarks.spec import RunSpec
 
 if TYPE_CHECKING:
+    from ppo_vs_grpo.algorithms.shared.meters import PeakMemory
     from ppo_vs_grpo.algorithms.shared.trainer import Trainer
 
 CONTENDED_CORES = 0.25
@@ -53,6 +54,7 @@ class Run:
         self._startup_s: float | None = None
         self._eval_s = self._train_s = 0.0
         self._last: dict[str, Any] = {}
+        self._memory: PeakMemory | None = None
 
     def train(self, start: Path) -> tuple[str, str | None]:
         """Train to the end of the budget: ("ok", None) or ("diverged", why)."""
@@ -60,6 +62,7 @@ class Run:
         from ppo_vs_grpo.benchmarks.environment import environment
 
         trainer = _trainer(self.spec, start)
+        self._memory = trainer.memory
         (self.recorder.folder / "env.json").write_text(json.dumps(environment(), indent=1) + "\n")
         self._startup_s = seconds_since_process_start()
         self._neighbours = Neighbours()
@@ -74,9 +77,9 @@ class Run:
 
     def summary(self) -> dict[str, Any]:
         """The manifest's numbers."""
-        from ppo_vs_grpo.algorithms.shared.meters import peak_rss_bytes
-
-        self.recorder.memory("process", "peak_rss", peak_rss_bytes())
+        memory = self._memory.whole_process() if self._memory else {}
+        for source, peak_bytes in memory.items():
+            self.recorder.memory("process", source, peak_bytes)
         counts = {name: self._last.get(name, 0) for name in ("update", "completions", "tokens", "optimizer_steps")}
         counts["updates"] = counts.pop("update")
         return {
@@ -85,7 +88,7 @@ class Run:
             "wall_s": seconds_since_process_start(),
             "startup_s": self._startup_s,
             "eval_s": self._eval_s,
-            "peak_rss_bytes": peak_rss_bytes(),
+            "peak_rss_bytes": memory.get("peak_rss"),
             "contended": self.contended or self._neighbours.cores() > CONTENDED_CORES,
         }
 
@@ -112,7 +115,8 @@ class Run:
         for _ in trainer.updates(MEMORY_UPDATES, measure_memory=True):
             pass
         for (phase, source), peak_bytes in sorted(trainer.memory.peaks.items()):
-            self.recorder.memory(phase, source, peak_bytes)
+            if phase != "process":
+                self.recorder.memory(phase, source, peak_bytes)
 
     def _record(self, metrics: dict[str, Any], warmup: bool) -> None:
         from ppo_vs_grpo.algorithms.shared.meters import PHASES

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import sys
 import time
 from collections.abc import Iterator
@@ -45,6 +44,7 @@ class PeakMemory:
     """Peak bytes of each phase, where the platform can tell: an accelerator's allocator, or Linux's RSS mark.
 
     A phase's peak is what was resident at the worst moment within it, everything that stays loaded included.
+    `peaks` maps (phase, source) to bytes; the phase "process" is the whole process.
     """
 
     device: torch.device
@@ -53,13 +53,22 @@ class PeakMemory:
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Raise the phase's peak to what the block reaches."""
+        self._raise_to("process", self._read())  # the mark is about to be lost
         measured = self._reset()
         try:
             yield
         finally:
             if measured:
-                for source, peak_bytes in self._read().items():
-                    self.peaks[name, source] = max(peak_bytes, self.peaks.get((name, source), 0))
+                self._raise_to(name, self._read())
+
+    def whole_process(self) -> dict[str, int]:
+        """Peak bytes of the process so far, by source."""
+        self._raise_to("process", self._read())
+        return {source: peak for (phase, source), peak in self.peaks.items() if phase == "process"}
+
+    def _raise_to(self, name: str, read: dict[str, int]) -> None:
+        for source, peak_bytes in read.items():
+            self.peaks[name, source] = max(peak_bytes, self.peaks.get((name, source), 0))
 
     def _reset(self) -> bool:
         if self.device.type != "cpu":
@@ -72,18 +81,21 @@ class PeakMemory:
         return True
 
     def _read(self) -> dict[str, int]:
+        read = {"peak_rss": peak_rss_bytes()}
         if self.device.type != "cpu":
-            return {
-                "accelerator_allocated": torch.accelerator.max_memory_allocated(),
-                "accelerator_reserved": torch.accelerator.max_memory_reserved(),
-            }
-        status = Path("/proc/self/status").read_text()
-        (line,) = (line for line in status.splitlines() if line.startswith("VmHWM"))
-        return {"peak_rss": int(line.split()[1]) * 1024}
+            read["accelerator_allocated"] = torch.accelerator.max_memory_allocated()
+            read["accelerator_reserved"] = torch.accelerator.max_memory_reserved()
+        return read
 
 
 def peak_rss_bytes() -> int:
-    """The largest resident set this process ever had."""
+    """The largest resident set of this process since its mark was last reset."""
+    status = Path("/proc/self/status")
+    if status.is_file():
+        (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    import resource  # not on every platform, and in other units on each
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 

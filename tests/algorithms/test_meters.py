@@ -1,0 +1,37 @@
+"""Meters on cases with a known answer."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import pytest
+import torch
+
+from ppo_vs_grpo.algorithms.shared.meters import PHASES, PeakMemory, PhaseClock
+
+CPU = torch.device("cpu")
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a process reset its own RSS mark")
+
+
+def test_the_clock_adds_up_a_phase_and_starts_anew_when_taken() -> None:
+    clock = PhaseClock(CPU)
+    for _ in range(2):
+        with clock.phase("rollout"):
+            time.sleep(0.02)
+    seconds = clock.take()
+    assert 0.04 <= seconds["rollout"] < 0.5
+    assert {name for name, value in seconds.items() if value == 0} == set(PHASES) - {"rollout"}
+    assert not any(clock.take().values())
+
+
+@LINUX
+def test_a_phase_has_its_own_peak_and_the_process_the_largest() -> None:
+    memory = PeakMemory(CPU)
+    with memory.phase("update"):
+        torch.ones(64 * 2**20 // 4).sum()  # 64 MiB, freed at once
+    with memory.phase("rollout"):
+        pass
+    update, rollout = memory.peaks["update", "peak_rss"], memory.peaks["rollout", "peak_rss"]
+    assert 50 * 2**20 < update - rollout < 90 * 2**20
+    assert memory.whole_process()["peak_rss"] >= update
