@@ -139,6 +139,9 @@ def _draw(results: Results, name: str, out: Path) -> list[dict[str, str]]:
 def _content(results: Results, name: str, made: dict[str, pd.DataFrame], drawn: list[dict[str, str]]) -> dict[str, Any]:
     """What the templates show."""
     training = results.runs[results.runs["purpose"] == "train"]
+    at_a_glance = summary(results)
+    if (at_a_glance["note"] == tables.DASH).all():
+        at_a_glance = at_a_glance.drop(columns="note")
     unmatched = {task: text for task in results.tasks if (text := tables.unmatched(results, task))}
     return {
         "suite": results.suite,
@@ -147,7 +150,7 @@ def _content(results: Results, name: str, made: dict[str, pd.DataFrame], drawn: 
         "trained": len(training),
         "planned": len(training) + int((results.missing["purpose"] == "train").sum()),
         "timed": int((results.runs["purpose"] == "timing").sum()),
-        "summary": summary(results),
+        "summary": at_a_glance,
         "figures": drawn,
         "tables": [
             {"stem": stem, "title": TABLES[stem][0], "about": TABLES[stem][1], "frame": tables.dashed(table)}

@@ -70,6 +70,13 @@ def test_learning_raises_the_reward(name: str) -> None:
     assert sum(rewards[-5:]) / 5 > sum(rewards[:5]) / 5 + 0.2
 
 
+def test_the_reference_stays_the_start_model_while_the_policy_moves() -> None:
+    start = weights(trainer("grpo").models.policy)
+    made, _ = run("grpo", 3)
+    assert torch.equal(weights(made.models.reference), start)
+    assert not torch.equal(weights(made.models.policy), start)
+
+
 def test_without_beta_there_is_no_reference() -> None:
     made, records = run("ppo", 1, train=TRAIN.model_copy(update={"beta": 0.0}))
     assert made.models.reference is None

@@ -117,6 +117,15 @@ def test_epochs_and_mini_batches_are_optimizer_steps_and_the_ratio_moves() -> No
     assert seen["ratio_error_max"] > 1e-3
 
 
+def test_denominators_are_those_of_the_mini_batch() -> None:
+    """Means over the steps of a still policy are the means over the batch, up to the rows' unequal lengths."""
+    still = TRAIN.model_copy(update={"learning_rate": 1e-9})
+    halves = still.model_copy(update={"mini_batches": 2})
+    (_, whole), (_, split) = step(arm("grpo", still), still), step(arm("grpo", halves), halves)
+    for name in ("entropy", "kl_reference"):
+        assert split[name] == pytest.approx(whole[name], rel=0.2)
+
+
 @pytest.mark.parametrize("kind", ["head", "model"])
 def test_critic_warm_up_moves_the_critic_only(kind: str) -> None:
     algorithm = arm("ppo", TRAIN, critic=CriticConfig(kind=kind))
