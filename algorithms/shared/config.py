@@ -29,7 +29,7 @@ class TrainConfig(Frozen):
     temperature: float = Field(1.0, gt=0)
     epochs: int = Field(1, ge=1)
     mini_batches: int = Field(2, ge=1)
-    learning_rate: float = Field(5e-4, gt=0)
+    learning_rate: float = Field(4e-4, gt=0)
     warmup_completions: int = Field(640, ge=0)
     max_grad_norm: float = Field(1.0, gt=0)
     beta: float = Field(0.01, ge=0)
