@@ -22,7 +22,7 @@ from ppo_vs_grpo.algorithms.shared.types import (
     LossOutput,
     PolicyOutput,
     ScoredRollouts,
-    critic_s,
+    from_critic,
 )
 
 
@@ -38,9 +38,7 @@ class PPO:
 
         gamma: float = Field(1.0, gt=0, le=1)
         lam: float = Field(0.95, ge=0, le=1)
-        value_lam: float | None = Field(
-            None, ge=0, le=1, description="lambda of the critic's targets, arXiv 2504.05118"
-        )
+        value_lam: float | None = Field(None, ge=0, le=1)  # of the critic's targets, arXiv 2504.05118; None: lam
         whiten: bool = True
         value_coef: float = Field(0.5, ge=0)
         value_clip: float | None = Field(0.2, gt=0)
@@ -54,7 +52,7 @@ class PPO:
     def advantages(self, scored: ScoredRollouts, context: Context) -> Advantages:
         """A_t sums the temporal-difference errors of V from t on; the reference penalty is part of the reward."""
         c, rollouts = self.config, scored.rollouts
-        mask_BT, values_BT = rollouts.mask_BT, critic_s(context.values_BT)
+        mask_BT, values_BT = rollouts.mask_BT, from_critic(context.values_BT)
         rewards_BT = terminal(scored.rewards_B, mask_BT)
         if context.reference_logp_BT is not None:
             rewards_BT = rewards_BT - self.train.beta * k1(rollouts.logp_BT, context.reference_logp_BT) * mask_BT
@@ -70,7 +68,7 @@ class PPO:
         c, t = self.config, self.train
         policy_BT = clipped(output.logp_BT, batch.logp_old_BT, batch.advantages_BT, t.clip_low, t.clip_high)
         value_BT = squared_value_error(
-            critic_s(output.values_BT), critic_s(batch.values_old_BT), critic_s(batch.returns_BT), c.value_clip
+            from_critic(output.values_BT), from_critic(batch.values_old_BT), from_critic(batch.returns_BT), c.value_clip
         )
         return LossOutput(
             policy=token_mean(policy_BT, batch.mask_BT, denominators),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -103,6 +104,7 @@ class _Decoder:
         self._position_b1 = torch.empty(0)
         self._columns_bC = torch.empty(0)
         self._used = self._width
+        self._accepts = inspect.signature(model.forward).parameters.keys()
 
     def prefill(self) -> Tensor:
         """Read each distinct prompt once, then give every row its prompt's state: logits (B, V)."""
@@ -132,13 +134,14 @@ class _Decoder:
         return logits
 
     def _forward(self, ids: Tensor, attends: Tensor, positions: Tensor) -> Tensor:
+        # A model without positions (ALiBi) takes none, and reads them off the mask.
+        optional = {"position_ids": positions, "logits_to_keep": 1}
         output = self._model(
             input_ids=ids,
             attention_mask=attends if self._padded else None,
-            position_ids=positions,
             past_key_values=self._cache,
             use_cache=True,
-            logits_to_keep=1,
+            **{name: value for name, value in optional.items() if name in self._accepts},
         )
         logits: Tensor = output.logits[:, -1]
         return logits

@@ -19,6 +19,7 @@ from ppo_vs_grpo.algorithms.shared.sequences import Sequences, join, over_rows
 from ppo_vs_grpo.algorithms.shared.types import Advantages, Batch, Context, Prompts, Rollouts, ScoredRollouts
 from ppo_vs_grpo.algorithms.shared.update import learner, update
 from ppo_vs_grpo.tasks.base import Problem, Task
+from ppo_vs_grpo.tasks.errors import UserError
 from ppo_vs_grpo.tasks.splits import problems, rng
 
 MAX_SKIPPED_STEPS = 10
@@ -54,9 +55,11 @@ class Trainer:
         self.device = policy.device
         self.models: Models = build(policy, algorithm.critic, needs_reference=train.beta > 0)
         self.max_new_tokens = train.max_new_tokens or task.max_new_tokens
-        self.engine = HuggingFaceEngine(
-            policy, int(tokenizer.pad_token_id), int(tokenizer.eos_token_id), self.max_new_tokens, train.temperature
-        )
+        end = tokenizer.eos_token_id
+        if end is None:
+            raise UserError("start: the model's tokenizer has no end token, so no completion can end")
+        pad = end if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+        self.engine = HuggingFaceEngine(policy, int(pad), int(end), self.max_new_tokens, train.temperature)
         self.memory = PeakMemory(self.device)
         self._clock = PhaseClock(self.device)
         self._learner = learner(self.models, algorithm, train)

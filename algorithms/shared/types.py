@@ -128,7 +128,7 @@ class LossOutput:
     value: Tensor | None
 
 
-def critic_s(tensor: Tensor | None) -> Tensor:
+def from_critic(tensor: Tensor | None) -> Tensor:
     """What only a critic provides; ValueError where the run has none."""
     if tensor is None:
         raise ValueError("this algorithm needs a critic, and the run has none")

@@ -57,10 +57,10 @@ def llama(seed: int = 0, **changes: int) -> LlamaForCausalLM:
     return LlamaForCausalLM(config).eval()
 
 
-def gpt2(seed: int = 0) -> GPT2LMHeadModel:
+def gpt2(seed: int = 0, vocab_size: int = VOCABULARY) -> GPT2LMHeadModel:
     """A random GPT-2 shape: learned positions, dropout in its config."""
     torch.manual_seed(seed)
-    config = GPT2Config(vocab_size=VOCABULARY, n_embd=16, n_layer=2, n_head=2, n_positions=32, initializer_range=0.3)
+    config = GPT2Config(vocab_size=vocab_size, n_embd=16, n_layer=2, n_head=2, n_positions=64, initializer_range=0.3)
     return GPT2LMHeadModel(config).eval()
 
 

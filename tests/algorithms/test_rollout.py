@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from transformers import MistralConfig, MistralForCausalLM, PreTrainedModel
+from transformers import BloomConfig, BloomForCausalLM, MistralConfig, MistralForCausalLM, PreTrainedModel
 
 from copying import END, PAD, gpt2, llama, prompts, uniforms, whole_logp
 from ppo_vs_grpo.algorithms.shared import rollout
@@ -22,6 +22,12 @@ def sliding() -> MistralForCausalLM:
     return MistralForCausalLM(config).eval()
 
 
+def alibi() -> BloomForCausalLM:
+    torch.manual_seed(0)
+    config = BloomConfig(vocab_size=16, hidden_size=16, n_layer=2, n_head=2, initializer_range=0.3, eos_token_id=END)
+    return BloomForCausalLM(config).eval()
+
+
 def generate(model: PreTrainedModel, temperature: float = 0.7, end: int = END, pad: int = PAD) -> Rollouts:
     return HuggingFaceEngine(model, pad, end, 10, temperature).generate(PROMPTS, 8, uniforms(10, 32))
 
@@ -31,7 +37,7 @@ def completion(rollouts: Rollouts, row: int) -> list[int]:
     return rollouts.completion_BT[row, :tokens].tolist()
 
 
-@pytest.mark.parametrize("make", [llama, gpt2, sliding])
+@pytest.mark.parametrize("make", [llama, gpt2, sliding, alibi])
 def test_the_sampler_reports_the_models_own_log_probability(make) -> None:
     """With left padding, shared prefill, dropped rows and for learned positions and sliding windows too."""
     model = make()
