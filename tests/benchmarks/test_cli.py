@@ -48,7 +48,7 @@ def test_no_command_is_a_usage_error_that_prints_help() -> None:
     [
         ("tasks", ["countdown", "sorting", "recall", "arithmetic"]),
         ("algorithms", ["ppo", "grpo"]),
-        ("suites", ["core", "smoke"]),
+        ("suites", ["core", "smoke", "tuning"]),
     ],
 )
 def test_list(what: str, names: list[str]) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ppo_vs_grpo.algorithms.shared.config import TrainConfig
 from ppo_vs_grpo.benchmarks import load, report, tables
 from ppo_vs_grpo.tasks.errors import UserError
 from synthetic import make_specs, make_suite, write_results
@@ -120,7 +121,7 @@ def test_the_difference_of_the_arms_comes_from_their_specs(tmp_path: Path) -> No
     suite = make_suite(**SMALL, train_of={"grpo": {"learning_rate": 0.001}})
     differing, shared = tables.configuration(load(write_results(tmp_path, suite)))
     values = differing.set_index("setting")[["ppo", "grpo"]]
-    assert list(values.loc["train.learning_rate"]) == ["0.0005", "0.001"]
+    assert list(values.loc["train.learning_rate"]) == [str(TrainConfig().learning_rate), "0.001"]
     assert list(values.loc["config.critic"]) == ["head", "-"]
     assert "train.learning_rate" not in set(shared["setting"])
     assert shared.set_index("setting").at["train.beta", "value"] == "0.01"

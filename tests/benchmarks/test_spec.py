@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ppo_vs_grpo.algorithms.shared.config import TrainConfig
 from ppo_vs_grpo.benchmarks.loading import find_suite, load_suite, lock_document, resolve, source_of, suite_names
 from ppo_vs_grpo.benchmarks.spec import RunSpec, Suite
 from ppo_vs_grpo.tasks.errors import UserError
@@ -44,13 +45,20 @@ def message(path: Path, *overrides: str) -> str:
 
 
 def test_the_shipped_suites_resolve() -> None:
-    assert suite_names() == ["core", "smoke"]
+    assert suite_names() == ["core", "smoke", "tuning"]
     core = specs(find_suite("core"))
     smoke = specs(find_suite("smoke"))
     assert [sum(spec.purpose == "train" for spec in each) for each in (core, smoke)] == [64, 4]
     assert {spec.train.batch_completions for spec in core} == {128}
     assert {spec.train.beta > 0 for spec in core} == {True}
     assert {spec.config["critic"]["kind"] for spec in core if spec.arm == "ppo"} == {"head"}
+
+
+def test_tuning_never_sees_what_core_is_judged_on() -> None:
+    core, tuning = specs(find_suite("core")), specs(find_suite("tuning"))
+    assert not {spec.seed for spec in core} & {spec.seed for spec in tuning}
+    assert {spec.tuning for spec in tuning} == {True}
+    assert {(s.task, s.task_data, s.start_hash) for s in core} == {(s.task, s.task_data, s.start_hash) for s in tuning}
 
 
 def test_a_suite_is_found_by_name_and_by_path(path: Path) -> None:
@@ -70,7 +78,7 @@ def test_runs_are_ordered_seed_task_arm_then_timing_forward_and_backward(path: P
 def test_arms_get_the_shared_settings_their_own_and_every_default(path: Path) -> None:
     ppo, grpo = specs(path)[:2]
     assert (ppo.config["lam"], ppo.config["gamma"], grpo.config["ddof"]) == (0.9, 1.0, 1)
-    assert (ppo.train.learning_rate, grpo.train.learning_rate) == (5e-4, 1e-4)
+    assert (ppo.train.learning_rate, grpo.train.learning_rate) == (TrainConfig().learning_rate, 1e-4)
     assert (ppo.train.completions, grpo.train.completions) == (640, 640)
 
 
