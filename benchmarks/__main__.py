@@ -68,6 +68,7 @@ def run(
         folder = results / loaded.name
         try:
             _report(folder, folder / "report", console)
+            _index(folder)
         except UserError as error:
             if code == 0:
                 raise
@@ -126,6 +127,13 @@ def _report(folder: Path, out: Path, console: Console) -> None:
     page = write(folder, out)
     _print_summary(console, summary(load(folder)))
     console.print(f"report: {page}", style="bold", markup=False, highlight=False, soft_wrap=True)
+
+
+def _index(folder: Path) -> None:
+    """Write index.parquet: the manifests as one table, for readers without this package."""
+    from ppo_vs_grpo.benchmarks import load
+
+    load(folder).runs.to_parquet(folder / "index.parquet", index=False)
 
 
 def _listing(what: Listing) -> list[tuple[str, str]]:

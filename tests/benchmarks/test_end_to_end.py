@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from ppo_vs_grpo.benchmarks import load
@@ -41,6 +42,12 @@ def test_every_cell_has_its_runs(results: Results) -> None:
     assert results.missing.empty
     assert sorted(results.runs["status"]) == ["ok"] * 8
     assert {arm: frame.shape for arm, frame in results.score_matrix().items()} == {"ppo": (2, 1), "grpo": (2, 1)}
+
+
+def test_the_index_is_the_table_of_runs(smoke: Path, results: Results) -> None:
+    index = pd.read_parquet(smoke / "results/smoke/index.parquet")
+    assert index["key"].tolist() == results.runs["key"].tolist()
+    assert index["completions"].tolist() == results.runs["completions"].tolist()
 
 
 def test_arms_meet_the_same_start_prompts_and_first_completions(results: Results) -> None:
