@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from typing import TYPE_CHECKING
 
 if __name__ != "ppo_vs_grpo.algorithms":
     raise ImportError(f"import ppo_vs_grpo.algorithms, not {__name__}: see CONTRIBUTING.md, 'Set up'")
 
-from ppo_vs_grpo.tasks.errors import UserError
+from ppo_vs_grpo.tasks.errors import UserError, nearest
 
 if TYPE_CHECKING:
     from ppo_vs_grpo.algorithms.base import Algorithm
@@ -23,8 +22,7 @@ ALGORITHMS = {
 def find(name: str) -> type[Algorithm]:
     """The algorithm's class; an unknown name raises UserError with the nearest right one."""
     if name not in ALGORITHMS:
-        near = difflib.get_close_matches(name, ALGORITHMS, n=1) or list(ALGORITHMS)
-        raise UserError(f"algorithm: unknown {name!r}; did you mean {near[0]!r}? Known: {', '.join(ALGORITHMS)}")
+        raise UserError(f"algorithm: unknown {name!r}; {nearest(name, ALGORITHMS)}")
     module, _, attribute = ALGORITHMS[name].partition(":")
     algorithm: type[Algorithm] = getattr(importlib.import_module(module), attribute)
     return algorithm
