@@ -1,11 +1,12 @@
-"""Sorting: put digits in order. The same problem with a dense or a sparse reward.
+"""Sorting: put letters in alphabetical order. The same problem with a dense or a sparse reward.
 
-Prompt "516203049788:", answer "001234567889". Reward density is the option `graded`, sparsity the
+Prompt "tkcaemzqbe:", answer "abceekmqtz". Reward density is the option `graded`, sparsity the
 option `length`.
 """
 
 from __future__ import annotations
 
+from string import ascii_lowercase
 from typing import ClassVar
 
 import numpy as np
@@ -15,33 +16,33 @@ from ppo_vs_grpo.tasks.options import flag, share, whole
 
 
 class Sorting:
-    """`length` digits, not all equal, to be written in ascending order.
+    """`length` letters, not all equal, to be written in alphabetical order.
 
     An answer passes when it is exactly sorted. The reward is the pass, or with `graded` the share
     of positions that hold the right digit, over the longer of answer and completion, so that
     too short and too long lose alike. A demonstration is right with probability `demo_accuracy`,
-    else some neighbours among the sorted digits are swapped, one to three times.
+    else some neighbours among the sorted letters are swapped, one to three times.
     """
 
     name: ClassVar[str] = "sorting"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     best_score = 1.0
 
-    def __init__(self, length: int = 12, graded: bool = True, demo_accuracy: float = 0.05) -> None:
+    def __init__(self, length: int = 10, graded: bool = True, demo_accuracy: float = 0.05) -> None:
         self.length = whole("length", length, 4, 14)
         self.graded = flag("graded", graded)
         self.demo_accuracy = share("demo_accuracy", demo_accuracy)
         self.max_new_tokens = self.length + 1
 
     def draw(self, rng: np.random.Generator) -> Problem:
-        """Draw digits that are not all equal: an order that cannot be wrong asks nothing."""
-        digits = ""
-        while len(set(digits)) < 2:
-            digits = "".join(map(str, rng.integers(0, 10, self.length).tolist()))
-        return Problem(f"{digits}:", {"answer": "".join(sorted(digits))})
+        """Draw letters that are not all equal: an order that cannot be wrong asks nothing."""
+        letters = ""
+        while len(set(letters)) < 2:
+            letters = "".join(ascii_lowercase[i] for i in rng.integers(0, 26, self.length))
+        return Problem(f"{letters}:", {"answer": "".join(sorted(letters))})
 
     def demonstrate(self, problem: Problem, rng: np.random.Generator) -> str:
-        """Write the sorted digits, or with probability 1 - `demo_accuracy` nearly sorted ones."""
+        """Write the sorted letters, or with probability 1 - `demo_accuracy` nearly sorted ones."""
         answer: str = problem.facts["answer"]
         if rng.random() < self.demo_accuracy:
             return answer
@@ -56,6 +57,6 @@ class Sorting:
         answer: str = problem.facts["answer"]
         passed = completion == answer
         right = sum(a == b for a, b in zip(answer, completion, strict=False)) / max(len(answer), len(completion))
-        formed = len(completion) == len(answer) and completion.isascii() and completion.isdigit()
+        formed = len(completion) == len(answer) and completion.isascii() and completion.islower() and completion.isalpha()
         parts = {"well_formed": float(formed), "positions_right": right}
         return Score(right if self.graded else float(passed), passed, parts)

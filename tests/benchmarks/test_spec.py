@@ -84,7 +84,7 @@ def test_arms_get_the_shared_settings_their_own_and_every_default(path: Path) ->
 
 def test_new_tokens_come_from_the_task_unless_the_suite_says(path: Path) -> None:
     own = {spec.task: spec.train.max_new_tokens for spec in specs(path, "tasks.recall.options.horizon=5")}
-    assert own == {"sorting": 13, "recall": 6}
+    assert own == {"sorting": 11, "recall": 6}
     assert {spec.train.max_new_tokens for spec in specs(path, "train.max_new_tokens=7")} == {7}
 
 

@@ -27,7 +27,7 @@ every_choice = pytest.mark.parametrize(("name", "options"), CHOICES)
 
 COUNTDOWN = Problem("3,5,7=22:", {"numbers": [3, 5, 7], "target": 22})
 TWINS = Problem("2,2,9=13:", {"numbers": [2, 2, 9], "target": 13})
-SORTING = Problem("516203:", {"answer": "012356"})
+SORTING = Problem("fbgcad:", {"answer": "abcdfg"})
 RECALL = Problem("a3b7c1d4?b", {"value": "7", "others": "314"})
 ARITHMETIC = Problem("348+27=", {"answer": 375}, "hard")
 
@@ -80,14 +80,15 @@ def test_countdown_targets_are_reachable_and_in_range() -> None:
 @pytest.mark.parametrize(
     ("completion", "right", "passed", "formed"),
     [
-        ("012356", 1, True, 1),
-        ("102356", 4 / 6, False, 1),
-        ("653210", 0, False, 1),
-        ("01235", 5 / 6, False, 0),
-        ("0123567", 6 / 7, False, 0),
-        ("012356" + "0" * 6, 0.5, False, 0),
-        ("01235x", 5 / 6, False, 0),
-        ("01235\N{FULLWIDTH DIGIT SIX}", 5 / 6, False, 0),
+        ("abcdfg", 1, True, 1),
+        ("bacdfg", 4 / 6, False, 1),
+        ("gfdbca", 0, False, 1),
+        ("abcdf", 5 / 6, False, 0),
+        ("abcdfgh", 6 / 7, False, 0),
+        ("abcdfg" + "a" * 6, 0.5, False, 0),
+        ("abcdf7", 5 / 6, False, 0),
+        ("abcdfG", 5 / 6, False, 0),
+        ("abcdf\N{FULLWIDTH LATIN SMALL LETTER G}", 5 / 6, False, 0),
         ("", 0, False, 0),
     ],
 )
