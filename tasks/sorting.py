@@ -57,6 +57,8 @@ class Sorting:
         answer: str = problem.facts["answer"]
         passed = completion == answer
         right = sum(a == b for a, b in zip(answer, completion, strict=False)) / max(len(answer), len(completion))
-        formed = len(completion) == len(answer) and completion.isascii() and completion.islower() and completion.isalpha()
+        formed = (
+            len(completion) == len(answer) and completion.isascii() and completion.islower() and completion.isalpha()
+        )
         parts = {"well_formed": float(formed), "positions_right": right}
         return Score(right if self.graded else float(passed), passed, parts)
