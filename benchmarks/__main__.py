@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from pandas import DataFrame
     from rich.console import Console
 
+    from ppo_vs_grpo.benchmarks.frames import Results
+
 app = typer.Typer(
     help="Train PPO and GRPO on identical tasks and compare reward, variance, memory and wall-clock.",
     epilog="Exit codes: 0 done, 1 a run failed, 2 a mistake in the input, 130 interrupted (the same command goes on).",
@@ -67,8 +69,8 @@ def run(
     if code != 130:
         folder = results / loaded.name
         try:
-            _report(folder, folder / "report", console)
-            _index(folder)
+            # index.parquet: the manifests as one table, for readers without this package
+            _report(folder, folder / "report", console).runs.to_parquet(folder / "index.parquet", index=False)
         except UserError as error:
             if code == 0:
                 raise
@@ -120,20 +122,16 @@ def doctor(results: ResultsOption = Path("results"), cache: CacheOption = None) 
     raise typer.Exit(0 if all(check.ok for check in checks) else 1)
 
 
-def _report(folder: Path, out: Path, console: Console) -> None:
+def _report(folder: Path, out: Path, console: Console) -> Results:
+    """Write and announce the report; returns the results, which are read once."""
     from ppo_vs_grpo.benchmarks import load
     from ppo_vs_grpo.benchmarks.report import summary, write
 
-    page = write(folder, out)
-    _print_summary(console, summary(load(folder)))
+    results = load(folder)
+    page = write(results, out)
+    _print_summary(console, summary(results))
     console.print(f"report: {page}", style="bold", markup=False, highlight=False, soft_wrap=True)
-
-
-def _index(folder: Path) -> None:
-    """Write index.parquet: the manifests as one table, for readers without this package."""
-    from ppo_vs_grpo.benchmarks import load
-
-    load(folder).runs.to_parquet(folder / "index.parquet", index=False)
+    return results
 
 
 def _listing(what: Listing) -> list[tuple[str, str]]:

@@ -13,7 +13,7 @@ import jinja2
 import pandas as pd
 
 from ppo_vs_grpo.benchmarks import figures, tables
-from ppo_vs_grpo.benchmarks.frames import Results, load
+from ppo_vs_grpo.benchmarks.frames import Results
 from ppo_vs_grpo.tasks.errors import UserError
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -80,12 +80,11 @@ def make_tables(results: Results) -> dict[str, pd.DataFrame]:
     return {name: made[name] for name in TABLES}
 
 
-def write(results_folder: Path, out: Path) -> Path:
+def write(results: Results, out: Path) -> Path:
     """Write report.html, report.md, figures/ and tables/ into `out`; returns the path of report.html.
 
-    The same runs give the same bytes. UserError when the results cannot be read or `out` not written.
+    The same runs give the same bytes. UserError when `out` cannot be written.
     """
-    results = load(results_folder)
     name = report_id(results)
     made = make_tables(results)
     try:

@@ -19,7 +19,7 @@ class Sorting:
     """`length` letters, not all equal, to be written in alphabetical order.
 
     An answer passes when it is exactly sorted. The reward is the pass, or with `graded` the share
-    of positions that hold the right digit, over the longer of answer and completion, so that
+    of positions that hold the right letter, over the longer of answer and completion, so that
     too short and too long lose alike. A demonstration is right with probability `demo_accuracy`,
     else some neighbours among the sorted letters are swapped, one to three times.
     """
@@ -57,8 +57,6 @@ class Sorting:
         answer: str = problem.facts["answer"]
         passed = completion == answer
         right = sum(a == b for a, b in zip(answer, completion, strict=False)) / max(len(answer), len(completion))
-        formed = (
-            len(completion) == len(answer) and completion.isascii() and completion.islower() and completion.isalpha()
-        )
+        formed = len(completion) == len(answer) and set(completion) <= set(ascii_lowercase)
         parts = {"well_formed": float(formed), "positions_right": right}
         return Score(right if self.graded else float(passed), passed, parts)

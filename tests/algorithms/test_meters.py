@@ -11,6 +11,7 @@ import torch
 from ppo_vs_grpo.algorithms.shared.meters import PHASES, PeakMemory, PhaseClock
 
 CPU = torch.device("cpu")
+# Elsewhere the mark cannot be reset, so the meter notes no peak per phase and there is nothing to compare.
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a process reset its own RSS mark")
 
 

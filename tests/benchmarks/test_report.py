@@ -20,7 +20,10 @@ from synthetic import make_specs, make_suite, write_results
 
 SMALL: dict[str, Any] = {"tasks": ("sorting", "recall"), "seeds": 3, "updates": 12, "prompts": 16}
 ONE: dict[str, Any] = SMALL | {"tasks": ("recall",)}
-WRITE = "import sys, pathlib; from ppo_vs_grpo.benchmarks import report; report.write(*map(pathlib.Path, sys.argv[1:]))"
+WRITE = (
+    "import sys, pathlib; from ppo_vs_grpo.benchmarks import load, report; "
+    "report.write(load(sys.argv[1]), pathlib.Path(sys.argv[2]))"
+)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def page(folder: Path) -> Path:
-    return report.write(folder, folder / "report")
+    return report.write(load(folder), folder / "report")
 
 
 def written(folder: Path) -> dict[str, bytes]:
@@ -59,7 +62,7 @@ def test_the_files_have_stable_names(page: Path) -> None:
 def test_a_core_sized_suite_takes_seconds(tmp_path: Path) -> None:
     write_results(tmp_path, make_suite())
     start = time.process_time()
-    report.write(tmp_path, tmp_path / "report")
+    report.write(load(tmp_path), tmp_path / "report")
     assert time.process_time() - start < 20
 
 
@@ -129,7 +132,7 @@ def test_the_difference_of_the_arms_comes_from_their_specs(tmp_path: Path) -> No
 
 def test_unmatched_budgets_are_labelled_everywhere(tmp_path: Path) -> None:
     suite = make_suite(**ONE, train_of={"grpo": {"completions": 768}})
-    page = report.write(write_results(tmp_path, suite), tmp_path / "report")
+    page = report.write(load(write_results(tmp_path, suite)), tmp_path / "report")
     says = "budgets unmatched: ppo 1,536, grpo 768 completions"
     assert report.summary(load(tmp_path))["note"].tolist() == [says] * 2
     assert page.read_text().count(f"<strong>unmatched</strong> · recall: {says}") == 1
@@ -153,7 +156,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], list[str]]] = {
 @pytest.mark.parametrize("case", CASES)
 def test_what_is_missing_is_a_dash_and_a_note(tmp_path: Path, case: str) -> None:
     shape, changes, notes = CASES[case]
-    page = report.write(write_results(tmp_path, make_suite(**ONE | shape), **changes), tmp_path / "report")
+    page = report.write(load(write_results(tmp_path, make_suite(**ONE | shape), **changes)), tmp_path / "report")
     assert report.summary(load(tmp_path))["note"].tolist() == notes
     for table in page.parent.glob("tables/*.csv"):
         cells = pd.read_csv(table, dtype=str, keep_default_na=False).to_numpy().ravel().tolist()
@@ -180,7 +183,7 @@ def test_runs_that_did_not_end_well_are_listed(tmp_path: Path) -> None:
         ["ppo", 2, "unfinished"],
         ["grpo", 1, "diverged"],
     ]
-    page = report.write(tmp_path, tmp_path / "report")
+    page = report.write(load(tmp_path), tmp_path / "report")
     for text in (page.read_text(), page.with_suffix(".md").read_text()):
         assert "MemoryError: killed by signal 9" in text
         assert "run the suite again: it goes on with what is missing" in text
@@ -189,10 +192,10 @@ def test_runs_that_did_not_end_well_are_listed(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_is_named(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"file.*: the report cannot be written there"):
-        report.write(folder, tmp_path / "file")
+        report.write(load(folder), tmp_path / "file")
 
 
 def test_text_from_a_suite_is_not_markup(tmp_path: Path) -> None:
     suite = make_suite(**ONE).model_copy(update={"description": "<b>bold</b>"})
-    page = report.write(write_results(tmp_path, suite), tmp_path / "report")
+    page = report.write(load(write_results(tmp_path, suite)), tmp_path / "report")
     assert "&lt;b&gt;bold&lt;/b&gt;" in page.read_text()
