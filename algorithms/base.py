@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
-from ppo_vs_grpo.algorithms.shared.config import CriticConfig, Frozen, TrainConfig
+from ppo_vs_grpo.algorithms.shared.config import Frozen, Needs, TrainConfig
 
 if TYPE_CHECKING:
     from ppo_vs_grpo.algorithms.shared.types import (
@@ -23,13 +23,12 @@ class Algorithm(Protocol):
 
     name: ClassVar[str]
     paper: ClassVar[str]
-    needs_group: ClassVar[bool]
     Config: ClassVar[type[Frozen]]
-    critic: CriticConfig | None
-    """The critic to train beside the policy, or None."""
+    needs: Needs
+    """What the trainer provides for it: a critic, groups, a reference."""
 
     def __init__(self, config: Frozen, train: TrainConfig) -> None:
-        """Take the algorithm's own settings and those it shares with every arm."""
+        """Take the algorithm's own settings and those it shares with every arm; UserError where they contradict."""
         ...
 
     def advantages(self, scored: ScoredRollouts, context: Context) -> Advantages:

@@ -9,11 +9,13 @@ iterations; the group's standard deviation is the unbiased one, as the libraries
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from ppo_vs_grpo.algorithms.shared.advantages import group_relative
-from ppo_vs_grpo.algorithms.shared.config import Frozen, TrainConfig
-from ppo_vs_grpo.algorithms.shared.losses import clipped, k3, sequence_mean
+from ppo_vs_grpo.algorithms.shared.config import Frozen, Needs, TrainConfig
+from ppo_vs_grpo.algorithms.shared.losses import clipped, k3, sequence_mean, token_ratio
 from ppo_vs_grpo.algorithms.shared.types import (
     Advantages,
     Batch,
@@ -30,31 +32,35 @@ class GRPO:
 
     name = "grpo"
     paper = "arXiv 2402.03300"
-    needs_group = True
 
     class Config(Frozen):
         """What GRPO has of its own."""
 
         ddof: int = Field(1, ge=0, le=1)
         eps: float = Field(1e-4, gt=0)
+        scale: Literal["group", "batch", "none"] = "group"
+        kl: Literal["k3", "k3_ratio"] = "k3"  # with the ratio its gradient is the reverse KL's, arXiv 2512.02556
 
     def __init__(self, config: Config, train: TrainConfig) -> None:
         self.config = config
         self.train = train
-        self.critic = None
+        self.needs = Needs(group=True)
 
     def advantages(self, scored: ScoredRollouts, context: Context) -> Advantages:
         """A row's advantage is its reward relative to its group's, the same on each of its tokens."""
         c, rollouts = self.config, scored.rollouts
-        advantages_B = group_relative(scored.rewards_B, rollouts.group_B, c.ddof, c.eps)
+        advantages_B = group_relative(scored.rewards_B, rollouts.group_B, c.ddof, c.eps, c.scale)
         return Advantages(advantages_B[:, None] * rollouts.mask_BT, returns_BT=None)
 
     def loss(self, batch: Batch, output: PolicyOutput, denominators: Denominators) -> LossOutput:
         """The clipped surrogate and the reference penalty, averaged over each completion, then over completions."""
-        t = self.train
-        policy_BT = clipped(output.logp_BT, batch.logp_old_BT, batch.advantages_BT, t.clip_low, t.clip_high)
+        ratio_BT = token_ratio(output.logp_BT, batch.logp_old_BT)
+        policy_BT = clipped(ratio_BT, batch.advantages_BT, self.train.clip)
         if batch.reference_logp_BT is not None:
-            policy_BT = policy_BT + t.beta * k3(output.logp_BT, batch.reference_logp_BT)
+            kl_BT = k3(output.logp_BT, batch.reference_logp_BT)
+            if self.config.kl == "k3_ratio":
+                kl_BT = ratio_BT.exp() * kl_BT
+            policy_BT = policy_BT + self.train.beta * kl_BT
         return LossOutput(
             policy=sequence_mean(policy_BT, batch.mask_BT, denominators),
             value=None,

@@ -4,16 +4,17 @@ Paper: Schulman et al. 2017, arXiv 1707.06347; advantages of arXiv 1506.02438; f
 in arXiv 1909.08593: the reward on the last token, a penalty for leaving the reference on every token.
 
 Differs from the paper in: advantages are whitened over the rollout batch; the value loss is clipped;
-there is no entropy bonus; a completion cut at the length limit counts as ended.
+there is no entropy bonus; a completion cut at the length limit counts as ended
+(`critic.bootstrap_truncated` changes that).
 """
 
 from __future__ import annotations
 
 from pydantic import Field
 
-from ppo_vs_grpo.algorithms.shared.advantages import gae, terminal, whiten
-from ppo_vs_grpo.algorithms.shared.config import CriticConfig, Frozen, TrainConfig
-from ppo_vs_grpo.algorithms.shared.losses import clipped, k1, squared_value_error, token_mean
+from ppo_vs_grpo.algorithms.shared.advantages import gae, penalised, terminal, whiten
+from ppo_vs_grpo.algorithms.shared.config import CriticConfig, Frozen, Needs, TrainConfig
+from ppo_vs_grpo.algorithms.shared.losses import clipped, k1, squared_value_error, token_mean, token_ratio
 from ppo_vs_grpo.algorithms.shared.types import (
     Advantages,
     Batch,
@@ -31,7 +32,6 @@ class PPO:
 
     name = "ppo"
     paper = "arXiv 1707.06347"
-    needs_group = False
 
     class Config(Frozen):
         """What PPO has of its own."""
@@ -47,7 +47,7 @@ class PPO:
     def __init__(self, config: Config, train: TrainConfig) -> None:
         self.config = config
         self.train = train
-        self.critic = config.critic
+        self.needs = Needs(critic=config.critic)
 
     def advantages(self, scored: ScoredRollouts, context: Context) -> Advantages:
         """A_t sums the temporal-difference errors of V from t on; the reference penalty is part of the reward."""
@@ -55,18 +55,20 @@ class PPO:
         mask_BT, values_BT = rollouts.mask_BT, from_critic(context.values_BT)
         rewards_BT = terminal(scored.rewards_B, mask_BT)
         if context.reference_logp_BT is not None:
-            rewards_BT = rewards_BT - self.train.beta * k1(rollouts.logp_BT, context.reference_logp_BT) * mask_BT
-        advantages_BT, returns_BT = gae(rewards_BT, values_BT, mask_BT, c.gamma, c.lam)
+            kl_BT = k1(rollouts.logp_BT, context.reference_logp_BT)
+            rewards_BT = penalised(rewards_BT, kl_BT, self.train.beta, mask_BT)
+        advantages_BT, returns_BT = gae(rewards_BT, values_BT, mask_BT, c.gamma, c.lam, context.bootstrap_B)
         if c.value_lam is not None:
-            _, returns_BT = gae(rewards_BT, values_BT, mask_BT, c.gamma, c.value_lam)
+            _, returns_BT = gae(rewards_BT, values_BT, mask_BT, c.gamma, c.value_lam, context.bootstrap_B)
         if c.whiten:
             advantages_BT = whiten(advantages_BT, mask_BT)
         return Advantages(advantages_BT, returns_BT)
 
     def loss(self, batch: Batch, output: PolicyOutput, denominators: Denominators) -> LossOutput:
         """The clipped surrogate and the value error, each averaged over tokens."""
-        c, t = self.config, self.train
-        policy_BT = clipped(output.logp_BT, batch.logp_old_BT, batch.advantages_BT, t.clip_low, t.clip_high)
+        c = self.config
+        ratio_BT = token_ratio(output.logp_BT, batch.logp_old_BT)
+        policy_BT = clipped(ratio_BT, batch.advantages_BT, self.train.clip)
         value_BT = squared_value_error(
             from_critic(output.values_BT), from_critic(batch.values_old_BT), from_critic(batch.returns_BT), c.value_clip
         )

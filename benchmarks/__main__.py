@@ -137,24 +137,25 @@ def _report(folder: Path, out: Path, console: Console) -> Results:
 def _listing(what: Listing) -> list[tuple[str, str]]:
     """Each name with its one line."""
     if what is Listing.tasks:
+        from importlib import import_module
+
         from ppo_vs_grpo.tasks import TASKS
 
-        return [(name, _first_line(place)) for name, place in TASKS.items()]
+        places = {name: place.partition(":") for name, place in TASKS.items()}
+        return [(name, _first_line(getattr(import_module(m), kind))) for name, (m, _, kind) in places.items()]
     if what is Listing.algorithms:
         from ppo_vs_grpo.algorithms import ALGORITHMS, find
 
-        return [(name, f"{_first_line(place)} {find(name).paper}") for name, place in ALGORITHMS.items()]
+        kinds = {name: find(name) for name in ALGORITHMS}
+        return [(name, f"{ALGORITHMS[name].says or _first_line(kind)} {kind.paper}") for name, kind in kinds.items()]
     from ppo_vs_grpo.benchmarks.loading import find_suite, load_suite, suite_names
 
     return [(name, load_suite(find_suite(name)).description) for name in suite_names()]
 
 
-def _first_line(place: str) -> str:
-    """The first line of a class's docstring, by `package.module:Class`."""
-    import importlib
-
-    module, _, name = place.partition(":")
-    return (getattr(importlib.import_module(module), name).__doc__ or "").strip().partition("\n")[0]
+def _first_line(kind: type) -> str:
+    """The first line of a class's docstring."""
+    return (kind.__doc__ or "").strip().partition("\n")[0]
 
 
 def _print_rows(console: Console, rows: Sequence[tuple[str, ...]]) -> None:

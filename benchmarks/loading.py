@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import ValidationError
 
-from ppo_vs_grpo.algorithms.shared.config import TrainConfig
+from ppo_vs_grpo.algorithms.shared.config import Frozen, Needs, TrainConfig
 from ppo_vs_grpo.benchmarks.mistakes import explain
 from ppo_vs_grpo.benchmarks.spec import Arm, RunSpec, Suite, TaskChoice, Timing
 from ppo_vs_grpo.tasks.errors import UserError, nearest
@@ -123,7 +123,7 @@ def resolve(suite: Suite, source: str) -> list[RunSpec]:
     """
     tasks = {label: _resolve_task(choice, f"{source}: tasks.{label}") for label, choice in suite.tasks.items()}
     digests = {label: _start_digest(suite.start, choice, source) for label, choice in suite.tasks.items()}
-    arms = {label: _resolve_arm(suite, label, arm, source) for label, arm in suite.arms.items()}
+    arms = {label: _resolve_arm(suite, label, arm, tasks, source) for label, arm in suite.arms.items()}
 
     def spec(arm: str, task: str, seed: int, timing: Timing | None = None) -> RunSpec:
         config, train = arms[arm]
@@ -177,39 +177,64 @@ def _start_digest(start: str, choice: TaskChoice, source: str) -> str:
         raise UserError(f"{source}: {error}") from None  # the error begins with its key
 
 
-def _resolve_arm(suite: Suite, label: str, arm: Arm, source: str) -> tuple[dict[str, Any], TrainConfig]:
+def _resolve_arm(
+    suite: Suite, label: str, arm: Arm, tasks: Mapping[str, tuple[str, int]], source: str
+) -> tuple[dict[str, Any], TrainConfig]:
     """An arm's own settings with every default, and the shared ones with the arm's differences."""
-    from ppo_vs_grpo.algorithms import find
+    from ppo_vs_grpo.algorithms import entry, find
 
     place = f"arms.{label}"
     try:
-        algorithm = find(arm.algorithm)
+        algorithm, declared = find(arm.algorithm), entry(arm.algorithm)
     except UserError as error:
         raise UserError(f"{source}: {place}.{error}") from None
+    _refuse_critic_options(arm, algorithm.Config, f"{source}: {place}")
     try:
-        config = algorithm.Config.model_validate(arm.config)
+        config = algorithm.Config.model_validate(_merged(declared.config, arm.config))
     except ValidationError as error:
         raise explain(error, algorithm.Config, source, f"{place}.config") from None
     try:
-        train = TrainConfig.model_validate(suite.train.model_dump() | arm.train)
+        train = TrainConfig.model_validate(suite.train.model_dump() | declared.train(suite.train) | arm.train)
     except ValidationError as error:
         raise explain(error, TrainConfig, source, f"{place}.train") from None
-    _check_batch(train, algorithm.needs_group, f"{source}: {place}")
+    try:
+        needs = algorithm(config, train).needs
+    except UserError as error:
+        raise UserError(f"{source}: {place}.{error}") from None  # the error begins with its key
+    _check_batch(train, needs, max(limit for _, limit in tasks.values()), f"{source}: {place}")
     return config.model_dump(mode="json"), train
 
 
-def _check_batch(train: TrainConfig, needs_group: bool, place: str) -> None:
+def _merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """`over` laid on `under`, key by key at every depth."""
+    both = {key: _merged(under[key], over[key]) for key in over if isinstance(over[key], dict) and key in under}
+    return under | over | both
+
+
+def _refuse_critic_options(arm: Arm, config: type[Frozen], place: str) -> None:
+    for key in ("critic", "value_lam", "value_coef", "value_clip"):
+        if key in arm.config and "critic" not in config.model_fields:
+            raise UserError(
+                f"{place}.config.{key}: {arm.algorithm} has no critic to set; leave the key out, or use ppo "
+                "or grpo-value, whose baseline is learned"
+            )
+
+
+def _check_batch(train: TrainConfig, needs: Needs, task_limit: int, place: str) -> None:
     """Refuse a budget, a group or mini-batches that leave nothing to learn from."""
-    batch = train.batch_completions
-    if needs_group and train.group_size < 2:
+    from ppo_vs_grpo.algorithms.shared.collecting import cost
+
+    batch, least = train.batch_completions, cost(train, needs, train.max_new_tokens or task_limit)
+    if needs.group and train.group_size < 2:
         raise UserError(
             f"{place}.train.group_size: {train.group_size}: this algorithm compares the completions of one "
             "prompt and needs at least 2"
         )
-    if train.completions < batch:
+    if train.completions < least:
+        each = f" * (1 + continuations from every step) = {least}" if needs.continuations else f" = {batch}"
         raise UserError(
             f"{place}.train.completions: {train.completions}: less than one update, which takes "
-            f"prompts_per_update * group_size = {batch}"
+            f"prompts_per_update * group_size{each}"
         )
     if train.mini_batches > batch:
         raise UserError(

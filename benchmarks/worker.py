@@ -96,14 +96,16 @@ class Run:
         """The comparison: train, and evaluate at evenly spaced points, first and last included."""
         from ppo_vs_grpo.benchmarks.evaluate import Evaluator
 
-        total, points = self.spec.train.updates, self.spec.eval.points
-        due = {round(i * total / (points - 1)) for i in range(points)}
+        train, points = self.spec.train, self.spec.eval.points
+        marks = sorted({round(i * train.updates / (points - 1)) * train.batch_completions for i in range(points)})
         evaluator = Evaluator(trainer, self.spec.eval, "validation" if self.spec.tuning else "heldout")
-        self._evaluate(evaluator, 0, 0)
-        for record in trainer.updates(total):
+        self._evaluate(evaluator, 0, marks.pop(0))
+        for record in trainer.until_spent():
             self._record(record.metrics, warmup=False)
-            if record.update in due:
-                self._evaluate(evaluator, record.update, self._last["completions"])
+            while marks and self._last["completions"] >= marks[0]:
+                self._evaluate(evaluator, record.update, marks.pop(0))
+        for mark in marks:  # the rest of the budget does not cover another update
+            self._evaluate(evaluator, self._last["update"], mark)
 
     def _time(self, trainer: Trainer) -> None:
         """The timing pass: warm-up, measured updates, then updates whose memory is measured."""

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
+
+Scale = Literal["group", "batch", "none"]
+"""What a centred reward is divided by."""
 
 
 def terminal(rewards_B: Tensor, mask_BT: Tensor) -> Tensor:
@@ -12,15 +17,22 @@ def terminal(rewards_B: Tensor, mask_BT: Tensor) -> Tensor:
     return rewards_B[:, None] * last_BT
 
 
-def gae(rewards_BT: Tensor, values_BT: Tensor, mask_BT: Tensor, gamma: float, lam: float) -> tuple[Tensor, Tensor]:
+def gae(
+    rewards_BT: Tensor,
+    values_BT: Tensor,
+    mask_BT: Tensor,
+    gamma: float,
+    lam: float,
+    bootstrap_B: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
     """Generalised advantage estimation (arXiv 1506.02438, eq. 16): advantages and returns, both (B, T).
 
     d_t = r_t + gamma * V_{t+1} - V_t and A_t = d_t + gamma * lam * A_{t+1}; returns are A + V.
-    V after the last token is 0, for a row cut at the length limit too. Tokens outside the mask are
-    skipped: V and A are carried over them, and they get 0.
+    V after the last token is `bootstrap_B`, 0 by default, for a row cut at the length limit too.
+    Tokens outside the mask are skipped: V and A are carried over them, and they get 0.
     """
     rewards, values = rewards_BT.double(), values_BT.double()
-    next_value_B = torch.zeros_like(values[:, 0])
+    next_value_B = torch.zeros_like(values[:, 0]) if bootstrap_B is None else bootstrap_B.double()
     next_advantage_B = torch.zeros_like(next_value_B)
     advantages = torch.zeros_like(values)
     for t in range(values.shape[1] - 1, -1, -1):
@@ -42,26 +54,154 @@ def whiten(advantages_BT: Tensor, mask_BT: Tensor) -> Tensor:
     return torch.where(mask_BT, white, 0.0).to(advantages_BT.dtype)
 
 
-def group_relative(rewards_B: Tensor, group_B: Tensor, ddof: int = 1, eps: float = 1e-4) -> Tensor:
+def penalised(rewards_BT: Tensor, kl_BT: Tensor, beta: float, mask_BT: Tensor) -> Tensor:
+    """The reward of each token less its share of the penalty for leaving the reference: (B, T), 0 outside the mask.
+
+    The placement of arXiv 1909.08593, eq. 2 and arXiv 2203.02155, eq. 2: before advantages are formed.
+    """
+    return (rewards_BT - beta * kl_BT) * mask_BT
+
+
+def reward_to_go(rewards_BT: Tensor, mask_BT: Tensor) -> Tensor:
+    """The sum of a row's rewards from each token on, no baseline (`none`): (B, T), 0 outside the mask."""
+    rewards = torch.where(mask_BT, rewards_BT.double(), 0.0)
+    return torch.where(mask_BT, rewards.flip(1).cumsum(1).flip(1), 0.0).to(rewards_BT.dtype)
+
+
+def monte_carlo_value(rewards_B: Tensor, values_BT: Tensor, mask_BT: Tensor) -> Tensor:
+    """R - V(s_t), V(s_t) the mean reward of fresh continuations from the prefix before token t: (B, T).
+
+    Unbiased however few continuations there are, because they are independent of the row's own tokens.
+    """
+    return torch.where(mask_BT, rewards_B[:, None] - values_BT, 0.0)
+
+
+def step_difference(rewards_B: Tensor, values_BT: Tensor, mask_BT: Tensor, step_tokens: int) -> Tensor:
+    """V at the end of a token's step less V at its beginning (VinePPO, arXiv 2410.01679, eq. 6): (B, T).
+
+    A step is `step_tokens` tokens from a row's first on, and all its tokens share its advantage; `values_BT` is read
+    at its first token only. After the last step V is the row's reward.
+    """
+    first_BT = torch.zeros_like(mask_BT)
+    first_BT[:, ::step_tokens] = mask_BT[:, ::step_tokens]
+    values_BK = torch.where(first_BT, values_BT, rewards_B[:, None])[:, ::step_tokens]
+    after_BK = torch.cat([values_BK[:, 1:], rewards_B[:, None]], 1)
+    step_T = torch.arange(mask_BT.shape[1], device=mask_BT.device) // step_tokens
+    return torch.where(mask_BT, (after_BK - values_BK)[:, step_T], 0.0)
+
+
+def unit_spread(advantages_BT: Tensor, mask_BT: Tensor, eps: float) -> Tensor:
+    """Divide by the (unbiased) standard deviation over the masked tokens of the batch, without a shift: (B, T)."""
+    kept_N = advantages_BT[mask_BT].double()
+    if kept_N.numel() < 2:
+        return torch.zeros_like(advantages_BT)
+    return torch.where(mask_BT, advantages_BT.double() / (kept_N.std() + eps), 0.0).to(advantages_BT.dtype)
+
+
+def overlong_punishment(tokens_B: Tensor, ended_B: Tensor, limit_tokens: int, buffer_tokens: int) -> Tensor:
+    """What a completion's length costs it (DAPO, arXiv 2503.14476, eq. 13): (B,), from 0 down to -1.
+
+    Nothing up to limit - buffer, then linearly down to -1 at the limit; -1 for a completion cut there, whose true
+    length is beyond it.
+    """
+    over_B = (tokens_B - (limit_tokens - buffer_tokens)).clamp(min=0) / max(1, buffer_tokens)
+    return torch.where(ended_B, -over_B, -1.0)
+
+
+def group_relative(
+    rewards_B: Tensor, group_B: Tensor, ddof: int = 1, eps: float = 1e-4, scale: Scale = "group"
+) -> Tensor:
     """(R - mean_g) / (std_g + eps) within each group (arXiv 2402.03300, section 4.1.2): (B,).
 
-    Groups are ids, in any order. A constant group gives exactly 0, and so does a row whose reward is
+    `scale` "batch" divides by the rewards' standard deviation over the whole batch (arXiv 2508.08221), "none" by
+    nothing. Groups are ids, in any order. A constant group gives exactly 0, and so does a row whose reward is
     missing (NaN), which is also left out of its group's statistics. Groups of one each raise ValueError.
     """
-    has_B = ~rewards_B.isnan()
-    rewards = rewards_B.double().nan_to_num(0.0)
-    groups = int(group_B.max()) + 1
+    _refuse_groups_of_one(group_B)
+    centered_B, rated_g = _center(rewards_B, group_B)
+    if scale == "none":
+        return centered_B.to(rewards_B.dtype)
+    if scale == "batch":
+        std_B = _batch_std(rewards_B, ddof)
+    else:
+        std_B = (_total(centered_B**2, group_B) / (rated_g - ddof).clamp(min=1)).sqrt()[group_B]
+    return _over(centered_B, std_B + eps).to(rewards_B.dtype)
+
+
+def group_mean(rewards_B: Tensor, group_B: Tensor) -> Tensor:
+    """The mean of a row's group, the row itself included: (B,). Every reward must be there; groups of one raise."""
+    _refuse_groups_of_one(group_B)
+    rewards = rewards_B.double()
+    mean_g = _total(rewards, group_B) / _total(torch.ones_like(rewards), group_B).clamp(min=1)
+    return mean_g[group_B].to(rewards_B.dtype)
+
+
+def group_centered(rewards_B: Tensor, group_B: Tensor) -> Tensor:
+    """R - mean_g, the row itself included in the mean (Dr. GRPO, arXiv 2503.20783, section 3.2): (B,).
+
+    Shrinks the expected gradient by exactly 1 - 1/G against `leave_one_out`. Constant groups, missing rewards
+    and groups of one as in `group_relative`.
+    """
+    _refuse_groups_of_one(group_B)
+    return _center(rewards_B, group_B)[0].to(rewards_B.dtype)
+
+
+def leave_one_out(rewards_B: Tensor, group_B: Tensor) -> Tensor:
+    """R - mean of the other rows of the group (RLOO, arXiv 2402.14740, section 2): (B,), unbiased.
+
+    A row whose siblings all miss their reward gets 0. Constant groups, missing rewards and groups of one as in
+    `group_relative`.
+    """
+    _refuse_groups_of_one(group_B)
+    centered_B, rated_g = _center(rewards_B, group_B)
+    return (centered_B * (rated_g / (rated_g - 1).clamp(min=1))[group_B]).to(rewards_B.dtype)
+
+
+def batch_whitened(rewards_B: Tensor, eps: float = 1e-4) -> Tensor:
+    """(R - mean_B) / (std_B + eps) over the whole rollout batch (REINFORCE++, arXiv 2501.03262): (B,).
+
+    A constant batch gives exactly 0. A missing reward (NaN) gets 0 and is left out of the statistics.
+    """
+    centered_B, _ = _center(rewards_B, _one_group(rewards_B))
+    return _over(centered_B, _batch_std(rewards_B, ddof=1) + eps).to(rewards_B.dtype)
+
+
+def _one_group(rewards_B: Tensor) -> Tensor:
+    return torch.zeros(len(rewards_B), dtype=torch.long, device=rewards_B.device)
+
+
+def _batch_std(rewards_B: Tensor, ddof: int) -> Tensor:
+    """Standard deviation of the rewards that are there, over the whole batch: a float64 scalar."""
+    centered_B, rated_g = _center(rewards_B, _one_group(rewards_B))
+    return ((centered_B**2).sum() / (rated_g[0] - ddof).clamp(min=1)).sqrt()
+
+
+def _over(centered_B: Tensor, spread_B: Tensor) -> Tensor:
+    """Divide, and leave an exact 0 what it is even where the spread is 0 too."""
+    return torch.where(centered_B == 0, 0.0, centered_B / spread_B)
+
+
+def _refuse_groups_of_one(group_B: Tensor) -> None:
     if int(torch.bincount(group_B).max()) == 1:
         raise ValueError("one completion has nothing to be relative to: group size must be at least 2")
 
-    def total(x_B: Tensor) -> Tensor:
-        return torch.zeros(groups, dtype=torch.float64, device=x_B.device).index_add(0, group_B, x_B)
 
-    rated_g = total(has_B.double())
-    centered = torch.where(has_B, rewards - (total(rewards) / rated_g.clamp(min=1))[group_B], 0.0)
-    std_g = (total(centered**2) / (rated_g - ddof).clamp(min=1)).sqrt()
-    bounds = torch.zeros(groups, dtype=torch.float64, device=rewards.device)
-    low_g = bounds.scatter_reduce(0, group_B, torch.where(has_B, rewards, torch.inf), "amin", include_self=False)
-    high_g = bounds.scatter_reduce(0, group_B, torch.where(has_B, rewards, -torch.inf), "amax", include_self=False)
+def _total(x_B: Tensor, group_B: Tensor) -> Tensor:
+    zeros_g = torch.zeros(int(group_B.max()) + 1, dtype=torch.float64, device=x_B.device)
+    return zeros_g.index_add(0, group_B, x_B)
+
+
+def _center(rewards_B: Tensor, group_B: Tensor) -> tuple[Tensor, Tensor]:
+    """R - mean_g in float64, and how many rows of each group have a reward.
+
+    Exactly 0 for a missing reward and throughout a constant group, where a difference would leave rounding noise.
+    """
+    has_B = ~rewards_B.isnan()
+    rewards = rewards_B.double().nan_to_num(0.0)
+    rated_g = _total(has_B.double(), group_B)
+    mean_g = _total(rewards, group_B) / rated_g.clamp(min=1)
+    bounds_g = torch.zeros_like(mean_g)
+    low_g = bounds_g.scatter_reduce(0, group_B, torch.where(has_B, rewards, torch.inf), "amin", include_self=False)
+    high_g = bounds_g.scatter_reduce(0, group_B, torch.where(has_B, rewards, -torch.inf), "amax", include_self=False)
     varies_B = (high_g > low_g)[group_B] & has_B
-    return torch.where(varies_B, centered / (std_g[group_B] + eps), 0.0).to(rewards_B.dtype)
+    return torch.where(varies_B, rewards - mean_g[group_B], 0.0), rated_g

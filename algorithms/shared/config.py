@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 
 class Frozen(BaseModel):
@@ -13,13 +14,25 @@ class Frozen(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class Clip(Frozen):
+    """How far the ratio pi / pi_old may leave 1 before the objective stops to reward it."""
+
+    low: float = Field(0.2, gt=0, lt=1)
+    high: float = Field(0.2, gt=0)
+    dual: float | None = None
+
+
 class TrainConfig(Frozen):
     """What is identical in every arm unless an arm declares a difference.
 
     A batch is `prompts_per_update * group_size` completions. `completions` is the budget of a run.
     `learning_rate` rises linearly over the first `warmup_completions` and then stays.
     `micro_batch_tokens` bounds rows x padded length of one forward pass; it changes memory and
-    speed, never the gradient.
+    speed, never the gradient. `dual_clip` bounds the loss of tokens with a negative advantage.
+
+    `top_p`, `top_k` and `min_p` truncate the sampler, which then draws from another distribution than the policy's.
+    `importance_correction` weighs each token's advantage by policy / sampler; what the sampler can never draw stays
+    unseen.
     """
 
     completions: int = Field(12_800, ge=1)
@@ -35,7 +48,38 @@ class TrainConfig(Frozen):
     beta: float = Field(0.01, ge=0)
     clip_low: float = Field(0.2, gt=0, lt=1)
     clip_high: float = Field(0.2, gt=0)
+    dual_clip: float | None = None
+    top_p: float = Field(1.0, gt=0, le=1)
+    top_k: int = Field(0, ge=0)
+    min_p: float = Field(0.0, ge=0, lt=1)
+    importance_correction: bool = False
     micro_batch_tokens: int = Field(2048, ge=1)
+
+    @field_validator("dual_clip")
+    @classmethod
+    def _dual_clip_leaves_the_ordinary_clip_alone(cls, dual: float | None) -> float | None:
+        if dual is not None and dual <= 1:
+            raise ValueError(
+                "should be above 1, or null for none: it bounds the loss of a bad token whose probability rose, and at "
+                "1 or below it would silence tokens whose probability did not move; arXiv 1912.09729 uses 3"
+            )
+        return dual
+
+    @model_validator(mode="after")
+    def _truncated_sampling_is_corrected(self) -> TrainConfig:
+        off = {"top_p": 1.0, "top_k": 0, "min_p": 0.0}
+        for name, value in off.items():
+            if getattr(self, name) != value and not self.importance_correction:
+                raise ValueError(
+                    f"{name}: {getattr(self, name)}: a truncated sampler draws from another distribution than the "
+                    f"policy that learns; set importance_correction: true, or {name}: {value}"
+                )
+        return self
+
+    @property
+    def clip(self) -> Clip:
+        """The bounds of the ratio."""
+        return Clip(low=self.clip_low, high=self.clip_high, dual=self.dual_clip)
 
     @property
     def batch_completions(self) -> int:
@@ -54,12 +98,34 @@ class CriticConfig(Frozen):
     `kind` "head" is a linear layer on the policy's own trunk, "model" a separate network that starts
     as a copy of the start model's trunk. `detach` keeps the value loss out of a shared trunk.
     During the first `warmup_updates` only the critic learns, and the shared trunk is left alone.
+    `bootstrap_truncated` takes V after the last token of a completion cut at the length limit for what
+    would have followed; otherwise such a completion counts as ended.
     """
 
     kind: Literal["head", "model"] = "head"
     learning_rate: float = Field(1e-3, gt=0)
     detach: bool = False
     warmup_updates: int = Field(0, ge=0)
+    bootstrap_truncated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What an algorithm asks of the trainer beside a policy and scored rollouts.
+
+    `group` is true where a completion is compared with others of its prompt. `reference` is whom the policy may not
+    leave: the start model, or the policy as it was before the update; with `exact_kl` the KL to it is summed
+    over the vocabulary. `sampling_rounds` above 1 draws prompts again, so often at most, until every group of the
+    batch has rewards that differ. `continuations` fresh completions from every `step_tokens`-th prefix estimate V.
+    """
+
+    group: bool = False
+    critic: CriticConfig | None = None
+    reference: Literal["initial", "previous_step"] = "initial"
+    exact_kl: bool = False
+    sampling_rounds: int = 1
+    continuations: int = 0
+    step_tokens: int = 1
 
 
 class EvalConfig(Frozen):

@@ -5,14 +5,45 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ppo_vs_grpo.algorithms.shared.config import Clip
 from ppo_vs_grpo.algorithms.shared.types import Denominators
 
 
-def clipped(logp_BT: Tensor, logp_old_BT: Tensor, advantages_BT: Tensor, clip_low: float, clip_high: float) -> Tensor:
-    """PPO's clipped surrogate, negated to be descended (arXiv 1707.06347, eq. 7): (B, T)."""
-    ratio_BT = (logp_BT - logp_old_BT).exp()
-    clipped_BT = ratio_BT.clamp(1 - clip_low, 1 + clip_high)
-    return -torch.minimum(ratio_BT * advantages_BT, clipped_BT * advantages_BT)
+def clipped(log_ratio_BT: Tensor, advantages_BT: Tensor, clip: Clip) -> Tensor:
+    """PPO's clipped surrogate, negated to be descended (arXiv 1707.06347, eq. 7): (B, T).
+
+    `log_ratio_BT` is log pi - log pi_old, of the token or, by the functions below, of the whole completion. A dual clip
+    c bounds the loss of a token with A < 0 by -c * A, however far its ratio has risen (arXiv 1912.09729, eq. 5).
+    """
+    ratio_BT = log_ratio_BT.exp()
+    near_BT = ratio_BT.clamp(1 - clip.low, 1 + clip.high)
+    gain_BT = torch.minimum(ratio_BT * advantages_BT, near_BT * advantages_BT)
+    if clip.dual is not None:
+        gain_BT = torch.where(advantages_BT < 0, torch.maximum(gain_BT, clip.dual * advantages_BT), gain_BT)
+    return -gain_BT
+
+
+def token_ratio(logp_BT: Tensor, logp_old_BT: Tensor) -> Tensor:
+    """Log of each token's own ratio (PPO, GRPO): (B, T)."""
+    return logp_BT - logp_old_BT
+
+
+def sequence_ratio(logp_BT: Tensor, logp_old_BT: Tensor, mask_BT: Tensor) -> Tensor:
+    """Log of the whole completion's ratio, the sum over its tokens, on each of them (RLOO): (B, T)."""
+    return ((logp_BT - logp_old_BT) * mask_BT).sum(1, keepdim=True).expand_as(logp_BT)
+
+
+def mean_sequence_ratio(logp_BT: Tensor, logp_old_BT: Tensor, mask_BT: Tensor) -> Tensor:
+    """Log of the geometric mean of a completion's ratios, on each token (GSPO, arXiv 2507.18071, eq. 7): (B, T)."""
+    return sequence_ratio(logp_BT, logp_old_BT, mask_BT) / mask_BT.sum(1, keepdim=True).clamp(min=1)
+
+
+def source(logp_BT: Tensor, advantages_BT: Tensor) -> Tensor:
+    """-logp * A, the source text's term and REINFORCE's: (B, T).
+
+    There is no ratio, so the gradient is right only at the policy that sampled: one optimizer step per rollout batch.
+    """
+    return -logp_BT * advantages_BT
 
 
 def squared_value_error(values_BT: Tensor, values_old_BT: Tensor, returns_BT: Tensor, clip: float | None) -> Tensor:
@@ -29,6 +60,14 @@ def k1(logp_BT: Tensor, reference_logp_BT: Tensor) -> Tensor:
     return logp_BT - reference_logp_BT
 
 
+def k2(logp_BT: Tensor, reference_logp_BT: Tensor) -> Tensor:
+    """k1^2 / 2, never negative, biased as an estimate: (B, T).
+
+    As a loss on samples of pi its expected gradient is that of the reverse KL(pi || pi_ref).
+    """
+    return (logp_BT - reference_logp_BT) ** 2 / 2
+
+
 def k3(logp_BT: Tensor, reference_logp_BT: Tensor) -> Tensor:
     """exp(-k1) - 1 + k1, never negative (arXiv 2402.03300, eq. 4): (B, T).
 
@@ -36,6 +75,36 @@ def k3(logp_BT: Tensor, reference_logp_BT: Tensor) -> Tensor:
     """
     log_ratio_BT = logp_BT - reference_logp_BT
     return torch.exp(-log_ratio_BT) - 1 + log_ratio_BT
+
+
+def k3_ratio(logp_BT: Tensor, logp_old_BT: Tensor, reference_logp_BT: Tensor) -> Tensor:
+    """rho * k3 with rho = exp(logp - logp_old) (DeepSeek-V3.2, arXiv 2512.02556, eq. 7): (B, T).
+
+    As a loss on samples of pi_old its expected gradient is that of the reverse KL(pi || pi_ref).
+    """
+    return (logp_BT - logp_old_BT).exp() * k3(logp_BT, reference_logp_BT)
+
+
+def exact_kl(log_probs_BTV: Tensor, other_log_probs_BTV: Tensor) -> Tensor:
+    """KL(pi || other) over the whole vocabulary at each position, no sampling noise: (B, T).
+
+    With pi the sampling policy and `other` the one in training this is the source text's KL(pi_old || pi_theta), exact
+    given the sampled prefixes; at the first step after a rollout the two are equal and its gradient is exactly 0.
+    With another pi the prefixes are still the sampler's: each position's KL is exact, their sum is not the
+    completion's.
+    """
+    return (log_probs_BTV.exp() * (log_probs_BTV - other_log_probs_BTV)).sum(-1)
+
+
+def forward_kl(logp_BT: Tensor, logp_old_BT: Tensor, reference_logp_BT: Tensor, mask_BT: Tensor) -> Tensor:
+    """w * (log pi_ref - log pi) with w = pi_ref / pi_old of the whole completion, its sampling weight: (B, T).
+
+    Summed over a completion sampled from pi_old, its expected value and gradient are those of KL(pi_ref || pi), the
+    source text's direction. With pi_ref = pi_old the weight is 1 and the term adds +beta to every advantage, whose
+    expected gradient at pi_old is 0: noise, and no pull at all.
+    """
+    weight_B1 = ((reference_logp_BT - logp_old_BT) * mask_BT).sum(1, keepdim=True).exp()
+    return weight_B1 * (reference_logp_BT - logp_BT)
 
 
 def token_mean(loss_BT: Tensor, mask_BT: Tensor, denominators: Denominators) -> Tensor:
@@ -47,3 +116,13 @@ def sequence_mean(loss_BT: Tensor, mask_BT: Tensor, denominators: Denominators) 
     """Every completion of the optimizer step weighs the same, its tokens share its weight (GRPO): scalar."""
     lengths_B = mask_BT.sum(1).clamp(min=1)
     return ((loss_BT * mask_BT).sum(1) / lengths_B).sum() / denominators.rows
+
+
+def sequence_sum(loss_BT: Tensor, mask_BT: Tensor, denominators: Denominators) -> Tensor:
+    """Every completion weighs by its length: the mean over rows of each row's sum (the source text): scalar."""
+    return (loss_BT * mask_BT).sum() / denominators.rows
+
+
+def constant(loss_BT: Tensor, mask_BT: Tensor, denominators: Denominators) -> Tensor:
+    """The sum over rows * longest possible completion (Dr. GRPO, arXiv 2503.20783): scalar."""
+    return (loss_BT * mask_BT).sum() / (denominators.rows * denominators.max_tokens)

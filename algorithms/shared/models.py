@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from ppo_vs_grpo.algorithms.shared.config import CriticConfig
+from ppo_vs_grpo.algorithms.shared.losses import exact_kl
 from ppo_vs_grpo.algorithms.shared.sequences import Packed
 from ppo_vs_grpo.algorithms.shared.types import PolicyOutput
 from ppo_vs_grpo.tasks.errors import UserError
@@ -81,33 +82,39 @@ def output_read_at(model: PreTrainedModel, reads_N: Tensor) -> Iterator[list[Ten
         handle.remove()
 
 
-def token_logp(model: PreTrainedModel, packed: Packed, temperature: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Log-probability of each completion token, entropy (no gradient) and hidden state: (N,), (N,), (N, H).
+def log_probs(model: PreTrainedModel, packed: Packed, temperature: float) -> tuple[Tensor, Tensor]:
+    """Log-probabilities of every next token before each completion token, and the hidden state: (N, V), (N, H).
 
     The log-softmax is float32 whatever the model's dtype.
     """
     with output_read_at(model, packed.reads_N) as seen:
         logits_NV = model(input_ids=packed.ids_bL, use_cache=False).logits[0]
-    log_probs_NV = torch.log_softmax(logits_NV.float() / temperature, dim=-1)
+    return torch.log_softmax(logits_NV.float() / temperature, dim=-1), seen[0]
+
+
+def policy_output(
+    models: Models, packed: Packed, temperature: float, detach_trunk: bool, with_kl: bool = False
+) -> PolicyOutput:
+    """One pass of what is trained: the policy's log-probabilities, and the critic's values from the same
+    trunk pass where it shares the trunk. `detach_trunk` keeps the value loss out of a shared trunk;
+    `with_kl` asks the reference for its whole distribution at every token.
+    """
+    log_probs_NV, hidden_NH = log_probs(models.policy, packed, temperature)
     logp_N = log_probs_NV.gather(1, packed.targets_N[:, None])[:, 0]
     with torch.no_grad():
         entropy_N = -(log_probs_NV.exp() * log_probs_NV).sum(-1)
-    return logp_N, entropy_N, seen[0]
-
-
-def policy_output(models: Models, packed: Packed, temperature: float, detach_trunk: bool) -> PolicyOutput:
-    """One pass of what is trained: the policy's log-probabilities, and the critic's values from the same
-    trunk pass where it shares the trunk. `detach_trunk` keeps the value loss out of a shared trunk.
-    """
-    logp_N, entropy_N, hidden_NH = token_logp(models.policy, packed, temperature)
-    values_bT = None
+    values_bT = kl_bT = None
+    if with_kl and models.reference is not None:
+        with torch.no_grad():
+            reference_NV, _ = log_probs(models.reference, packed, temperature)
+        kl_bT = packed.unflatten(exact_kl(reference_NV, log_probs_NV))
     if models.value_head is not None:
         if models.trunk is not None:
             hidden_NH = _trunk_hidden(models.trunk, packed)
         elif detach_trunk:
             hidden_NH = hidden_NH.detach()
         values_bT = packed.unflatten(models.value_head(hidden_NH.float())[:, 0])
-    return PolicyOutput(packed.unflatten(logp_N), packed.unflatten(entropy_N), values_bT)
+    return PolicyOutput(packed.unflatten(logp_N), packed.unflatten(entropy_N), values_bT, kl_bT)
 
 
 def values(models: Models, packed: Packed) -> Tensor:
@@ -120,7 +127,14 @@ def values(models: Models, packed: Packed) -> Tensor:
 
 def logp(model: PreTrainedModel, packed: Packed, temperature: float) -> Tensor:
     """Log-probability of each completion token: (b, T)."""
-    return packed.unflatten(token_logp(model, packed, temperature)[0])
+    log_probs_NV, _ = log_probs(model, packed, temperature)
+    return packed.unflatten(log_probs_NV.gather(1, packed.targets_N[:, None])[:, 0])
+
+
+def refresh_reference(models: Models) -> None:
+    """Make the reference the policy as it is now."""
+    if models.reference is not None:
+        models.reference.load_state_dict(models.policy.state_dict())
 
 
 def _trunk_hidden(trunk: nn.Module, packed: Packed) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -42,6 +42,10 @@ class Packed:
     reads_N: Tensor
     targets_N: Tensor
     mask_bT: Tensor
+
+    def one_later(self) -> Packed:
+        """The same rows, read at each completion token instead of before it: what follows it."""
+        return replace(self, reads_N=self.reads_N + 1)
 
     def unflatten(self, values_N: Tensor) -> Tensor:
         """Put one value per completion token into (b, T), 0 elsewhere; gradients flow."""

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ppo_vs_grpo.algorithms.base import Algorithm
+from ppo_vs_grpo.algorithms.shared.collecting import Collector, cost, encode, first_groups, joined, varied
 from ppo_vs_grpo.algorithms.shared.config import TrainConfig
 from ppo_vs_grpo.algorithms.shared.meters import PeakMemory, PhaseClock
-from ppo_vs_grpo.algorithms.shared.models import Models, build, logp, values
-from ppo_vs_grpo.algorithms.shared.rollout import HuggingFaceEngine
-from ppo_vs_grpo.algorithms.shared.scoring import score
+from ppo_vs_grpo.algorithms.shared.models import Models, build, logp, refresh_reference, values
+from ppo_vs_grpo.algorithms.shared.rollout import HuggingFaceEngine, Truncation
 from ppo_vs_grpo.algorithms.shared.sequences import Sequences, join, over_rows
 from ppo_vs_grpo.algorithms.shared.types import Advantages, Batch, Context, Prompts, Rollouts, ScoredRollouts
 from ppo_vs_grpo.algorithms.shared.update import learner, update
 from ppo_vs_grpo.tasks.base import Problem, Task
 from ppo_vs_grpo.tasks.errors import UserError
-from ppo_vs_grpo.tasks.splits import problems, rng
+from ppo_vs_grpo.tasks.splits import rng
 
 MAX_SKIPPED_STEPS = 10
 """Optimizer steps with a non-finite loss or gradient that a run survives."""
@@ -51,77 +52,109 @@ class Trainer:
         train: TrainConfig,
         seed: int,
     ) -> None:
+        self.max_new_tokens = train.max_new_tokens or task.max_new_tokens
+        train = train.model_copy(update={"max_new_tokens": self.max_new_tokens})
         self.tokenizer, self.task, self.algorithm, self.train, self.seed = tokenizer, task, algorithm, train, seed
         self.device = policy.device
-        self.models: Models = build(policy, algorithm.critic, needs_reference=train.beta > 0)
-        self.max_new_tokens = train.max_new_tokens or task.max_new_tokens
+        self.models: Models = build(policy, algorithm.needs.critic, needs_reference=train.beta > 0)
         end = tokenizer.eos_token_id
         if end is None:
             raise UserError("start: the model's tokenizer has no end token, so no completion can end")
         pad = end if tokenizer.pad_token_id is None else tokenizer.pad_token_id
-        self.engine = HuggingFaceEngine(policy, int(pad), int(end), self.max_new_tokens, train.temperature)
+        truncation = Truncation(train.top_p, train.top_k, train.min_p)
+        self.engine = HuggingFaceEngine(policy, int(pad), int(end), self.max_new_tokens, train.temperature, truncation)
         self.memory = PeakMemory(self.device)
         self._clock = PhaseClock(self.device)
         self._learner = learner(self.models, algorithm, train)
+        self._collector = Collector(self.engine, task, tokenizer, train, seed)
         self._totals = {"completions": 0, "tokens": 0, "optimizer_steps": 0, "skipped_steps": 0}
+        self._number = self._draws = 0
 
     def encode(self, problems: list[Problem]) -> Prompts:
         """Tokenize problems as prompts."""
-        ids = self.tokenizer([p.prompt for p in problems])["input_ids"]
-        return Prompts(tuple(problems), tuple(tuple(row) for row in ids))
+        return encode(self.tokenizer, problems)
 
     def updates(self, count: int, measure_memory: bool = False) -> Iterator[UpdateRecord]:
         """Run `count` more updates. Raises DivergedError past the limit of skipped steps."""
         for _ in range(count):
-            yield self._update(1 + self._totals["completions"] // self.train.batch_completions, measure_memory)
+            yield self._update(measure_memory, budget=None)
 
-    def _update(self, number: int, measure_memory: bool) -> UpdateRecord:
-        size = self.train.prompts_per_update
-        drawn = problems(self.task, "train", self.seed, start=(number - 1) * size, count=size)
-        prompts = self.encode(drawn)
-        uniforms_TB = rng("sampling", self.task.name, self.seed, number).random(
-            (self.max_new_tokens, self.train.batch_completions), dtype="float32"
-        )
-        with self._phase("rollout", measure_memory):
-            rollouts = self.engine.generate(prompts, self.train.group_size, uniforms_TB)
-        with self._phase("reward", measure_memory):
-            sampled = score(rollouts, self.task, self.tokenizer)
-            scored = sampled.rated()
+    def until_spent(self) -> Iterator[UpdateRecord]:
+        """Run updates while the budget of completions covers one more. Raises DivergedError as `updates`."""
+        least = cost(self.train, self.algorithm.needs, self.max_new_tokens)
+        while (left := self.train.completions - self._totals["completions"]) >= least:
+            yield self._update(measure_memory=False, budget=left)
+
+    def _update(self, measure_memory: bool, budget: int | None) -> UpdateRecord:
+        self._number += 1
+        number, needs = self._number, self.algorithm.needs
+        if needs.reference == "previous_step":
+            refresh_reference(self.models)
+        sampled = self._collect(measure_memory, budget)
+        scored = sampled.rated()
         if len(scored.rewards_B) == 0:
             raise DivergedError(f"update {number}: no completion has a reward")
-        if self.algorithm.needs_group and len(scored.rollouts.group_B.unique()) == len(scored.rewards_B):
+        if needs.group and len(scored.rollouts.group_B.unique()) == len(scored.rewards_B):
             raise DivergedError(f"update {number}: no two completions of a prompt have a reward")
-        rollouts = scored.rollouts
-        sequences = join(rollouts, self.engine.pad)
-        context = self._context(sequences, measure_memory)
+        sequences = join(scored.rollouts, self.engine.pad)
+        context = self._context(scored.rollouts, sequences, measure_memory)
         with self._phase("update", measure_memory):
-            advantages = self.algorithm.advantages(scored, context)
-            batch = _batch(rollouts, context, advantages)
-            critic = self.algorithm.critic
-            rate = self._learner.set_learning_rate(number * self.train.batch_completions)
+            advantages = self._advantages(scored, context)
+            rate = self._learner.set_learning_rate(self._totals["completions"])
             learned = update(
                 self._learner,
                 self.algorithm,
                 sequences,
-                batch,
+                _batch(scored.rollouts, context, advantages),
                 rng("shuffle", self.task.name, self.seed, number),
-                critic_only=critic is not None and number <= critic.warmup_updates,
+                critic_only=needs.critic is not None and number <= needs.critic.warmup_updates,
             )
-        self._totals["completions"] += len(sampled.rewards_B)
-        self._totals["tokens"] += int(sampled.rollouts.mask_BT.sum())
         for name in ("optimizer_steps", "skipped_steps"):
             self._totals[name] += int(learned.pop(name) or 0)
         if self._totals["skipped_steps"] > MAX_SKIPPED_STEPS:
             raise DivergedError(f"update {number}: more than {MAX_SKIPPED_STEPS} steps had a non-finite gradient")
         return UpdateRecord(number, self._metrics(number, scored, context, advantages, learned, rate), sampled)
 
+    def _collect(self, measure_memory: bool, budget: int | None) -> ScoredRollouts:
+        """The batch to learn from; with several rounds, groups whose rewards agree are replaced.
+
+        Where no group varies, the last round's are learned from: their advantages are 0.
+        """
+        size, kept = self.train.batch_completions, []
+        for round_ in range(1, self.algorithm.needs.sampling_rounds + 1):
+            self._draws += 1
+            with self._phase("rollout", measure_memory):
+                rollouts = self._collector.sample(self._draws)
+            with self._phase("reward", measure_memory):
+                sampled = self._collector.score(rollouts)
+            self._count(len(sampled.rewards_B), int(rollouts.mask_BT.sum()))
+            if self.algorithm.needs.sampling_rounds == 1:
+                return sampled
+            kept.append(varied(sampled.rated()))
+            groups = sum(len(part.rollouts.group_B.unique()) for part in kept)
+            if groups >= self.train.prompts_per_update or (budget is not None and (round_ + 1) * size > budget):
+                break
+        return first_groups(joined(kept), self.train.prompts_per_update) if groups else sampled
+
+    def _count(self, completions: int, tokens: int) -> None:
+        self._totals["completions"] += completions
+        self._totals["tokens"] += tokens
+
+    def _advantages(self, scored: ScoredRollouts, context: Context) -> Advantages:
+        """The algorithm's, weighed by policy / sampler where the sampler was truncated (arXiv 1911.06854)."""
+        made = self.algorithm.advantages(scored, context)
+        if not self.train.importance_correction:
+            return made
+        weight_BT = (scored.rollouts.logp_BT - scored.rollouts.sampler_logp_BT).exp()
+        return replace(made, advantages_BT=made.advantages_BT * weight_BT)
+
     def _phase(self, name: str, measure_memory: bool) -> AbstractContextManager[None]:
         return self.memory.phase(name) if measure_memory else self._clock.phase(name)
 
-    def _context(self, sequences: Sequences, measure_memory: bool) -> Context:
-        """Ask the reference and the critic about the rollouts, each only where there is one."""
-        budget, models = self.train.micro_batch_tokens, self.models
-        reference_logp_BT = values_BT = None
+    def _context(self, rollouts: Rollouts, sequences: Sequences, measure_memory: bool) -> Context:
+        """Ask the reference and the critic about the rollouts, each only where there is one; or continue them."""
+        budget, models, needs = self.train.micro_batch_tokens, self.models, self.algorithm.needs
+        reference_logp_BT = values_BT = bootstrap_B = None
         if models.reference is not None:
             reference = models.reference
             with self._phase("reference", measure_memory):
@@ -131,7 +164,14 @@ class Trainer:
         if models.value_head is not None:
             with self._phase("value", measure_memory):
                 values_BT = over_rows(sequences, budget, lambda packed: values(models, packed))
-        return Context(reference_logp_BT, values_BT)
+                if needs.critic is not None and needs.critic.bootstrap_truncated:
+                    after_BT = over_rows(sequences, budget, lambda packed: values(models, packed.one_later()))
+                    bootstrap_B = terminal_value(after_BT, rollouts)
+        if needs.continuations:
+            with self._phase("value", measure_memory):
+                values_BT, completions, tokens = self._collector.values(rollouts, self._draws, needs)
+                self._count(completions, tokens)
+        return Context(reference_logp_BT, values_BT, bootstrap_B)
 
     def _metrics(
         self,
@@ -170,13 +210,19 @@ def group_spread(rewards_B: Tensor, group_B: Tensor) -> tuple[float, float]:
     return sum(stds) / len(stds), sum(float(r.min()) == float(r.max()) for r in groups) / len(groups)
 
 
+def terminal_value(after_BT: Tensor, rollouts: Rollouts) -> Tensor:
+    """V after the last token of a completion that was cut, 0 for one that ended: (B,)."""
+    last_B1 = rollouts.mask_BT.sum(1, keepdim=True) - 1
+    return torch.where(rollouts.ended_B, 0.0, after_BT.gather(1, last_B1)[:, 0])
+
+
 def _batch(rollouts: Rollouts, context: Context, advantages: Advantages) -> Batch:
     return Batch(
         mask_BT=rollouts.mask_BT,
         logp_old_BT=rollouts.logp_BT,
         advantages_BT=advantages.advantages_BT,
         reference_logp_BT=context.reference_logp_BT,
-        values_old_BT=context.values_BT,
+        values_old_BT=context.values_BT if advantages.returns_BT is not None else None,
         returns_BT=advantages.returns_BT,
     )
 

@@ -32,9 +32,10 @@ class Prompts:
 class Rollouts:
     """B completions of P prompts.
 
-    `group_B` says which prompt a row answers. `logp_BT` is the sampler's own log-probability, at
-    the sampling temperature, 0 outside the mask. `ended_B` is the finish reason: True for the end
-    token, False for the length limit.
+    `group_B` says which prompt a row answers. `logp_BT` is the log-probability by the sampling policy, at
+    the sampling temperature, 0 outside the mask. `sampler_logp_BT` is that of the distribution drawn from, another one
+    where the sampler is truncated. `ended_B` is the finish reason: True for the end token,
+    False for the limit of `max_tokens`.
     """
 
     prompts: Prompts
@@ -42,11 +43,13 @@ class Rollouts:
     completion_BT: Tensor
     mask_BT: Tensor
     logp_BT: Tensor
+    sampler_logp_BT: Tensor
     ended_B: Tensor
+    max_tokens: int
 
     def rows(self, index: Tensor) -> Rollouts:
         """The rows at `index`, in that order."""
-        rows = {name: getattr(self, name)[index] for name in _names(self) if name != "prompts"}
+        rows = {name: getattr(self, name)[index] for name in _names(self) if name not in ("prompts", "max_tokens")}
         return replace(self, **rows)
 
 
@@ -64,17 +67,25 @@ class ScoredRollouts:
         has_B = ~self.rewards_B.isnan()
         if bool(has_B.all()):
             return self
-        index = has_B.nonzero()[:, 0]
+        return self.rows(has_B.nonzero()[:, 0])
+
+    def rows(self, index: Tensor) -> ScoredRollouts:
+        """The rows at `index`, in that order."""
         parts = {name: part_B[index] for name, part_B in self.parts.items()}
         return ScoredRollouts(self.rollouts.rows(index), self.rewards_B[index], self.passed_B[index], parts)
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What the models say of the rollouts before the update; None where the algorithm has no use for it."""
+    """What the models say of the rollouts before the update; None where the algorithm has no use for it.
+
+    `values_BT` is V before each token, a critic's or the mean of fresh continuations'; `bootstrap_B` the critic's V
+    after the last token of a completion cut at the length limit, 0 for one that ended.
+    """
 
     reference_logp_BT: Tensor | None
     values_BT: Tensor | None
+    bootstrap_B: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,16 +115,23 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class PolicyOutput:
-    """What the models being trained say of a batch: 0 outside the mask, entropy without gradient."""
+    """What the models being trained say of a batch: 0 outside the mask, entropy without gradient.
+
+    `reference_kl_BT` is KL(reference || policy) over the whole vocabulary, where an algorithm needs it.
+    """
 
     logp_BT: Tensor
     entropy_BT: Tensor
     values_BT: Tensor | None
+    reference_kl_BT: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Denominators:
-    """Counts over the whole optimizer step, so that a loss does not depend on its micro-batches."""
+    """Counts over the whole optimizer step, so that a loss does not depend on its micro-batches.
+
+    `max_tokens` is the longest completion that a row could have had.
+    """
 
     tokens: int
     rows: int
@@ -126,6 +144,20 @@ class LossOutput:
 
     policy: Tensor
     value: Tensor | None
+
+
+def from_reference(tensor: Tensor | None) -> Tensor:
+    """What only the reference model provides; ValueError where it was not asked."""
+    if tensor is None:
+        raise ValueError("this algorithm needs the exact KL to the reference, and it was not computed")
+    return tensor
+
+
+def from_continuations(tensor: Tensor | None) -> Tensor:
+    """What only fresh continuations provide; ValueError where none were sampled."""
+    if tensor is None:
+        raise ValueError("this algorithm needs Monte Carlo values, and no continuations were sampled")
+    return tensor
 
 
 def from_critic(tensor: Tensor | None) -> Tensor:

@@ -52,7 +52,7 @@ def learner(models: Models, algorithm: Algorithm, train: TrainConfig) -> Learner
     if models.value_parameters():
         groups.append({"params": models.value_parameters()})
     optimizer = torch.optim.AdamW(groups, lr=train.learning_rate, weight_decay=0.0, fused=True)
-    critic_rate = algorithm.critic.learning_rate if algorithm.critic else 0.0
+    critic_rate = algorithm.needs.critic.learning_rate if algorithm.needs.critic else 0.0
     return Learner(models, optimizer, train, critic_rate)
 
 
@@ -98,14 +98,16 @@ def _accumulate(
     """Add up the gradients of one optimizer step; None when its loss is not finite."""
     learner.optimizer.zero_grad(set_to_none=True)
     tokens = int(batch.mask_BT[index].sum())
-    denominators = Denominators(tokens=tokens, rows=len(index), max_tokens=batch.mask_BT.shape[1])
-    detach = critic_only or (algorithm.critic is not None and algorithm.critic.detach)
+    longest = learner.train.max_new_tokens or batch.mask_BT.shape[1]
+    denominators = Denominators(tokens=tokens, rows=len(index), max_tokens=longest)
+    needs = algorithm.needs
+    detach = critic_only or (needs.critic is not None and needs.critic.detach)
     sums: dict[str, Tensor] = {}
     ratio_error_max = torch.zeros(())
     for part in micro_batches(sequences.tokens_B[index], learner.train.micro_batch_tokens):
         rows = index[part]
         packed = pack(sequences, rows)
-        output = policy_output(learner.models, packed, learner.train.temperature, detach)
+        output = policy_output(learner.models, packed, learner.train.temperature, detach, needs.exact_kl)
         micro = batch.rows(rows, packed.mask_bT.shape[1])
         loss = algorithm.loss(micro, output, denominators)
         terms = [term for term in (None if critic_only else loss.policy, loss.value) if term is not None]

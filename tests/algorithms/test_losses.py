@@ -6,6 +6,7 @@ import math
 
 import torch
 
+from ppo_vs_grpo.algorithms.shared.config import Clip
 from ppo_vs_grpo.algorithms.shared.losses import clipped, k1, k3, sequence_mean, squared_value_error, token_mean
 from ppo_vs_grpo.algorithms.shared.types import Denominators
 
@@ -17,13 +18,13 @@ def test_the_clipped_surrogate_in_its_four_regions() -> None:
     # ratio 1.5 and 0.5 with advantages of both signs, clip 0.2 below and 0.3 above
     logp = torch.tensor([1.5, 1.5, 0.5, 0.5]).log()
     advantages = torch.tensor([1.0, -1.0, 1.0, -1.0])
-    loss = clipped(logp, torch.zeros(4), advantages, clip_low=0.2, clip_high=0.3)
+    loss = clipped(logp, advantages, Clip(low=0.2, high=0.3))
     torch.testing.assert_close(loss, torch.tensor([-1.3, 1.5, -0.5, 0.8]))
 
 
 def test_a_clipped_token_has_no_gradient_and_an_unclipped_one_has_the_advantage() -> None:
     logp = torch.tensor([math.log(1.5), 0.0], requires_grad=True)
-    clipped(logp, torch.zeros(2), torch.tensor([2.0, 2.0]), 0.2, 0.2).sum().backward()
+    clipped(logp, torch.tensor([2.0, 2.0]), Clip()).sum().backward()
     assert logp.grad is not None
     torch.testing.assert_close(logp.grad, torch.tensor([0.0, -2.0]))
 

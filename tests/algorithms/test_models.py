@@ -10,7 +10,7 @@ from torch import nn
 
 from copying import END, PAD, VOCABULARY, gpt2, llama, prompts, uniforms, whole_logp
 from ppo_vs_grpo.algorithms.shared.config import CriticConfig
-from ppo_vs_grpo.algorithms.shared.models import Models, build, logp, policy_output, token_logp, values
+from ppo_vs_grpo.algorithms.shared.models import Models, build, logp, policy_output, values
 from ppo_vs_grpo.algorithms.shared.rollout import HuggingFaceEngine
 from ppo_vs_grpo.algorithms.shared.sequences import Sequences, join, micro_batches, over_rows, pack
 from ppo_vs_grpo.algorithms.shared.types import Rollouts
@@ -101,13 +101,13 @@ def test_entropy_lies_between_zero_and_log_vocabulary_and_ignores_padding() -> N
     models = with_critic()
     sequences = join(rollouts_of(models.policy), PAD)
     packed = pack(sequences, torch.arange(24))
-    entropy_N = token_logp(models.policy, packed, 0.7)[1]
+    entropy_N = policy_output(models, packed, 0.7, False).entropy_BT
     assert 0 <= float(entropy_N.min()) <= float(entropy_N.max()) <= math.log(VOCABULARY)
     wider = Sequences(
         nn.functional.pad(sequences.ids_BL, (0, 7)),
         *(getattr(sequences, name) for name in ("prompt_tokens_B", "completion_tokens_B", "width_tokens")),
     )
-    torch.testing.assert_close(token_logp(models.policy, pack(wider, torch.arange(24)), 0.7)[1], entropy_N)
+    torch.testing.assert_close(policy_output(models, pack(wider, torch.arange(24)), 0.7, False).entropy_BT, entropy_N)
 
 
 def test_dropout_is_off() -> None:

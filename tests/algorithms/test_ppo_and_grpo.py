@@ -29,7 +29,7 @@ STEP = Denominators(tokens=3, rows=2, max_tokens=2)
 
 
 def scored() -> ScoredRollouts:
-    rollouts = Rollouts(prompts((3,)), torch.tensor([0, 0]), torch.zeros(2, 2).long(), MASK, LOGP, MASK.any(1))
+    rollouts = Rollouts(prompts((3,)), torch.tensor([0, 0]), torch.zeros(2, 2).long(), MASK, LOGP, LOGP, MASK.any(1), 2)
     return ScoredRollouts(rollouts, torch.tensor([1.0, 0.0]), torch.tensor([True, False]), {})
 
 

@@ -132,8 +132,8 @@ def test_group_spread_by_hand() -> None:
 
 
 def test_an_unknown_algorithm_names_the_nearest() -> None:
-    with pytest.raises(UserError, match="did you mean 'grpo'"):
-        algorithms.find("gpro")
+    with pytest.raises(UserError, match="did you mean 'rloo'"):
+        algorithms.find("rlooo")
 
 
 def test_the_twin_files_differ_only_where_the_algorithms_do() -> None:

@@ -30,7 +30,7 @@ def arm(name: str, train: TrainConfig, **config: object) -> Algorithm:
 
 def prepared(algorithm: Algorithm, train: TrainConfig) -> tuple[Learner, Sequences, Batch]:
     """A learner and a batch of 24 ragged rows with rewards; the reference is another model."""
-    models = build(llama(), algorithm.critic, needs_reference=False)
+    models = build(llama(), algorithm.needs.critic, needs_reference=False)
     models = Models(models.policy, llama(seed=5), models.value_head, models.trunk)
     if models.value_head is not None:
         with torch.no_grad():

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ppo_vs_grpo.algorithms import ALGORITHMS
+
 
 def call(*arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run the command in a process of its own."""
@@ -47,7 +49,7 @@ def test_no_command_is_a_usage_error_that_prints_help() -> None:
     ("what", "names"),
     [
         ("tasks", ["countdown", "sorting", "recall", "arithmetic"]),
-        ("algorithms", ["ppo", "grpo"]),
+        ("algorithms", list(ALGORITHMS)),
         ("suites", ["core", "smoke", "tuning"]),
     ],
 )

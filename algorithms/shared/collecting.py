@@ -1,0 +1,154 @@
+"""From the policy to scored rollouts: draw prompts, complete them, ask for rewards; again where needed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+from transformers import PreTrainedTokenizerBase
+
+from ppo_vs_grpo.algorithms.shared.config import Needs, TrainConfig
+from ppo_vs_grpo.algorithms.shared.rollout import HuggingFaceEngine
+from ppo_vs_grpo.algorithms.shared.scoring import score
+from ppo_vs_grpo.algorithms.shared.types import Prompts, Rollouts, ScoredRollouts
+from ppo_vs_grpo.tasks.base import Problem, Task
+from ppo_vs_grpo.tasks.splits import problems, rng
+
+
+def encode(tokenizer: PreTrainedTokenizerBase, drawn: list[Problem]) -> Prompts:
+    """Tokenize problems as prompts."""
+    ids = tokenizer([p.prompt for p in drawn])["input_ids"]
+    return Prompts(tuple(drawn), tuple(tuple(row) for row in ids))
+
+
+def cost(train: TrainConfig, needs: Needs, max_new_tokens: int) -> int:
+    """The most completions whose reward one update without repeated rounds can ask for."""
+    steps = -(-max_new_tokens // needs.step_tokens)
+    return train.batch_completions * (1 + needs.continuations * steps)
+
+
+@dataclass(frozen=True, slots=True)
+class Collector:
+    """Samples on the policy and scores by the task; every draw has random streams of its own, by its number."""
+
+    engine: HuggingFaceEngine
+    task: Task
+    tokenizer: PreTrainedTokenizerBase
+    train: TrainConfig
+    seed: int
+
+    def sample(self, draw: int) -> Rollouts:
+        """Complete the prompts of draw number `draw`, from 1."""
+        size = self.train.prompts_per_update
+        drawn = problems(self.task, "train", self.seed, start=(draw - 1) * size, count=size)
+        return self.engine.generate(
+            encode(self.tokenizer, drawn),
+            self.train.group_size,
+            self._uniforms("sampling", draw, self.train.batch_completions),
+        )
+
+    def score(self, rollouts: Rollouts) -> ScoredRollouts:
+        """Ask for the reward of every row."""
+        return score(rollouts, self.task, self.tokenizer)
+
+    def values(self, rollouts: Rollouts, draw: int, needs: Needs) -> tuple[Tensor, int, int]:
+        """The mean reward of fresh completions from the prefix before every `step_tokens`-th token.
+
+        Returns V (B, T), 0 at the other tokens, and the count and tokens of the completions sampled. A missing reward
+        is left out of its mean.
+        """
+        mask_BT, total, tokens = rollouts.mask_BT, 0, 0
+        values_BT = torch.zeros(mask_BT.shape, device=mask_BT.device)
+        for t in range(0, mask_BT.shape[1], needs.step_tokens):
+            rows = mask_BT[:, t].nonzero()[:, 0]
+            prefixes = _prefixes(rollouts, rows, t)
+            uniforms_TB = self._uniforms(f"continuations-{t}", draw, len(rows) * needs.continuations)
+            continued = self.engine.generate(prefixes, needs.continuations, uniforms_TB)
+            whole = _whole(rollouts, rows, t, continued, self.engine.pad)
+            rewards_bK = self.score(whole).rewards_B.view(len(rows), needs.continuations)
+            values_BT[rows, t] = rewards_bK.nanmean(1).nan_to_num(0.0)
+            total += rewards_bK.numel()
+            tokens += int(whole.mask_BT.sum()) - t * rewards_bK.numel()
+        return values_BT, total, tokens
+
+    def _uniforms(self, stream: str, draw: int, rows: int) -> np.ndarray:
+        generator = rng(stream, self.task.name, self.seed, draw)
+        numbers: np.ndarray = generator.random((self.engine.max_new_tokens, rows), dtype="float32")
+        return numbers
+
+
+def varied(scored: ScoredRollouts) -> ScoredRollouts:
+    """The rows of the groups whose rewards are not all the same."""
+    group_B, rewards_B = scored.rollouts.group_B, scored.rewards_B
+    if len(group_B) == 0:
+        return scored
+    groups = int(group_B.max()) + 1
+    low_g = torch.full((groups,), torch.inf, device=rewards_B.device).scatter_reduce(0, group_B, rewards_B, "amin")
+    high_g = torch.full((groups,), -torch.inf, device=rewards_B.device).scatter_reduce(0, group_B, rewards_B, "amax")
+    return scored.rows((high_g > low_g)[group_B].nonzero()[:, 0])
+
+
+def first_groups(scored: ScoredRollouts, count: int) -> ScoredRollouts:
+    """The rows of the first `count` groups, in the order of their ids."""
+    kept = scored.rollouts.group_B.unique()[:count]
+    return scored.rows(torch.isin(scored.rollouts.group_B, kept).nonzero()[:, 0])
+
+
+def joined(parts: list[ScoredRollouts]) -> ScoredRollouts:
+    """Several draws as one batch: prompts one after the other, groups numbered through, padded to the widest."""
+    if len(parts) == 1:
+        return parts[0]
+    width = max(part.rollouts.mask_BT.shape[1] for part in parts)
+    offsets = np.cumsum([0, *(len(part.rollouts.prompts.ids) for part in parts)]).tolist()
+    tensors: dict[str, Tensor] = {}
+    for name in (f.name for f in fields(Rollouts) if f.name not in ("prompts", "max_tokens", "group_B")):
+        columns = [getattr(part.rollouts, name) for part in parts]
+        tensors[name] = torch.cat([pad(c, (0, width - c.shape[1])) if c.dim() == 2 else c for c in columns])
+    tensors["group_B"] = torch.cat([part.rollouts.group_B + at for part, at in zip(parts, offsets, strict=False)])
+    prompts = Prompts(
+        tuple(p for part in parts for p in part.rollouts.prompts.problems),
+        tuple(ids for part in parts for ids in part.rollouts.prompts.ids),
+    )
+    names = sorted({name for part in parts for name in part.parts})
+    return ScoredRollouts(
+        rollouts=Rollouts(prompts=prompts, max_tokens=parts[0].rollouts.max_tokens, **tensors),
+        rewards_B=torch.cat([part.rewards_B for part in parts]),
+        passed_B=torch.cat([part.passed_B for part in parts]),
+        parts={
+            name: torch.cat([part.parts.get(name, torch.zeros_like(part.rewards_B)) for part in parts])
+            for name in names
+        },
+    )
+
+
+def _prefixes(rollouts: Rollouts, rows: Tensor, tokens: int) -> Prompts:
+    """Each row's prompt and its first `tokens` tokens, as a prompt of its own."""
+    groups = rollouts.group_B[rows].tolist()
+    heads = rollouts.completion_BT[rows, :tokens].tolist()
+    return Prompts(
+        tuple(rollouts.prompts.problems[g] for g in groups),
+        tuple((*rollouts.prompts.ids[g], *head) for g, head in zip(groups, heads, strict=True)),
+    )
+
+
+def _whole(rollouts: Rollouts, rows: Tensor, tokens: int, continued: Rollouts, pad_id: int) -> Rollouts:
+    """Prefix and continuation as one completion of the original prompt, cut at the original limit."""
+    heads = rows[continued.group_B]
+    limit = rollouts.max_tokens - tokens
+    mask_BT = continued.mask_BT[:, :limit]
+    completion_BT = torch.cat([rollouts.completion_BT[heads, :tokens], continued.completion_BT[:, :limit]], 1)
+    mask_BT = torch.cat([rollouts.mask_BT[heads, :tokens], mask_BT], 1)
+    zeros_BT = torch.zeros(mask_BT.shape, device=mask_BT.device)
+    return Rollouts(
+        prompts=rollouts.prompts,
+        group_B=rollouts.group_B[heads],
+        completion_BT=torch.where(mask_BT, completion_BT, pad_id),
+        mask_BT=mask_BT,
+        logp_BT=zeros_BT,
+        sampler_logp_BT=zeros_BT,
+        ended_B=continued.ended_B & (continued.mask_BT.sum(1) <= limit),
+        max_tokens=rollouts.max_tokens,
+    )
