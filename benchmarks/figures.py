@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ppo_vs_grpo.benchmarks import plots
+from ppo_vs_grpo.benchmarks.attribution import ALL_TASKS, EFFECTS, attribution, effects_by_seed
 from ppo_vs_grpo.benchmarks.costs import peak_memory, phase_seconds
 from ppo_vs_grpo.benchmarks.frames import Results
 from ppo_vs_grpo.benchmarks.tables import unmatched
@@ -94,6 +95,27 @@ def overview_figure(results: Results, caption: str = "") -> Figure:
                 bytes_ax.set_title("memory,\npeak MB")
             if last:
                 curve.set_xlabel("completions")
+        _sign(figure, caption, height)
+    return figure
+
+
+def attribution_figure(results: Results, caption: str = "") -> Figure:
+    """The total difference between GRPO and PPO, and the effects into which it splits, a panel each, on one scale."""
+    seeds, table = effects_by_seed(results), attribution(results)
+    tasks = [task for task in (*results.tasks, ALL_TASKS) if task in set(table["task"])]
+    height = 1.25 + 0.36 * max(len(tasks), 2)
+    titles = {"total": "GRPO less PPO", "baseline": "= baseline", "everything else": "+ everything else"}
+    with matplotlib.rc_context(plots.STYLE | {"axes.titlesize": 9.5, "xtick.labelsize": 8.5}):
+        figure = _blank(height)
+        grid = figure.add_gridspec(
+            1, len(EFFECTS), left=0.135, right=0.985, top=1 - 0.42 / height, bottom=0.72 / height, wspace=0.1
+        )
+        first = None
+        for column, name in enumerate(EFFECTS):
+            ax = first = figure.add_subplot(grid[0, column], sharex=first)
+            plots.effect(seeds, table, name, ax, tasks).set_title(titles.get(name, name))
+            ax.tick_params(labelleft=column == 0)
+        figure.text(0.56, 0.3 / height, "difference of the final held-out pass rate", ha="center", fontsize=9)
         _sign(figure, caption, height)
     return figure
 

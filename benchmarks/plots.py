@@ -115,6 +115,25 @@ def final_scores(finals: pd.DataFrame, ax: Axes, colours: Mapping[str, str], sco
     return _columns(ax, len(colours)) if ax.collections else _say(ax, "no finished run")
 
 
+def effect(seeds: pd.DataFrame, table: pd.DataFrame, name: str, ax: Axes, tasks: Sequence[str]) -> Axes:
+    """One effect on every task as rows: a faint dot a seed, the mean with its interval, 0 marked."""
+    ax.axvline(0, color=FAINT, linewidth=0.9)
+    for place, task in enumerate(tasks):
+        values = seeds.loc[seeds["task"] == task, name].to_numpy(float)
+        spread = np.linspace(-0.22, 0.22, len(values)) if len(values) > 1 else np.zeros(len(values))
+        ax.scatter(values, place + spread, s=9, color=FAINT, alpha=0.45, linewidths=0, zorder=2)
+        here = table.loc[(table["task"] == task) & (table["effect"] == name), ["mean", "low", "high"]]
+        for mean, low, high in here.to_numpy(float):
+            ax.hlines(place, low, high, color=INK, linewidth=1.8, zorder=3)
+            ax.plot([mean], [place], marker="D", markersize=4.5, color=INK, zorder=4)
+    ax.set_ylim(len(tasks) - 0.5, -0.5)
+    ax.set_yticks(range(len(tasks)), list(tasks))
+    ax.grid(axis="y", visible=False)
+    ax.tick_params(axis="y", length=0)
+    ax.xaxis.set_major_locator(MaxNLocator(3, symmetric=True))
+    return ax
+
+
 def totals(frame: pd.DataFrame, column: str, ax: Axes, colours: Mapping[str, str], digits: int = 2) -> Axes:
     """Mean of a cost per arm as columns from 0, each with its number; hatched where runs shared the machine."""
     for place, arm in enumerate(colours):

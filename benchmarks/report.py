@@ -13,6 +13,7 @@ import jinja2
 import pandas as pd
 
 from ppo_vs_grpo.benchmarks import figures, tables
+from ppo_vs_grpo.benchmarks.attribution import attribution
 from ppo_vs_grpo.benchmarks.frames import Results
 from ppo_vs_grpo.tasks.errors import UserError
 
@@ -29,6 +30,13 @@ TABLES = {
         "Final scores",
         "Each training run: held-out pass rate at its start and end, area under the curve.",
     ),
+    "attribution": (
+        "Baseline or everything else",
+        "Differences of the final held-out pass rate with 95% t intervals over paired seeds, and their equal-weight "
+        "mean over tasks. Baseline: the group's mean instead of the learned value; everything else: GRPO's details "
+        "instead of PPO's; each is averaged over the other, and the two add up to the total, GRPO less PPO. The "
+        "interaction is the baseline's effect under GRPO's details less that under PPO's.",
+    ),
     "variance": ("Variance", "Training metrics in the first and last tenth of the updates and over all of them."),
     "memory": ("Memory", "Peak MB (10^6 bytes) by phase."),
     "seconds": ("Seconds", "Seconds per 1,000 completions by phase, warm-up updates left out."),
@@ -42,6 +50,11 @@ TABLES = {
 READING = (
     "Thin lines are seeds, bold ones means over them, the dotted one the level of the start; a silent group is one "
     "whose rewards are all equal; bars count from 0."
+)
+ATTRIBUTION = (
+    "What GRPO's final pass rate has over PPO's, split: dots are seeds, bars means with their 95% t intervals. Where "
+    "the baseline alone made the difference, its effect would be the total, and the other two would be 0. "
+    "The intervals are each row's own, not adjusted for their number."
 )
 LIMITS = (
     "The means describe these runs. With the few seeds of a suite a difference between two means is not yet a finding: "
@@ -77,7 +90,9 @@ def make_tables(results: Results) -> dict[str, pd.DataFrame]:
         for name in ("summary", "final_scores", "variance", "memory", "seconds", "unfinished", "environment")
     }
     made |= {"configuration_differing": differing, "configuration_shared": shared}
-    return {name: made[name] for name in TABLES}
+    if results.suite.get("attribution"):
+        made["attribution"] = attribution(results)
+    return {name: made[name] for name in TABLES if name in made}
 
 
 def write(results: Results, out: Path) -> Path:
@@ -129,6 +144,10 @@ def _draw(results: Results, name: str, out: Path) -> list[dict[str, str]]:
         "caption": f"All tasks. {sign}",
     }]  # fmt: skip
     figures.save(figures.overview_figure(results, sign), out / "figures" / "overview")
+    if results.suite.get("attribution"):
+        figures.save(figures.attribution_figure(results, sign), out / "figures" / "attribution")
+        drawn.append({"stem": "attribution", "title": "Baseline or everything else", "reading": ATTRIBUTION,
+                      "caption": f"All tasks. {sign}"})  # fmt: skip
     for task in results.tasks:
         figures.save(figures.task_figure(results, task, sign), out / "figures" / f"task_{task}")
         drawn.append({"stem": f"task_{task}", "title": task, "reading": READING, "caption": f"{task}. {sign}"})

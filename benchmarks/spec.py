@@ -42,6 +42,19 @@ class Timing(Frozen):
     warmup_updates: int = Field(3, ge=0)
 
 
+class Attribution(Frozen):
+    """Four arms, by their labels, that cross two baselines with two sets of everything else.
+
+    `ppo` and `grpo_value` have the learned value, `ppo_group` and `grpo` the mean of the group; the name's first
+    half says whose details the arm has otherwise.
+    """
+
+    ppo: Label
+    ppo_group: Label
+    grpo_value: Label
+    grpo: Label
+
+
 class Suite(Frozen):
     """A comparison as its YAML file states it. `tasks` and `arms` map labels to choices.
 
@@ -58,6 +71,7 @@ class Suite(Frozen):
     train: TrainConfig = TrainConfig()
     eval: EvalConfig = EvalConfig()
     timing: Timing | None = Timing()
+    attribution: Attribution | None = None
 
     @field_validator("seeds", mode="before")
     @classmethod
@@ -68,6 +82,15 @@ class Suite(Frozen):
         if isinstance(seeds, bool) or seeds < 1:
             raise ValueError("should be a list of seeds, or how many: at least 1")
         return list(range(first, first + seeds))
+
+    @field_validator("attribution", mode="after")
+    @classmethod
+    def _arms_are_there(cls, cells: Attribution | None, info: Any) -> Attribution | None:
+        for cell, label in cells or ():
+            if label not in info.data.get("arms", {label: None}):
+                known = ", ".join(info.data["arms"])
+                raise ValueError(f"{cell}: {label}: no arm of this suite; its arms are {known}")
+        return cells
 
     @model_validator(mode="after")
     def _seeds_fit_the_purpose(self) -> Suite:

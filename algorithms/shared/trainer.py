@@ -203,9 +203,14 @@ class Trainer:
         }
 
 
-def group_spread(rewards_B: Tensor, group_B: Tensor) -> tuple[float, float]:
-    """Mean over groups of the reward's standard deviation within, and the share of groups without any."""
-    groups = [rewards_B[group_B == g] for g in group_B.unique()]
+def group_spread(rewards_B: Tensor, group_B: Tensor) -> tuple[float | None, float | None]:
+    """Mean over groups of the reward's standard deviation within, and the share of groups without any.
+
+    Both are None where no group has two rows.
+    """
+    groups = [rows for g in group_B.unique() if len(rows := rewards_B[group_B == g]) > 1]
+    if not groups:
+        return None, None
     stds = [float(r.std(correction=0)) for r in groups]
     return sum(stds) / len(stds), sum(float(r.min()) == float(r.max()) for r in groups) / len(groups)
 
