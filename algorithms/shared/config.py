@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 
 class Frozen(BaseModel):
@@ -52,7 +52,7 @@ class TrainConfig(Frozen):
     top_p: float = Field(1.0, gt=0, le=1)
     top_k: int = Field(0, ge=0)
     min_p: float = Field(0.0, ge=0, lt=1)
-    importance_correction: bool = False
+    importance_correction: bool = Field(False, validate_default=True)
     micro_batch_tokens: int = Field(2048, ge=1)
 
     @field_validator("dual_clip")
@@ -65,16 +65,16 @@ class TrainConfig(Frozen):
             )
         return dual
 
-    @model_validator(mode="after")
-    def _truncated_sampling_is_corrected(self) -> TrainConfig:
-        off = {"top_p": 1.0, "top_k": 0, "min_p": 0.0}
-        for name, value in off.items():
-            if getattr(self, name) != value and not self.importance_correction:
+    @field_validator("importance_correction")
+    @classmethod
+    def _truncated_sampling_is_corrected(cls, corrected: bool, info: ValidationInfo) -> bool:
+        for name, off in {"top_p": 1.0, "top_k": 0, "min_p": 0.0}.items():
+            if (value := info.data.get(name, off)) != off and not corrected:
                 raise ValueError(
-                    f"{name}: {getattr(self, name)}: a truncated sampler draws from another distribution than the "
-                    f"policy that learns; set importance_correction: true, or {name}: {value}"
+                    f"should be true where {name} is {value}: a truncated sampler draws from another distribution than "
+                    f"the policy that learns; or set {name} to {off}"
                 )
-        return self
+        return corrected
 
     @property
     def clip(self) -> Clip:

@@ -118,7 +118,7 @@ class Trainer:
     def _collect(self, measure_memory: bool, budget: int | None) -> ScoredRollouts:
         """The batch to learn from; with several rounds, groups whose rewards agree are replaced.
 
-        Where no group varies, the last round's are learned from: their advantages are 0.
+        Where no group varies, the last round is the batch.
         """
         size, kept = self.train.batch_completions, []
         for round_ in range(1, self.algorithm.needs.sampling_rounds + 1):

@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
+from torch import Tensor
 
-from ppo_vs_grpo.algorithms.shared.advantages import gae, group_relative, terminal, whiten
+from ppo_vs_grpo.algorithms.shared.advantages import (
+    batch_whitened,
+    gae,
+    group_centered,
+    group_mean,
+    group_relative,
+    leave_one_out,
+    monte_carlo_value,
+    overlong_punishment,
+    penalised,
+    reward_to_go,
+    step_difference,
+    terminal,
+    unit_spread,
+    whiten,
+)
 
 UNEVEN = torch.tensor([[True, True, True], [True, False, False]])
 
@@ -88,3 +106,100 @@ def test_groups_of_one_raise_and_a_group_left_with_one_is_silent() -> None:
 def test_permuting_rows_permutes_advantages(rewards: list[float], order: list[int]) -> None:
     values, groups = torch.tensor(rewards), torch.tensor([0, 0, 0, 0, 1, 1, 1, 1])
     torch.testing.assert_close(group_relative(values[order], groups[order]), group_relative(values, groups)[order])
+
+
+REWARDS, GROUPS = torch.tensor([1.0, 5.0, 0.0, 7.0, 2.0]), torch.tensor([0, 1, 0, 1, 0])
+"""Group 0 holds 1, 0, 2 with mean 1; group 1 holds 5, 7 with mean 6; all five have mean 3 and variance 34 / 4."""
+
+
+def test_group_centered_and_leave_one_out_by_hand() -> None:
+    torch.testing.assert_close(group_centered(REWARDS, GROUPS), torch.tensor([0.0, -1.0, -1.0, 1.0, 1.0]))
+    others = torch.tensor([1.0 - 1.0, 5.0 - 7.0, 0.0 - 1.5, 7.0 - 5.0, 2.0 - 0.5])
+    torch.testing.assert_close(leave_one_out(REWARDS, GROUPS), others)
+    torch.testing.assert_close(group_mean(REWARDS, GROUPS), torch.tensor([1.0, 6.0, 1.0, 6.0, 1.0]))
+
+
+def test_leave_one_out_passes_over_a_missing_reward() -> None:
+    rewards, groups = torch.tensor([1.0, float("nan"), 0.0, 4.0, float("nan")]), torch.tensor([0, 0, 0, 1, 1])
+    assert leave_one_out(rewards, groups).tolist() == [1.0, 0.0, -1.0, 0.0, 0.0]
+
+
+def test_batch_whitened_by_hand() -> None:
+    spread = 8.5**0.5 + 1e-4
+    torch.testing.assert_close(batch_whitened(REWARDS), torch.tensor([-2.0, 2.0, -3.0, 4.0, -1.0]) / spread)
+    assert batch_whitened(torch.tensor([0.3, 0.3, 0.3])).tolist() == [0.0] * 3
+    missing = batch_whitened(torch.tensor([1.0, float("nan"), 3.0]))
+    torch.testing.assert_close(missing, torch.tensor([-1.0, 0.0, 1.0]) / (2**0.5 + 1e-4))
+
+
+def test_a_centred_reward_may_be_divided_by_the_batch_or_by_nothing() -> None:
+    centred = torch.tensor([0.0, -1.0, -1.0, 1.0, 1.0])
+    torch.testing.assert_close(group_relative(REWARDS, GROUPS, scale="none"), centred)
+    torch.testing.assert_close(group_relative(REWARDS, GROUPS, scale="batch"), centred / (8.5**0.5 + 1e-4))
+    torch.testing.assert_close(group_relative(REWARDS, GROUPS, ddof=0, scale="batch"), centred / (6.8**0.5 + 1e-4))
+
+
+@pytest.mark.parametrize("scale", ["group", "batch", "none"])
+@pytest.mark.parametrize("eps", [0.0, 1e-4])
+def test_a_constant_group_is_zero_for_every_scale_and_eps(scale: str, eps: float) -> None:
+    rewards = torch.full((3,), 0.1, dtype=torch.float64)
+    made = group_relative(rewards, torch.zeros(3, dtype=torch.long), eps=eps, scale=scale)  # type: ignore[arg-type]
+    assert made.tolist() == [0.0] * 3
+
+
+@pytest.mark.parametrize("advantage", [group_centered, leave_one_out, group_mean])
+def test_every_group_baseline_refuses_groups_of_one(advantage: Callable[[Tensor, Tensor], Tensor]) -> None:
+    with pytest.raises(ValueError, match="at least 2"):
+        advantage(torch.tensor([1.0, 0.0]), torch.tensor([0, 1]))
+
+
+def test_gae_starts_from_the_value_after_a_truncated_row() -> None:
+    rewards, values = torch.tensor([[0.0, 1.0, 0.0], [2.0, 0.0, 0.0]]), torch.tensor([[0.2, 0.5, 0.1], [0.4, 9.0, 9.0]])
+    advantages, returns = gae(rewards, values, UNEVEN, 0.9, 0.0, bootstrap_B=torch.tensor([0.7, 0.3]))
+    expected = torch.tensor([[0.9 * 0.5 - 0.2, 1 + 0.9 * 0.1 - 0.5, 0.9 * 0.7 - 0.1], [2 + 0.9 * 0.3 - 0.4, 0.0, 0.0]])
+    torch.testing.assert_close(advantages, expected)
+    torch.testing.assert_close(returns, torch.where(UNEVEN, expected + values, 0.0))
+
+
+def test_the_penalty_is_taken_from_every_sampled_token() -> None:
+    kl = torch.tensor([[0.5, -1.0, 2.0], [1.0, 88.0, 88.0]])
+    made = penalised(terminal(torch.tensor([1.0, 3.0]), UNEVEN), kl, 0.1, UNEVEN)
+    torch.testing.assert_close(made, torch.tensor([[-0.05, 0.1, 0.8], [2.9, 0.0, 0.0]]))
+
+
+def test_rewards_to_go_add_up_from_the_end() -> None:
+    made = reward_to_go(torch.tensor([[1.0, 2.0, 4.0], [3.0, 88.0, 88.0]]), UNEVEN)
+    assert made.tolist() == [[7.0, 6.0, 4.0], [3.0, 0.0, 0.0]]
+
+
+def test_a_monte_carlo_value_is_taken_from_the_reward_at_every_token() -> None:
+    made = monte_carlo_value(torch.tensor([1.0, 0.5]), torch.tensor([[0.2, 0.6, 1.0], [0.75, 9.0, 9.0]]), UNEVEN)
+    torch.testing.assert_close(made, torch.tensor([[0.8, 0.4, 0.0], [-0.25, 0.0, 0.0]]))
+
+
+def test_a_step_shares_the_difference_of_its_values() -> None:
+    mask = torch.tensor([[True] * 5, [True, True, True, False, False]])
+    values = torch.tensor([[0.2, 9.0, 0.6, 9.0, 0.5], [0.3, 9.0, 0.9, 9.0, 9.0]])
+    made = step_difference(torch.tensor([1.0, 0.0]), values, mask, step_tokens=2)
+    torch.testing.assert_close(made, torch.tensor([[0.4, 0.4, -0.1, -0.1, 0.5], [0.6, 0.6, -0.9, 0.0, 0.0]]))
+
+
+def test_steps_of_one_token_are_gae_at_lambda_zero() -> None:
+    values = torch.tensor([[0.2, 0.6, 1.0], [0.75, 0.0, 0.0]])
+    rewards = torch.tensor([1.0, 0.5])
+    expected, _ = gae(terminal(rewards, UNEVEN), values, UNEVEN, 1.0, 0.0)
+    torch.testing.assert_close(step_difference(rewards, values, UNEVEN, step_tokens=1), expected)
+
+
+def test_unit_spread_divides_and_does_not_shift() -> None:
+    made = unit_spread(torch.tensor([[1.0, 2.0, 3.0], [6.0, 99.0, 99.0]]), UNEVEN, eps=0.5)
+    scale = (14 / 3) ** 0.5 + 0.5
+    torch.testing.assert_close(made, torch.tensor([[1.0, 2.0, 3.0], [6.0, 0.0, 0.0]]) / scale)
+    assert unit_spread(torch.tensor([[2.0]]), torch.tensor([[True]]), 0.5).tolist() == [[0.0]]
+
+
+def test_overlong_completions_pay_by_length_and_cut_ones_in_full() -> None:
+    tokens, ended = torch.tensor([6, 7, 8, 10, 10, 3]), torch.tensor([True, True, True, True, False, False])
+    made = overlong_punishment(tokens, ended, limit_tokens=10, buffer_tokens=4)
+    torch.testing.assert_close(made, torch.tensor([0.0, -0.25, -0.5, -1.0, -1.0, -1.0]))
+    assert overlong_punishment(tokens, ended, 10, 0).tolist() == [0.0, 0.0, 0.0, 0.0, -1.0, -1.0]

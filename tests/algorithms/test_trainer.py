@@ -10,6 +10,7 @@ import torch
 
 from copying import Copying, llama
 from ppo_vs_grpo import algorithms
+from ppo_vs_grpo.algorithms.base import Algorithm
 from ppo_vs_grpo.algorithms.shared.config import TrainConfig
 from ppo_vs_grpo.algorithms.shared.trainer import DivergedError, Trainer, UpdateRecord, group_spread
 from ppo_vs_grpo.benchmarks.starts import CHARACTERS, tokenizer
@@ -21,12 +22,18 @@ TRAIN = TrainConfig(prompts_per_update=8, group_size=8, learning_rate=1e-2, warm
 VOCABULARY = len(CHARACTERS) + 4
 
 
-def trainer(name: str, seed: int = 0, train: TrainConfig = TRAIN, task: Copying | None = None) -> Trainer:
+def trainer(
+    name: str,
+    seed: int = 0,
+    train: TrainConfig = TRAIN,
+    task: Copying | None = None,
+    algorithm: Algorithm | None = None,
+) -> Trainer:
     characters = tokenizer()
     policy = llama(vocab_size=VOCABULARY, hidden_size=32, pad_token_id=0, eos_token_id=2)
     with torch.no_grad():
         policy.lm_head.weight.mul_(0.1)
-    return Trainer(policy, characters, task or Copying(), arm(name, train), train, seed)
+    return Trainer(policy, characters, task or Copying(), algorithm or arm(name, train), train, seed)
 
 
 def run(name: str, count: int = 2, **options: object) -> tuple[Trainer, list[UpdateRecord]]:
@@ -129,6 +136,8 @@ def test_a_run_of_steps_that_are_not_finite_ends_as_diverged() -> None:
 def test_group_spread_by_hand() -> None:
     std, silent = group_spread(torch.tensor([1.0, 0.0, 1.0, 1.0]), torch.tensor([0, 1, 0, 1]))
     assert (std, silent) == (0.25, 0.5)
+    assert group_spread(torch.tensor([1.0, 0.0]), torch.tensor([0, 1])) == (None, None)
+    assert group_spread(torch.tensor([1.0, 0.0, 0.0]), torch.tensor([0, 1, 1])) == (0.0, 1.0)
 
 
 def test_an_unknown_algorithm_names_the_nearest() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ppo_vs_grpo.algorithms import ALGORITHMS
 from ppo_vs_grpo.algorithms.shared.config import TrainConfig
 from ppo_vs_grpo.benchmarks.loading import find_suite, load_suite, lock_document, resolve, source_of, suite_names
 from ppo_vs_grpo.benchmarks.spec import RunSpec, Suite
@@ -45,13 +46,104 @@ def message(path: Path, *overrides: str) -> str:
 
 
 def test_the_shipped_suites_resolve() -> None:
-    assert suite_names() == ["core", "smoke", "tuning"]
+    assert suite_names() == ["attribution", "core", "family", "smoke", "tuning"]
     core = specs(find_suite("core"))
     smoke = specs(find_suite("smoke"))
     assert [sum(spec.purpose == "train" for spec in each) for each in (core, smoke)] == [64, 4]
     assert {spec.train.batch_completions for spec in core} == {128}
     assert {spec.train.beta > 0 for spec in core} == {True}
     assert {spec.config["critic"]["kind"] for spec in core if spec.arm == "ppo"} == {"head"}
+
+
+def test_family_has_every_algorithm_with_what_its_name_declares() -> None:
+    family = {spec.arm: spec for spec in specs(find_suite("family"))}
+    assert list(family) == list(ALGORITHMS)
+    assert family["ppo-critic"].config["critic"]["kind"] == "model"
+    assert family["ppo-flat"].train.batch_completions == family["ppo"].train.batch_completions
+    assert family["ppo-flat"].train.group_size == 1
+    assert (family["dapo"].train.beta, family["dapo"].train.clip_high) == (0.0, 0.28)
+    assert family["reinforce"].train.mini_batches == family["grpo-source"].train.mini_batches == 1
+
+
+def test_what_an_arm_says_goes_before_what_its_name_declares(path: Path) -> None:
+    (spec, *_) = specs(
+        path,
+        "arms.ppo={algorithm: ppo-critic, config: {critic: {learning_rate: 0.01}}, train: {beta: 0.5}}",
+        "arms.grpo={algorithm: dapo, train: {clip_high: 0.4}}",
+    )
+    assert spec.config["critic"]["kind"] == "model"
+    assert spec.config["critic"]["learning_rate"] == 0.01
+    dapo = next(s for s in specs(path, "arms.grpo={algorithm: dapo, train: {clip_high: 0.4}}") if s.arm == "grpo")
+    assert (dapo.train.clip_high, dapo.train.beta) == (0.4, 0.0)
+
+
+def test_attribution_is_on_seeds_of_its_own_with_cores_settings() -> None:
+    core, attribution = specs(find_suite("core")), specs(find_suite("attribution"))
+    assert not {spec.seed for spec in core} & {spec.seed for spec in attribution}
+    assert {s.train.model_dump_json() for s in core if s.purpose == "train"} == {
+        s.train.model_dump_json() for s in attribution
+    }
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        (
+            "arms.ppo={algorithm: grpo-source, train: {epochs: 2}}",
+            "arms.ppo.train.epochs * train.mini_batches: 2 * 1: this objective has no ratio, so its gradient is right "
+            "only at the policy that sampled; set both to 1, or use grpo, which has a ratio",
+        ),
+        (
+            "arms.ppo={algorithm: reinforce, train: {mini_batches: 2}}",
+            "arms.ppo.train.epochs * train.mini_batches: 1 * 2: this objective has no ratio",
+        ),
+        (
+            "train.top_p=0.9",
+            "train.importance_correction: False: should be true where top_p is 0.9: a truncated sampler draws from "
+            "another distribution than the policy that learns; or set top_p to 1.0",
+        ),
+        ("train.top_k=5", "train.importance_correction: False: should be true where top_k is 5"),
+        ("arms.grpo.train={min_p: 0.1}", "arms.grpo.train.importance_correction: False: should be true where min_p is"),
+        *[
+            (
+                f"arms.ppo={{algorithm: {name}, train: {{group_size: 1}}}}",
+                "arms.ppo.train.group_size: 1: this algorithm",
+            )
+            for name in ("grpo", "grpo-source", "dr-grpo", "dapo", "gspo", "rloo", "ppo-group")
+        ],
+        (
+            "train.dual_clip=0.5",
+            "train.dual_clip: 0.5: should be above 1, or null for none: it bounds the loss of a bad",
+        ),
+        ("train.dual_clip=1", "train.dual_clip: 1: should be above 1"),
+        (
+            "arms.grpo.config={critic: {kind: head}}",
+            "arms.grpo.config.critic: grpo has no critic to set; leave the key out, or use ppo or grpo-value",
+        ),
+        ("arms.grpo.config={value_clip: 0.1}", "arms.grpo.config.value_clip: grpo has no critic to set"),
+        (
+            "arms.ppo={algorithm: vine-ppo, train: {completions: 64}}",
+            "arms.ppo.train.completions: 64: less than one update, which takes prompts_per_update * group_size * (1 + ",
+        ),
+    ],
+)
+def test_a_combination_that_cannot_be_right_is_refused_with_reason_and_way_out(
+    path: Path, override: str, expected: str
+) -> None:
+    assert message(path, override).startswith(expected)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "train={top_p: 0.9, importance_correction: true}",
+        "train.dual_clip=3",
+        "arms.ppo={algorithm: grpo-value, train: {group_size: 1}}",
+        "arms.ppo={algorithm: reinforce++, train: {group_size: 1}}",
+    ],
+)
+def test_the_ways_out_are_ways_out(path: Path, override: str) -> None:
+    assert specs(path, override)
 
 
 def test_tuning_never_sees_what_core_is_judged_on() -> None:
