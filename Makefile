@@ -2,6 +2,7 @@
 # make bench SUITE=smoke  the same with a suite that takes under a minute
 # make test               set up, run the tests
 # make lint               set up, check style, types and who imports whom
+# make mutants           break the formulas in some hundred ways, one at a time: which do the tests not see?
 # make links              .links/ppo_vs_grpo/*, for editors and for PYTHONPATH=.links with no install
 # make clean              remove what was made, except results
 
@@ -14,7 +15,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: bench test lint links clean
+.PHONY: bench test lint mutants links clean
 .DELETE_ON_ERROR:
 
 bench: $(READY)
@@ -29,6 +30,9 @@ lint: $(READY) links
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy -p ppo_vs_grpo.tasks -p ppo_vs_grpo.algorithms -p ppo_vs_grpo.benchmarks
 	$(BIN)/lint-imports
+
+mutants: $(READY) links
+	OMP_NUM_THREADS=1 $(BIN)/python -P tests/mutation/run.py
 
 links:
 	@mkdir -p .links/ppo_vs_grpo

@@ -3,8 +3,8 @@
 Paper: Liu et al. 2025, arXiv 2503.20783, section 3.2: the advantage is the centred reward, tokens are divided by a
 constant; no reference penalty (`beta` 0 unless the arm sets it).
 
-Differs from the paper in: the mean includes the row itself, as in the paper's formula, which shrinks the expected
-gradient by 1 - 1/G against the unbiased estimate that the paper's appendix derives; nothing undoes that factor here.
+Differs from the paper in: nothing. The mean includes the row itself, which shrinks the expected gradient by 1 - 1/G
+against the leave-one-out estimate; the paper leaves that factor to the learning rate, and so does this.
 """
 
 from __future__ import annotations

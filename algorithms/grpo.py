@@ -15,7 +15,7 @@ from pydantic import Field
 
 from ppo_vs_grpo.algorithms.shared.advantages import group_relative
 from ppo_vs_grpo.algorithms.shared.config import Frozen, Needs, TrainConfig
-from ppo_vs_grpo.algorithms.shared.losses import clipped, k3, sequence_mean, token_ratio
+from ppo_vs_grpo.algorithms.shared.losses import clipped, k3, k3_ratio, sequence_mean, token_ratio
 from ppo_vs_grpo.algorithms.shared.types import (
     Advantages,
     Batch,
@@ -57,9 +57,10 @@ class GRPO:
         ratio_BT = token_ratio(output.logp_BT, batch.logp_old_BT)
         policy_BT = clipped(ratio_BT, batch.advantages_BT, self.train.clip)
         if batch.reference_logp_BT is not None:
-            kl_BT = k3(output.logp_BT, batch.reference_logp_BT)
-            if self.config.kl == "k3_ratio":
-                kl_BT = ratio_BT.exp() * kl_BT
+            if self.config.kl == "k3":
+                kl_BT = k3(output.logp_BT, batch.reference_logp_BT)
+            else:
+                kl_BT = k3_ratio(output.logp_BT, batch.logp_old_BT, batch.reference_logp_BT)
             policy_BT = policy_BT + self.train.beta * kl_BT
         return LossOutput(
             policy=sequence_mean(policy_BT, batch.mask_BT, denominators),

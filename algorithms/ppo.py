@@ -38,7 +38,7 @@ class PPO:
 
         gamma: float = Field(1.0, gt=0, le=1)
         lam: float = Field(0.95, ge=0, le=1)
-        value_lam: float | None = Field(None, ge=0, le=1)  # of the critic's targets, arXiv 2504.05118; None: lam
+        value_lam: float | None = Field(None, ge=0, le=1)  # of the critic's targets, arXiv 2503.01491; None: lam
         whiten: bool = True
         value_coef: float = Field(0.5, ge=0)
         value_clip: float | None = Field(0.2, gt=0)

@@ -1,9 +1,10 @@
 """REINFORCE++: PPO without a critic; the baseline is the mean of the whole rollout batch.
 
-Paper: Hu 2025, arXiv 2501.03262: the reward on the last token, a penalty for leaving the reference on every token
-(eq. 2), advantages normalised over the batch (eq. 4), PPO's clip.
+Paper: Hu 2025, arXiv 2501.03262: the reward on the last token, a penalty for leaving the reference on every token,
+advantages normalised over the whole batch, PPO's clip.
 
-Differs from the paper in: nothing.
+Differs from the paper in: every token of the batch weighs the same, as in PPO here; prompts are answered by groups,
+which this algorithm makes no use of.
 """
 
 from __future__ import annotations

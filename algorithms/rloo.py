@@ -1,6 +1,6 @@
 """RLOO: a completion is one action, and its baseline is the mean of the others of its group.
 
-Paper: Ahmadian et al. 2024, arXiv 2402.14740: the leave-one-out estimator (section 2), whole completions,
+Paper: Ahmadian et al. 2024, arXiv 2402.14740: the REINFORCE leave-one-out estimator, whole completions,
 the reference penalty in the reward.
 
 Differs from the paper in: the gradient is that of a clipped ratio of whole completions, so that several optimizer

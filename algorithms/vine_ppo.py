@@ -1,12 +1,11 @@
 """VinePPO: PPO whose value is measured, not learned: the mean reward of fresh completions from the same prefix.
 
-Paper: Kazemnejad et al. 2024, arXiv 2410.01679: `continuations` completions from the first token of every step
-estimate V (eq. 5), a step's advantage is the difference of V over it (eq. 6); the rest is PPO's clip, with the
-reference penalty in the loss.
+Paper: Kazemnejad et al. 2024, arXiv 2410.01679, section 4: fresh completions from the first token of every step
+estimate V, a step's advantage is the difference of V over it; the rest is PPO's clip, with the penalty in the loss.
 
-Differs from the paper in: a step is `step_tokens` tokens, where the paper splits text into reasoning steps; every
-continuation counts against the budget, because its reward was asked for; advantages are whitened over the batch, as
-PPO's here.
+Differs from the paper in: a step is `step_tokens` tokens, where the paper splits text into reasoning steps; 3
+continuations instead of 9; every continuation counts against the budget, because its reward was asked for; the
+penalty is averaged over tokens, where the authors' code sums it over a completion.
 """
 
 from __future__ import annotations

@@ -57,7 +57,8 @@ def whiten(advantages_BT: Tensor, mask_BT: Tensor) -> Tensor:
 def penalised(rewards_BT: Tensor, kl_BT: Tensor, beta: float, mask_BT: Tensor) -> Tensor:
     """The reward of each token less its share of the penalty for leaving the reference: (B, T), 0 outside the mask.
 
-    The placement of arXiv 1909.08593, eq. 2 and arXiv 2203.02155, eq. 2: before advantages are formed.
+    Per token as in arXiv 2402.03300, eq. 2; of the whole completion in arXiv 2203.02155, eq. 2. Before advantages
+    are formed.
     """
     return (rewards_BT - beta * kl_BT) * mask_BT
 
@@ -77,7 +78,7 @@ def monte_carlo_value(rewards_B: Tensor, values_BT: Tensor, mask_BT: Tensor) -> 
 
 
 def step_difference(rewards_B: Tensor, values_BT: Tensor, mask_BT: Tensor, step_tokens: int) -> Tensor:
-    """V at the end of a token's step less V at its beginning (VinePPO, arXiv 2410.01679, eq. 6): (B, T).
+    """V at the end of a token's step less V at its beginning (VinePPO, arXiv 2410.01679, section 4): (B, T).
 
     A step is `step_tokens` tokens from a row's first on, and all its tokens share its advantage; `values_BT` is read
     at its first token only. After the last step V is the row's reward.
@@ -147,7 +148,7 @@ def group_centered(rewards_B: Tensor, group_B: Tensor) -> Tensor:
 
 
 def leave_one_out(rewards_B: Tensor, group_B: Tensor) -> Tensor:
-    """R - mean of the other rows of the group (RLOO, arXiv 2402.14740, section 2): (B,), unbiased.
+    """R - mean of the other rows of the group (RLOO, arXiv 2402.14740): (B,), unbiased.
 
     A row whose siblings all miss their reward gets 0. Constant groups, missing rewards and groups of one as in
     `group_relative`.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -58,16 +58,17 @@ class Collector:
         """The mean reward of fresh completions from the prefix before every `step_tokens`-th token.
 
         Returns V (B, T), 0 at the other tokens, and the count and tokens of the completions sampled. A missing reward
-        is left out of its mean.
+        is left out of its mean, and V is 0 where all of them are missing.
         """
         mask_BT, total, tokens = rollouts.mask_BT, 0, 0
         values_BT = torch.zeros(mask_BT.shape, device=mask_BT.device)
         for t in range(0, mask_BT.shape[1], needs.step_tokens):
             rows = mask_BT[:, t].nonzero()[:, 0]
             prefixes = _prefixes(rollouts, rows, t)
+            engine = replace(self.engine, max_new_tokens=rollouts.max_tokens - t)
             uniforms_TB = self._uniforms(f"continuations-{t}", draw, len(rows) * needs.continuations)
-            continued = self.engine.generate(prefixes, needs.continuations, uniforms_TB)
-            whole = _whole(rollouts, rows, t, continued, self.engine.pad)
+            continued = engine.generate(prefixes, needs.continuations, uniforms_TB)
+            whole = _whole(rollouts, rows, t, continued)
             rewards_bK = self.score(whole).rewards_B.view(len(rows), needs.continuations)
             values_BT[rows, t] = rewards_bK.nanmean(1).nan_to_num(0.0)
             total += rewards_bK.numel()
@@ -134,21 +135,20 @@ def _prefixes(rollouts: Rollouts, rows: Tensor, tokens: int) -> Prompts:
     )
 
 
-def _whole(rollouts: Rollouts, rows: Tensor, tokens: int, continued: Rollouts, pad_id: int) -> Rollouts:
-    """Prefix and continuation as one completion of the original prompt, cut at the original limit."""
+def _whole(rollouts: Rollouts, rows: Tensor, tokens: int, continued: Rollouts) -> Rollouts:
+    """Prefix and continuation as one completion of the original prompt."""
     heads = rows[continued.group_B]
-    limit = rollouts.max_tokens - tokens
-    mask_BT = continued.mask_BT[:, :limit]
-    completion_BT = torch.cat([rollouts.completion_BT[heads, :tokens], continued.completion_BT[:, :limit]], 1)
-    mask_BT = torch.cat([rollouts.mask_BT[heads, :tokens], mask_BT], 1)
-    zeros_BT = torch.zeros(mask_BT.shape, device=mask_BT.device)
+
+    def both(name: str) -> Tensor:
+        return torch.cat([getattr(rollouts, name)[heads, :tokens], getattr(continued, name)], 1)
+
     return Rollouts(
         prompts=rollouts.prompts,
         group_B=rollouts.group_B[heads],
-        completion_BT=torch.where(mask_BT, completion_BT, pad_id),
-        mask_BT=mask_BT,
-        logp_BT=zeros_BT,
-        sampler_logp_BT=zeros_BT,
-        ended_B=continued.ended_B & (continued.mask_BT.sum(1) <= limit),
+        completion_BT=both("completion_BT"),
+        mask_BT=both("mask_BT"),
+        logp_BT=both("logp_BT"),
+        sampler_logp_BT=both("sampler_logp_BT"),
+        ended_B=continued.ended_B,
         max_tokens=rollouts.max_tokens,
     )

@@ -141,7 +141,7 @@ class Trainer:
         self._totals["tokens"] += tokens
 
     def _advantages(self, scored: ScoredRollouts, context: Context) -> Advantages:
-        """The algorithm's, weighed by policy / sampler where the sampler was truncated (arXiv 1911.06854)."""
+        """The algorithm's, weighed by policy / sampler where the sampler was truncated: each token its own weight."""
         made = self.algorithm.advantages(scored, context)
         if not self.train.importance_correction:
             return made
