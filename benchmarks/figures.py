@@ -105,7 +105,7 @@ def attribution_figure(results: Results, caption: str = "") -> Figure:
     tasks = [task for task in (*results.tasks, ALL_TASKS) if task in set(table["task"])]
     height = 1.25 + 0.36 * max(len(tasks), 2)
     titles = {"total": "GRPO less PPO", "baseline": "= baseline", "everything else": "+ everything else"}
-    with matplotlib.rc_context(plots.STYLE | {"axes.titlesize": 9.5, "xtick.labelsize": 8.5}):
+    with matplotlib.rc_context(plots.STYLE | {"axes.titlesize": 8.5, "xtick.labelsize": 8.5}):
         figure = _blank(height)
         grid = figure.add_gridspec(
             1, len(EFFECTS), left=0.135, right=0.985, top=1 - 0.42 / height, bottom=0.72 / height, wspace=0.1

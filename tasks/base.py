@@ -20,9 +20,9 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """The reward that trains (a float), the pass that is reported, and the reward's named parts."""
+    """The reward that trains (None or NaN: it is missing), the pass that is reported, and the reward's named parts."""
 
-    reward: float
+    reward: float | None
     passed: bool
     parts: Mapping[str, float] = field(default_factory=dict)
 

@@ -64,6 +64,8 @@ class Collector:
         values_BT = torch.zeros(mask_BT.shape, device=mask_BT.device)
         for t in range(0, mask_BT.shape[1], needs.step_tokens):
             rows = mask_BT[:, t].nonzero()[:, 0]
+            if len(rows) == 0:
+                break
             prefixes = _prefixes(rollouts, rows, t)
             engine = replace(self.engine, max_new_tokens=rollouts.max_tokens - t)
             uniforms_TB = self._uniforms(f"continuations-{t}", draw, len(rows) * needs.continuations)

@@ -27,7 +27,9 @@ def score(rollouts: Rollouts, task: Task, tokenizer: PreTrainedTokenizerBase) ->
     parts = {name: torch.tensor([s.parts.get(name, 0.0) for s in scores], device=device) for name in names}
     return ScoredRollouts(
         rollouts=rollouts,
-        rewards_B=torch.tensor([s.reward for s in scores], dtype=torch.float32, device=device),
+        rewards_B=torch.tensor(
+            [float("nan") if s.reward is None else s.reward for s in scores], dtype=torch.float32, device=device
+        ),
         passed_B=torch.tensor([s.passed for s in scores], device=device),
         parts=parts,
     )
