@@ -22,14 +22,13 @@ def score(rollouts: Rollouts, task: Task, tokenizer: PreTrainedTokenizerBase) ->
     """Score every completion by the task's rule."""
     problems = [rollouts.prompts.problems[g] for g in rollouts.group_B.tolist()]
     scores = [task.score(p, text) for p, text in zip(problems, texts(rollouts, tokenizer), strict=True)]
+    rewards = [float("nan") if s.reward is None else s.reward for s in scores]
     device = rollouts.mask_BT.device
     names = sorted({name for s in scores for name in s.parts})
     parts = {name: torch.tensor([s.parts.get(name, 0.0) for s in scores], device=device) for name in names}
     return ScoredRollouts(
         rollouts=rollouts,
-        rewards_B=torch.tensor(
-            [float("nan") if s.reward is None else s.reward for s in scores], dtype=torch.float32, device=device
-        ),
+        rewards_B=torch.tensor(rewards, dtype=torch.float32, device=device),
         passed_B=torch.tensor([s.passed for s in scores], device=device),
         parts=parts,
     )
