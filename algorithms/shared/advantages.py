@@ -34,7 +34,7 @@ def gae(
     rewards, values = rewards_BT.double(), values_BT.double()
     next_value_B = torch.zeros_like(values[:, 0]) if bootstrap_B is None else bootstrap_B.double()
     next_advantage_B = torch.zeros_like(next_value_B)
-    advantages = torch.zeros_like(values)
+    advantages = torch.empty_like(values)
     for t in range(values.shape[1] - 1, -1, -1):
         delta_B = rewards[:, t] + gamma * next_value_B - values[:, t]
         advantage_B = delta_B + gamma * lam * next_advantage_B
@@ -83,9 +83,7 @@ def step_difference(rewards_B: Tensor, values_BT: Tensor, mask_BT: Tensor, step_
     A step is `step_tokens` tokens from a row's first on, and all its tokens share its advantage; `values_BT` is read
     at its first token only. After the last step V is the row's reward.
     """
-    first_BT = torch.zeros_like(mask_BT)
-    first_BT[:, ::step_tokens] = mask_BT[:, ::step_tokens]
-    values_BK = torch.where(first_BT, values_BT, rewards_B[:, None])[:, ::step_tokens]
+    values_BK = torch.where(mask_BT, values_BT, rewards_B[:, None])[:, ::step_tokens]
     after_BK = torch.cat([values_BK[:, 1:], rewards_B[:, None]], 1)
     step_T = torch.arange(mask_BT.shape[1], device=mask_BT.device) // step_tokens
     return torch.where(mask_BT, (after_BK - values_BK)[:, step_T], 0.0)
@@ -125,7 +123,7 @@ def group_relative(
     if scale == "batch":
         std_B = _batch_std(rewards_B, ddof)
     else:
-        std_B = (_total(centered_B**2, group_B) / (rated_g - ddof).clamp(min=1)).sqrt()[group_B]
+        std_B = (_total(centered_B**2, group_B) / (rated_g - ddof)).sqrt()[group_B]
     return _over(centered_B, std_B + eps).to(rewards_B.dtype)
 
 
@@ -133,7 +131,7 @@ def group_mean(rewards_B: Tensor, group_B: Tensor) -> Tensor:
     """The mean of a row's group, the row itself included: (B,). Every reward must be there; groups of one raise."""
     _refuse_groups_of_one(group_B)
     rewards = rewards_B.double()
-    mean_g = _total(rewards, group_B) / _total(torch.ones_like(rewards), group_B).clamp(min=1)
+    mean_g = _total(rewards, group_B) / _total(torch.ones_like(rewards), group_B)
     return mean_g[group_B].to(rewards_B.dtype)
 
 
@@ -174,11 +172,11 @@ def _one_group(rewards_B: Tensor) -> Tensor:
 def _batch_std(rewards_B: Tensor, ddof: int) -> Tensor:
     """Standard deviation of the rewards that are there, over the whole batch: a float64 scalar."""
     centered_B, rated_g = _center(rewards_B, _one_group(rewards_B))
-    return ((centered_B**2).sum() / (rated_g[0] - ddof).clamp(min=1)).sqrt()
+    return ((centered_B**2).sum() / (rated_g[0] - ddof)).sqrt()
 
 
 def _over(centered_B: Tensor, spread_B: Tensor) -> Tensor:
-    """Divide, and leave an exact 0 what it is even where the spread is 0 too."""
+    """Divide, and leave an exact 0 what it is even where the spread is 0 too, or does not exist."""
     return torch.where(centered_B == 0, 0.0, centered_B / spread_B)
 
 
@@ -200,8 +198,8 @@ def _center(rewards_B: Tensor, group_B: Tensor) -> tuple[Tensor, Tensor]:
     has_B = ~rewards_B.isnan()
     rewards = rewards_B.double().nan_to_num(0.0)
     rated_g = _total(has_B.double(), group_B)
-    mean_g = _total(rewards, group_B) / rated_g.clamp(min=1)
-    bounds_g = torch.zeros_like(mean_g)
+    mean_g = _total(rewards, group_B) / rated_g
+    bounds_g = torch.empty_like(mean_g)
     low_g = bounds_g.scatter_reduce(0, group_B, torch.where(has_B, rewards, torch.inf), "amin", include_self=False)
     high_g = bounds_g.scatter_reduce(0, group_B, torch.where(has_B, rewards, -torch.inf), "amax", include_self=False)
     varies_B = (high_g > low_g)[group_B] & has_B

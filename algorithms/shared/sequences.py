@@ -86,7 +86,7 @@ def micro_batches(tokens_B: Tensor, budget_tokens: int) -> list[Tensor]:
     order = torch.argsort(tokens_B, descending=True, stable=True)
     groups, at = [], 0
     while at < len(order):
-        rows = max(1, budget_tokens // max(1, int(tokens_B[order[at]])))
+        rows = max(1, budget_tokens // int(tokens_B[order[at]]))
         groups.append(order[at : at + rows])
         at += rows
     return groups

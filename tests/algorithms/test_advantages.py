@@ -203,3 +203,35 @@ def test_overlong_completions_pay_by_length_and_cut_ones_in_full() -> None:
     made = overlong_punishment(tokens, ended, limit_tokens=10, buffer_tokens=4)
     torch.testing.assert_close(made, torch.tensor([0.0, -0.25, -0.5, -1.0, -1.0, -1.0]))
     assert overlong_punishment(tokens, ended, 10, 0).tolist() == [0.0, 0.0, 0.0, 0.0, -1.0, -1.0]
+
+
+@pytest.mark.parametrize("size", [3, 10])
+def test_a_constant_group_is_zero_beside_a_missing_reward(size: int) -> None:
+    rewards = torch.cat([torch.full((size,), 0.1, dtype=torch.float64), torch.tensor([float("nan")]).double()])
+    assert group_centered(rewards, torch.zeros(size + 1, dtype=torch.long)).tolist() == [0.0] * (size + 1)
+
+
+def test_a_group_without_any_reward_is_zero() -> None:
+    rewards, groups = torch.tensor([float("nan")] * 2 + [1.0, 0.0]), torch.tensor([0, 0, 1, 1])
+    for made in (group_relative(rewards, groups), leave_one_out(rewards, groups), group_centered(rewards, groups)):
+        assert made[:2].tolist() == [0.0, 0.0]
+        assert float(made[2]) > 0
+    assert batch_whitened(torch.tensor([float("nan"), 0.5])).tolist() == [0.0, 0.0]
+
+
+def test_group_ids_need_not_be_dense() -> None:
+    assert group_mean(torch.tensor([1.0, 3.0, 5.0, 5.0]), torch.tensor([4, 4, 1, 1])).tolist() == [2.0, 2.0, 5.0, 5.0]
+
+
+def test_two_tokens_can_be_whitened_and_one_cannot() -> None:
+    pair, both = torch.tensor([[1.0, 3.0]]), torch.tensor([[True, True]])
+    torch.testing.assert_close(whiten(pair, both), torch.tensor([[-1.0, 1.0]]) / 2**0.5)
+    torch.testing.assert_close(unit_spread(pair, both, 0.0), pair / 2**0.5)
+    assert whiten(pair, torch.tensor([[True, False]])).tolist() == [[0.0, 0.0]]
+    assert unit_spread(pair, torch.tensor([[True, False]]), 0.0).tolist() == [[0.0, 0.0]]
+
+
+def test_gae_of_one_token() -> None:
+    one = torch.tensor([[True]])
+    advantages, returns = gae(torch.tensor([[1.0]]), torch.tensor([[0.25]]), one, 0.9, 0.8)
+    assert (advantages.tolist(), returns.tolist()) == ([[0.75]], [[1.0]])

@@ -37,6 +37,18 @@ def test_the_value_loss_takes_the_worse_of_plain_and_clipped() -> None:
     torch.testing.assert_close(squared_value_error(values, old, returns, None), torch.tensor([0.0, 0.5 * 0.81]))
 
 
+def test_the_clipped_value_may_fall_as_far_as_it_may_rise() -> None:
+    # It fell by 0.5 from 1, of which 0.2 count: (0.8 - 0.3)^2 is worse than (0.5 - 0.3)^2.
+    made = squared_value_error(torch.tensor([0.5, 0.9]), torch.tensor([1.0, 1.0]), torch.tensor([0.3, 0.3]), 0.2)
+    torch.testing.assert_close(made, torch.tensor([0.5 * 0.25, 0.5 * 0.36]))
+
+
+def test_a_row_without_tokens_weighs_nothing_and_breaks_nothing() -> None:
+    mask = torch.tensor([[True, True, True], [False, False, False]])
+    assert float(sequence_mean(LOSS, mask, Denominators(tokens=3, rows=2, max_tokens=3))) == pytest.approx(3 / 2)
+    assert losses.mean_sequence_ratio(LOSS, torch.zeros(2, 3), mask)[:, 0].tolist() == [3.0, 0.0]
+
+
 def test_the_divergence_estimates() -> None:
     logp, reference = torch.tensor([math.log(0.5)]), torch.tensor([math.log(0.25)])
     torch.testing.assert_close(k1(logp, reference), torch.tensor([math.log(2)]))

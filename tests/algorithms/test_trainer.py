@@ -5,14 +5,16 @@ from __future__ import annotations
 import difflib
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from copying import Copying, llama
 from ppo_vs_grpo import algorithms
 from ppo_vs_grpo.algorithms.base import Algorithm
-from ppo_vs_grpo.algorithms.shared.config import TrainConfig
-from ppo_vs_grpo.algorithms.shared.trainer import DivergedError, Trainer, UpdateRecord, group_spread
+from ppo_vs_grpo.algorithms.ppo import PPO
+from ppo_vs_grpo.algorithms.shared.config import CriticConfig, TrainConfig
+from ppo_vs_grpo.algorithms.shared.trainer import DivergedError, Trainer, UpdateRecord, _explained, group_spread
 from ppo_vs_grpo.benchmarks.starts import CHARACTERS, tokenizer
 from ppo_vs_grpo.tasks.base import Problem, Score
 from ppo_vs_grpo.tasks.errors import UserError
@@ -92,6 +94,7 @@ def test_without_beta_there_is_no_reference() -> None:
 
 def test_counts_add_up() -> None:
     _, records = run("grpo", 3)
+    assert [record.update for record in records] == [record.metrics["update"] for record in records] == [1, 2, 3]
     last = records[-1]
     assert last.metrics["completions"] == 3 * 64
     assert last.metrics["tokens"] == sum(int(r.scored.rollouts.mask_BT.sum()) for r in records)
@@ -157,3 +160,40 @@ def test_the_twin_files_differ_only_where_the_algorithms_do() -> None:
     assert [rename.get(line, line) for line in skeleton(ppo)] == skeleton(grpo)
     shared = difflib.SequenceMatcher(None, ppo, grpo, autojunk=False).get_matching_blocks()
     assert sum(block.size for block in shared) > 0.5 * len(grpo)
+
+
+def test_only_the_critic_learns_during_its_warm_up() -> None:
+    made = trainer("ppo", algorithm=PPO(PPO.Config(critic=CriticConfig(warmup_updates=2)), TRAIN))
+    start = weights(made.models.policy)
+    assert made.models.value_head is not None
+    for _ in range(2):
+        head = weights(made.models.value_head)
+        list(made.updates(1))
+        assert torch.equal(weights(made.models.policy), start)
+        assert not torch.equal(weights(made.models.value_head), head)
+    list(made.updates(1))
+    assert not torch.equal(weights(made.models.policy), start)
+
+
+def test_what_a_record_says_of_its_rollouts() -> None:
+    _, (record,) = run("ppo", 1)
+    rollouts, metrics = record.scored.rollouts, record.metrics
+    rewards_B = record.scored.rewards_B
+    assert metrics["reward_mean"] == pytest.approx(float(rewards_B.mean()))
+    assert metrics["reward_std"] == pytest.approx(float(np.std(rewards_B.numpy())))
+    assert metrics["pass_rate"] == pytest.approx(float(record.scored.passed_B.float().mean()))
+    assert metrics["completion_tokens_mean"] == pytest.approx(int(rollouts.mask_BT.sum()) / len(rewards_B))
+    assert metrics["ended_fraction"] == pytest.approx(float(rollouts.ended_B.float().mean()))
+    assert metrics["reward_length"] == pytest.approx(float(record.scored.parts["length"].mean()))
+
+
+def test_explained_variance_by_hand() -> None:
+    mask = torch.tensor([[True, True], [True, False]])
+    returns = torch.tensor([[1.0, 2.0], [3.0, 99.0]])
+    assert _explained(returns, returns, mask) == 1
+    assert _explained(torch.zeros(2, 2), returns, mask) == pytest.approx(0)
+    # Errors of 1, 0 and 0 have variance 2/9, the returns 2/3.
+    off = torch.tensor([[0.0, 2.0], [3.0, 0.0]])
+    assert _explained(off, returns, mask) == pytest.approx(1 - (2 / 9) / (2 / 3))
+    assert _explained(off, torch.ones(2, 2), mask) is None
+    assert _explained(None, returns, mask) is None
