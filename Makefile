@@ -32,7 +32,7 @@ lint: $(READY) links
 	$(BIN)/lint-imports
 
 mutants: $(READY) links
-	OMP_NUM_THREADS=1 $(BIN)/python -P tests/mutation/run.py
+	OMP_NUM_THREADS=1 $(BIN)/python tests/mutation/run.py
 
 links:
 	@mkdir -p .links/ppo_vs_grpo
