@@ -175,6 +175,7 @@ def _content(results: Results, name: str, made: dict[str, pd.DataFrame], drawn: 
             for stem, table in made.items()
         ],
         "unmatched": unmatched,
+        "intervals": "attribution" in made,
         "limits": LIMITS,
     }
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from pydantic import ValidationError
 
 from ppo_vs_grpo.benchmarks import load, report
@@ -95,6 +96,15 @@ def test_a_suite_names_the_arm_of_every_cell() -> None:
     assert Suite.model_validate(suite | {"attribution": CELLS}).attribution is not None
     with pytest.raises(ValidationError, match="ppo_group: ppo-grup: no arm of this suite; its arms are ppo, ppo-group"):
         Suite.model_validate(suite | {"attribution": CELLS | {"ppo_group": "ppo-grup"}})
+
+
+def test_results_of_before_there_was_an_attribution_still_have_a_report(tmp_path: Path) -> None:
+    suite = make_suite(tasks=("recall",), seeds=2, updates=8, prompts=16)
+    lock = write_results(tmp_path, suite) / "suite.lock.yaml"
+    data = yaml.safe_load(lock.read_text())
+    del data["suite"]["attribution"]
+    lock.write_text(yaml.safe_dump(data))
+    assert "no p-values and no intervals" in report.write(load(tmp_path), tmp_path / "report").read_text()
 
 
 @pytest.mark.parametrize("missing", [(), ("grpo.recall.s0", "grpo.recall.s1", "grpo.recall.s2")])

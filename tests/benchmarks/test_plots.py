@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
+from ppo_vs_grpo.algorithms import ALGORITHMS
 from ppo_vs_grpo.benchmarks import load, plots
 from ppo_vs_grpo.benchmarks.costs import headline, peak_memory, phase_seconds
 from ppo_vs_grpo.benchmarks.figures import overview_figure, task_figure
@@ -34,6 +35,11 @@ def axes() -> Axes:
 
 def heights(line: Line2D) -> np.ndarray:
     return np.asarray(line.get_ydata(), dtype=float)
+
+
+def test_every_algorithm_of_the_family_has_a_colour_of_its_own() -> None:
+    colours = plots.arm_colours({name: name for name in ALGORITHMS})
+    assert len(set(colours.values())) == len(ALGORITHMS)
 
 
 def test_ppo_and_grpo_keep_their_colours_in_any_company() -> None:
