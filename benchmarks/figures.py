@@ -34,8 +34,8 @@ def task_figure(results: Results, task: str, caption: str = "") -> Figure:
     legend_in = 0.66 + 0.2 * _legend_rows(colours)
     height = legend_in + 3.3 + 0.85 + low + 1.05
     with matplotlib.rc_context(plots.STYLE):
-        figure = _blank(height)
-        _legend(figure, results, task, colours, task, height)
+        figure = blank(height)
+        legend(figure, results, task, colours, task, height)
         top, middle = 1 - legend_in / height, 1 - (legend_in + 3.3) / height
         upper = {"top": top, "bottom": middle}
         left = figure.add_gridspec(2, 1, left=0.12, right=0.475, height_ratios=[2.1, 1], hspace=0.16, **upper)
@@ -60,7 +60,7 @@ def task_figure(results: Results, task: str, caption: str = "") -> Figure:
         plots.seconds_by_phase(seconds, time_ax, list(colours)).set_title("Wall-clock", pad=15)
         if len(seconds):
             _phase_legend(figure, time_ax, height)
-        _sign(figure, caption, height)
+        sign(figure, caption, height)
     return figure
 
 
@@ -72,8 +72,8 @@ def overview_figure(results: Results, caption: str = "") -> Figure:
     legend_in, row_in, foot_in = 0.75 + 0.2 * _legend_rows(colours), 1.35, 0.65
     height = legend_in + row_in * len(results.tasks) + foot_in
     with matplotlib.rc_context(plots.STYLE | {"axes.titlesize": 9, "ytick.labelsize": 8.5, "xtick.labelsize": 8.5}):
-        figure = _blank(height)
-        _legend(figure, results, None, colours, results.name, height)
+        figure = blank(height)
+        legend(figure, results, None, colours, results.name, height)
         grid = figure.add_gridspec(
             len(results.tasks), 4, left=0.115, right=0.985, top=1 - legend_in / height, bottom=foot_in / height,
             width_ratios=[1.75, 1, 1, 1], wspace=0.46, hspace=0.24,
@@ -95,7 +95,7 @@ def overview_figure(results: Results, caption: str = "") -> Figure:
                 bytes_ax.set_title("memory,\npeak MB")
             if last:
                 curve.set_xlabel("completions")
-        _sign(figure, caption, height)
+        sign(figure, caption, height)
     return figure
 
 
@@ -106,7 +106,7 @@ def attribution_figure(results: Results, caption: str = "") -> Figure:
     height = 1.25 + 0.36 * max(len(tasks), 2)
     titles = {"total": "GRPO less PPO", "baseline": "= baseline", "everything else": "+ everything else"}
     with matplotlib.rc_context(plots.STYLE | {"axes.titlesize": 8.5, "xtick.labelsize": 8.5}):
-        figure = _blank(height)
+        figure = blank(height)
         grid = figure.add_gridspec(
             1, len(EFFECTS), left=0.135, right=0.985, top=1 - 0.42 / height, bottom=0.72 / height, wspace=0.1
         )
@@ -116,7 +116,7 @@ def attribution_figure(results: Results, caption: str = "") -> Figure:
             plots.effect(seeds, table, name, ax, tasks).set_title(titles.get(name, name))
             ax.tick_params(labelleft=column == 0)
         figure.text(0.56, 0.3 / height, "difference of the final held-out pass rate", ha="center", fontsize=9)
-        _sign(figure, caption, height)
+        sign(figure, caption, height)
     return figure
 
 
@@ -137,14 +137,14 @@ def _of(frame: pd.DataFrame, task: str) -> pd.DataFrame:
     return frame[frame["task"] == task]
 
 
-def _blank(height_in: float) -> Figure:
+def blank(height_in: float) -> Figure:
     """An empty figure of the report's width, drawn without a window system."""
     figure = Figure(figsize=(WIDTH_IN, height_in))
     FigureCanvasAgg(figure)
     return figure
 
 
-def _legend(
+def legend(
     figure: Figure, results: Results, task: str | None, colours: Mapping[str, str], title: str, height: float
 ) -> None:
     """The figure's title, and under it the arms with their numbers of runs and whether their budgets match."""
@@ -185,6 +185,6 @@ def _phase_legend(figure: Figure, ax: Axes, height: float) -> None:
     )  # fmt: skip
 
 
-def _sign(figure: Figure, caption: str, height: float) -> None:
+def sign(figure: Figure, caption: str, height: float) -> None:
     """Write the caption, which ends with the report's id, into the lower right corner."""
     figure.text(0.98, 0.06 / height, caption, ha="right", va="bottom", fontsize=7.5, color=plots.FAINT)

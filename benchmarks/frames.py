@@ -17,6 +17,7 @@ from ppo_vs_grpo.benchmarks.runfiles import (
     EVAL_COLUMNS,
     MEMORY_COLUMNS,
     METRIC_COLUMNS,
+    PROBE_COLUMNS,
     RUN_COLUMNS,
     RunFiles,
     read_run,
@@ -38,6 +39,7 @@ class Results:
     - `metrics`: a row per update of the training runs; `timing`: the same of the timing pass,
       where `seed` is the repeat and `warmup` marks rows that are not to be measured;
     - `evals`: a row per held-out prompt and evaluation of the training runs;
+    - `probes`: a row per run, moment, probe, subject and quantity, where the suite has probes;
     - `memory`: bytes per run (with its purpose), phase, role and source;
     - `missing`: cells that the suite names and that have no finished run, and their state;
     - `specs`, `environments`: each run's input and surroundings, by key.
@@ -50,6 +52,7 @@ class Results:
     metrics: pd.DataFrame
     evals: pd.DataFrame
     memory: pd.DataFrame
+    probes: pd.DataFrame
     timing: pd.DataFrame
     missing: pd.DataFrame
     specs: Mapping[str, dict[str, Any]]
@@ -176,6 +179,7 @@ def load(path: str | Path) -> Results:
             runs,
             (*MEMORY_COLUMNS, "purpose"),
         ),
+        probes=_stack({key: run.probes for key, run in training.items()}, training, PROBE_COLUMNS),
         timing=_stack({key: run.metrics for key, run in timing.items()}, timing, METRIC_COLUMNS),
         missing=pd.DataFrame(missing, columns=["purpose", "arm", "task", "seed", "key", "state"]),
         specs={key: run.spec for key, run in runs.items()},

@@ -147,6 +147,7 @@ def resolve(suite: Suite, source: str) -> list[RunSpec]:
             train=train.model_copy(update=changes),
             eval=suite.eval,
             timing=timing,
+            probes=None if timing else suite.probes,
         )
 
     specs = [spec(arm, task, seed) for seed in suite.seeds for task in tasks for arm in arms]

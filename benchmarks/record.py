@@ -27,7 +27,7 @@ class Recorder:
 
     def __init__(self, folder: Path, spec: RunSpec) -> None:
         self.folder, self.spec = folder, spec
-        self._lines: dict[str, list[dict[str, Any]]] = {"metrics": [], "evals": [], "memory": []}
+        self._lines: dict[str, list[dict[str, Any]]] = {"metrics": [], "evals": [], "memory": [], "probes": []}
         self._transcripts: list[dict[str, Any]] = []
 
     def metrics(self, row: Mapping[str, Any]) -> None:
@@ -38,6 +38,10 @@ class Recorder:
         """Append an evaluation's rows and keep its transcripts for the end."""
         self._append("evals", rows)
         self._transcripts.extend(dict(t) for t in transcripts)
+
+    def probes(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Append what a probe measured."""
+        self._append("probes", rows)
 
     def memory(self, phase: str, source: str, peak_bytes: int) -> None:
         """Keep a peak of memory."""

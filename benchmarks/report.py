@@ -12,7 +12,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from ppo_vs_grpo.benchmarks import figures, tables
+from ppo_vs_grpo.benchmarks import figures, probefigures, probetables, tables
 from ppo_vs_grpo.benchmarks.attribution import attribution
 from ppo_vs_grpo.benchmarks.frames import Results
 from ppo_vs_grpo.tasks.errors import UserError
@@ -37,6 +37,25 @@ TABLES = {
         "instead of PPO's; each is averaged over the other, and the two add up to the total, GRPO less PPO. The "
         "interaction is the baseline's effect under GRPO's details less that under PPO's.",
     ),
+    "gradient_noise": (
+        "Gradient noise",
+        "On one frozen policy, the same prompts and completions for every estimator. Noise scale: prompt groups "
+        "for which noise and signal are equal; less is better. Cosine: to leave-one-out REINFORCE on other and "
+        "more prompts; more is better. `own` is the arm itself. The raw variance is not shown: it scales with the"
+        " square of the advantages.",
+    ),
+    "baselines": (
+        "Baselines",
+        "The share of the reward's variance that each baseline leaves, measured with fresh continuations; 1 is what no "
+        "baseline leaves, and `monte_carlo` what the best one would.",
+    ),
+    "critic": (
+        "Critic",
+        "Against fresh continuations from held-out prompts and from inside completions, corrected for their "
+        "noise. A critic that knows nothing has an explained variance of 0 or less, the true V one of 1. "
+        "Break-even G: the group size from which the mean of the others is nearer to the prompt's true value than"
+        " the critic; a dash: none.",
+    ),
     "variance": ("Variance", "Training metrics in the first and last tenth of the updates and over all of them."),
     "memory": ("Memory", "Peak MB (10^6 bytes) by phase."),
     "seconds": ("Seconds", "Seconds per 1,000 completions by phase, warm-up updates left out."),
@@ -55,6 +74,12 @@ ATTRIBUTION = (
     "What GRPO's final pass rate has over PPO's, split: dots are seeds, bars means with their 95% t intervals. Where "
     "the baseline alone made the difference, its effect would be the total, and the other two would be 0. "
     "The intervals are each row's own, not adjusted for their number."
+)
+PROBES = (
+    "Measured on the policies of both arms half-way, on held-out prompts; dots are means over runs with twice "
+    "their standard error. Left: a baseline is better the less of the reward's variance it leaves; 1 is none. "
+    "Middle: an estimator is better the nearer its direction to that of a larger batch. Right: where in a "
+    "completion V is wrong, in reward squared."
 )
 LIMITS = (
     "The means describe these runs. With the few seeds of a suite a difference between two means is not yet a finding: "
@@ -92,6 +117,8 @@ def make_tables(results: Results) -> dict[str, pd.DataFrame]:
     made |= {"configuration_differing": differing, "configuration_shared": shared}
     if results.suite.get("attribution"):
         made["attribution"] = attribution(results)
+    if len(results.probes):
+        made |= {name: getattr(probetables, name)(results) for name in ("gradient_noise", "baselines", "critic")}
     return {name: made[name] for name in TABLES if name in made}
 
 
@@ -147,6 +174,10 @@ def _draw(results: Results, name: str, out: Path) -> list[dict[str, str]]:
     if results.suite.get("attribution"):
         figures.save(figures.attribution_figure(results, sign), out / "figures" / "attribution")
         drawn.append({"stem": "attribution", "title": "Baseline or everything else", "reading": ATTRIBUTION,
+                      "caption": f"All tasks. {sign}"})  # fmt: skip
+    if len(results.probes):
+        figures.save(probefigures.probe_figure(results, sign), out / "figures" / "probes")
+        drawn.append({"stem": "probes", "title": "Baselines, gradients and the critic", "reading": PROBES,
                       "caption": f"All tasks. {sign}"})  # fmt: skip
     for task in results.tasks:
         figures.save(figures.task_figure(results, task, sign), out / "figures" / f"task_{task}")

@@ -36,7 +36,8 @@ EVAL_COLUMNS = (
     *("greedy_reward", "completion_tokens_mean"),
 )
 MEMORY_COLUMNS = ("phase", "role", "source", "bytes")
-TEXT_COLUMNS = {"stratum", "phase", "role", "source"}
+PROBE_COLUMNS = ("update", "completions", "probe", "subject", "quantity", "position", "value", "se")
+TEXT_COLUMNS = {"stratum", "phase", "role", "source", "probe", "subject", "quantity"}
 STATUSES = ("ok", "diverged", "failed")
 
 
@@ -50,6 +51,7 @@ class RunFiles:
     metrics: pd.DataFrame
     evals: pd.DataFrame
     memory: pd.DataFrame
+    probes: pd.DataFrame
 
 
 def read_run(folder: Path) -> RunFiles:
@@ -59,7 +61,7 @@ def read_run(folder: Path) -> RunFiles:
     environment = folder / "env.json"
     env = read_object(environment) if environment.exists() else {}
     if manifest["status"] == "failed":
-        blank = [pd.DataFrame(columns=list(c)) for c in (METRIC_COLUMNS, EVAL_COLUMNS, MEMORY_COLUMNS)]
+        blank = [pd.DataFrame(columns=list(c)) for c in (METRIC_COLUMNS, EVAL_COLUMNS, MEMORY_COLUMNS, PROBE_COLUMNS)]
         return RunFiles(manifest, spec, env, *blank)
     check_hashes(folder, manifest["files"])
     may_lack = manifest["purpose"] == "timing"
@@ -70,6 +72,7 @@ def read_run(folder: Path) -> RunFiles:
         read_records(folder, "metrics", METRIC_COLUMNS),
         read_records(folder, "evals", EVAL_COLUMNS, may_lack),
         read_records(folder, "memory", MEMORY_COLUMNS, may_lack=True),
+        read_records(folder, "probes", PROBE_COLUMNS, may_lack=True),
     )
 
 

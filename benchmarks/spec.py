@@ -42,6 +42,20 @@ class Timing(Frozen):
     warmup_updates: int = Field(3, ge=0)
 
 
+class ProbeConfig(Frozen):
+    """Measurements of the policy at the start, the middle and the end of a run, outside of training time.
+
+    Gradient noise on `prompts` groups of completions, its direction against `reference_prompts` other groups; value and
+    baselines by `continuations` fresh completions from each of the prompts and from `prefixes` places of each
+    completion.
+    """
+
+    prompts: int = Field(16, ge=2)
+    reference_prompts: int = Field(48, ge=2)
+    continuations: int = Field(8, ge=2)
+    prefixes: int = Field(2, ge=1)
+
+
 class Attribution(Frozen):
     """Four arms, by their labels, that cross two baselines with two sets of everything else.
 
@@ -72,6 +86,7 @@ class Suite(Frozen):
     eval: EvalConfig = EvalConfig()
     timing: Timing | None = Timing()
     attribution: Attribution | None = None
+    probes: ProbeConfig | None = None
 
     @field_validator("seeds", mode="before")
     @classmethod
@@ -128,6 +143,7 @@ class RunSpec(Frozen):
     train: TrainConfig
     eval: EvalConfig
     timing: Timing | None = None
+    probes: ProbeConfig | None = None
 
     @property
     def cfg8(self) -> str:

@@ -17,6 +17,7 @@ from ppo_vs_grpo.benchmarks.spec import RunSpec
 if TYPE_CHECKING:
     from ppo_vs_grpo.algorithms.shared.meters import PeakMemory
     from ppo_vs_grpo.algorithms.shared.trainer import Trainer
+    from ppo_vs_grpo.tasks.splits import Split
 
 CONTENDED_CORES = 0.25
 """Other processes' work, in cores, above which a timing is not to be headlined."""
@@ -52,7 +53,7 @@ class Run:
         self.spec, self.recorder, self.contended = spec, recorder, contended
         self._neighbours = Neighbours()
         self._startup_s: float | None = None
-        self._eval_s = self._train_s = 0.0
+        self._eval_s = self._train_s = self._probe_s = 0.0
         self._last: dict[str, Any] = {}
         self._memory: PeakMemory | None = None
 
@@ -88,6 +89,7 @@ class Run:
             "wall_s": seconds_since_process_start(),
             "startup_s": self._startup_s,
             "eval_s": self._eval_s,
+            "probe_s": self._probe_s,
             "peak_rss_bytes": memory.get("peak_rss"),
             "contended": self.contended or self._neighbours.cores() > CONTENDED_CORES,
         }
@@ -99,13 +101,21 @@ class Run:
         train, points = self.spec.train, self.spec.eval.points
         marks = sorted({round(i * train.updates / (points - 1)) * train.batch_completions for i in range(points)})
         evaluator = Evaluator(trainer, self.spec.eval, "validation" if self.spec.tuning else "heldout")
-        self._evaluate(evaluator, 0, marks.pop(0))
+        moments = [marks[0], marks[(len(marks) - 1) // 2], marks[-1]] if self.spec.probes else []
+
+        def look(update: int) -> None:
+            mark = marks.pop(0)
+            self._evaluate(evaluator, update, mark)
+            if mark in moments:
+                self._probe(trainer, update, mark)
+
+        look(0)
         for record in trainer.until_spent():
             self._record(record.metrics, warmup=False)
             while marks and self._last["completions"] >= marks[0]:
-                self._evaluate(evaluator, record.update, marks.pop(0))
-        for mark in marks:  # the rest of the budget does not cover another update
-            self._evaluate(evaluator, self._last["update"], mark)
+                look(record.update)
+        while marks:  # the rest of the budget does not cover another update
+            look(self._last["update"])
 
     def _time(self, trainer: Trainer) -> None:
         """The timing pass: warm-up, measured updates, then updates whose memory is measured."""
@@ -126,6 +136,17 @@ class Run:
         self._train_s += sum(metrics[f"{phase}_s"] for phase in PHASES)
         self._last = {**metrics, "warmup": warmup, "train_s": self._train_s}
         self.recorder.metrics(self._last)
+
+    def _probe(self, trainer: Trainer, update: int, completions: int) -> None:
+        from ppo_vs_grpo.benchmarks.probes.measuring import probe_rows
+
+        if self.spec.probes is None:
+            return
+        start_s = perf_counter()
+        split: Split = "validation" if self.spec.tuning else "heldout"
+        rows = probe_rows(trainer, self.spec.probes, split, self.spec.seed)
+        self.recorder.probes({"update": update, "completions": completions, **row} for row in rows)
+        self._probe_s += perf_counter() - start_s
 
     def _evaluate(self, evaluator: Any, update: int, completions: int) -> None:
         start_s = perf_counter()

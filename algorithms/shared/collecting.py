@@ -47,7 +47,7 @@ class Collector:
         return self.engine.generate(
             encode(self.tokenizer, drawn),
             self.train.group_size,
-            self._uniforms("sampling", draw, self.train.batch_completions),
+            self.uniforms("sampling", draw, self.train.batch_completions),
         )
 
     def score(self, rollouts: Rollouts) -> ScoredRollouts:
@@ -68,7 +68,7 @@ class Collector:
                 break
             prefixes = _prefixes(rollouts, rows, t)
             engine = replace(self.engine, max_new_tokens=rollouts.max_tokens - t)
-            uniforms_TB = self._uniforms(f"continuations-{t}", draw, len(rows) * needs.continuations)
+            uniforms_TB = self.uniforms(f"continuations-{t}", draw, len(rows) * needs.continuations)
             continued = engine.generate(prefixes, needs.continuations, uniforms_TB)
             whole = _whole(rollouts, rows, t, continued)
             rewards_bK = self.score(whole).rewards_B.view(len(rows), needs.continuations)
@@ -77,7 +77,8 @@ class Collector:
             tokens += int(whole.mask_BT.sum()) - t * rewards_bK.numel()
         return values_BT, total, tokens
 
-    def _uniforms(self, stream: str, draw: int, rows: int) -> np.ndarray:
+    def uniforms(self, stream: str, draw: int, rows: int) -> np.ndarray:
+        """Random numbers for sampling, (T, rows): one stream a purpose and a draw."""
         generator = rng(stream, self.task.name, self.seed, draw)
         numbers: np.ndarray = generator.random((self.engine.max_new_tokens, rows), dtype="float32")
         return numbers

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 import torch
@@ -66,7 +66,7 @@ class Trainer:
         self.memory = PeakMemory(self.device)
         self._clock = PhaseClock(self.device)
         self._learner = learner(self.models, algorithm, train)
-        self._collector = Collector(self.engine, task, tokenizer, train, seed)
+        self.collector = Collector(self.engine, task, tokenizer, train, seed)
         self._totals = {"completions": 0, "tokens": 0, "optimizer_steps": 0, "skipped_steps": 0}
         self._number = self._draws = 0
 
@@ -97,7 +97,10 @@ class Trainer:
         if needs.group and len(scored.rollouts.group_B.unique()) == len(scored.rewards_B):
             raise DivergedError(f"update {number}: no two completions of a prompt have a reward")
         sequences = join(scored.rollouts, self.engine.pad)
-        context = self._context(scored.rollouts, sequences, measure_memory)
+        context, completions, tokens = self.context(
+            scored.rollouts, sequences, self._draws, lambda name: self._phase(name, measure_memory)
+        )
+        self._count(completions, tokens)
         with self._phase("update", measure_memory):
             advantages = self._advantages(scored, context)
             rate = self._learner.set_learning_rate(self._totals["completions"])
@@ -124,9 +127,9 @@ class Trainer:
         for round_ in range(1, self.algorithm.needs.sampling_rounds + 1):
             self._draws += 1
             with self._phase("rollout", measure_memory):
-                rollouts = self._collector.sample(self._draws)
+                rollouts = self.collector.sample(self._draws)
             with self._phase("reward", measure_memory):
-                sampled = self._collector.score(rollouts)
+                sampled = self.collector.score(rollouts)
             self._count(len(sampled.rewards_B), int(rollouts.mask_BT.sum()))
             if self.algorithm.needs.sampling_rounds == 1:
                 return sampled
@@ -151,27 +154,37 @@ class Trainer:
     def _phase(self, name: str, measure_memory: bool) -> AbstractContextManager[None]:
         return self.memory.phase(name) if measure_memory else self._clock.phase(name)
 
-    def _context(self, rollouts: Rollouts, sequences: Sequences, measure_memory: bool) -> Context:
-        """Ask the reference and the critic about the rollouts, each only where there is one; or continue them."""
+    def context(
+        self,
+        rollouts: Rollouts,
+        sequences: Sequences,
+        draw: int,
+        phase: Callable[[str], AbstractContextManager[None]] = lambda name: nullcontext(),
+    ) -> tuple[Context, int, int]:
+        """Ask the reference and the critic about the rollouts, each only where there is one; or continue them.
+
+        Returns the context, and the count and tokens of the completions sampled for it; `draw` names their random
+        stream. Each part runs inside its `phase`.
+        """
+        completions = tokens = 0
         budget, models, needs = self.train.micro_batch_tokens, self.models, self.algorithm.needs
         reference_logp_BT = values_BT = bootstrap_B = None
         if models.reference is not None:
             reference = models.reference
-            with self._phase("reference", measure_memory):
+            with phase("reference"):
                 reference_logp_BT = over_rows(
                     sequences, budget, lambda packed: logp(reference, packed, self.train.temperature)
                 )
         if models.value_head is not None:
-            with self._phase("value", measure_memory):
+            with phase("value"):
                 values_BT = over_rows(sequences, budget, lambda packed: values(models, packed))
                 if needs.critic is not None and needs.critic.bootstrap_truncated:
                     after_BT = over_rows(sequences, budget, lambda packed: values(models, packed.one_later()))
                     bootstrap_B = terminal_value(after_BT, rollouts)
         if needs.continuations:
-            with self._phase("value", measure_memory):
-                values_BT, completions, tokens = self._collector.values(rollouts, self._draws, needs)
-                self._count(completions, tokens)
-        return Context(reference_logp_BT, values_BT, bootstrap_B)
+            with phase("value"):
+                values_BT, completions, tokens = self.collector.values(rollouts, draw, needs)
+        return Context(reference_logp_BT, values_BT, bootstrap_B), completions, tokens
 
     def _metrics(
         self,

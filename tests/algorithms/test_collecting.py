@@ -129,8 +129,8 @@ def test_the_cost_of_an_update_counts_continuations_from_every_step() -> None:
 def test_continuations_estimate_the_reward_that_follows_a_prefix() -> None:
     """With many of them the mean comes near the exact value, computed by asking the model for every next token."""
     made = trainer("grpo", train=TRAIN, task=AnyLetter())
-    rollouts = made._collector.sample(1)
-    values_BT, completions, tokens = made._collector.values(rollouts, 1, Needs(continuations=400, step_tokens=4))
+    rollouts = made.collector.sample(1)
+    values_BT, completions, tokens = made.collector.values(rollouts, 1, Needs(continuations=400, step_tokens=4))
     assert completions == 400 * 16  # four tokens at most: the only prefix is the empty one
     assert tokens >= completions
     letters = made.tokenizer.convert_tokens_to_ids(list("abcdefgh"))
@@ -151,8 +151,8 @@ def test_a_continuation_keeps_its_prefix_its_problem_and_the_limit() -> None:
             return super().score(problem, completion)
 
     made = trainer("grpo", train=TRAIN, task=Listening())
-    rollouts = made._collector.sample(1)
-    values_BT, completions, _ = made._collector.values(rollouts, 1, Needs(continuations=2, step_tokens=1))
+    rollouts = made.collector.sample(1)
+    values_BT, completions, _ = made.collector.values(rollouts, 1, Needs(continuations=2, step_tokens=1))
     assert completions == len(seen) == 2 * int(rollouts.mask_BT.sum())
     assert not values_BT[~rollouts.mask_BT].any()
     written = made.tokenizer.batch_decode(rollouts.completion_BT[:, :3], skip_special_tokens=True)
@@ -164,7 +164,7 @@ def test_a_continuation_keeps_its_prefix_its_problem_and_the_limit() -> None:
             assert len(completion) <= 4
     # The reward of this task hangs on the first letter alone: after it, V is what the row itself got.
     after = rollouts.mask_BT[:, 1]
-    rewards = made._collector.score(rollouts).rewards_B
+    rewards = made.collector.score(rollouts).rewards_B
     assert torch.equal(values_BT[after, 1], rewards[after])
 
 
@@ -202,7 +202,7 @@ def test_a_truncated_sampler_reports_both_log_probabilities() -> None:
 def test_the_importance_correction_weighs_advantages_by_policy_over_sampler() -> None:
     train = TRAIN.model_copy(update={"top_k": 3, "importance_correction": True})
     made = trainer("grpo", train=train, task=AnyLetter())
-    sampled = made._collector.score(made._collector.sample(1))
+    sampled = made.collector.score(made.collector.sample(1))
     context = Context(None, None)
     plain = made.algorithm.advantages(sampled, context).advantages_BT
     weight = (sampled.rollouts.logp_BT - sampled.rollouts.sampler_logp_BT).exp()
@@ -217,8 +217,8 @@ def test_the_value_after_a_cut_completion_is_read_and_after_an_end_is_zero() -> 
     assert made.models.value_head is not None
     with torch.no_grad():
         made.models.value_head.weight.normal_(generator=torch.Generator().manual_seed(1))
-    rollouts = made._collector.sample(1)
-    context = made._context(rollouts, join(rollouts, made.engine.pad), measure_memory=False)
+    rollouts = made.collector.sample(1)
+    context, _, _ = made.context(rollouts, join(rollouts, made.engine.pad), draw=1)
     assert context.bootstrap_B is not None
     assert rollouts.ended_B.unique().tolist() == [False, True]
     assert not context.bootstrap_B[rollouts.ended_B].any()
@@ -254,7 +254,7 @@ def test_the_reference_may_be_the_previous_step() -> None:
 
 
 def test_random_streams_of_continuations_are_apart_from_those_of_rollouts() -> None:
-    collector = trainer("grpo", train=TRAIN)._collector
-    streams = [collector._uniforms(name, 1, 4) for name in ("sampling", "continuations-0", "continuations-4")]
+    collector = trainer("grpo", train=TRAIN).collector
+    streams = [collector.uniforms(name, 1, 4) for name in ("sampling", "continuations-0", "continuations-4")]
     assert len({stream.tobytes() for stream in streams}) == 3
-    assert np.array_equal(streams[0], collector._uniforms("sampling", 1, 4))
+    assert np.array_equal(streams[0], collector.uniforms("sampling", 1, 4))

@@ -19,7 +19,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
         "Trainer._update",
         "Trainer._collect",
         "Trainer._advantages",
-        "Trainer._context",
+        "Trainer.context",
         "group_spread",
         "terminal_value",
         "_batch",

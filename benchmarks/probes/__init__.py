@@ -1,0 +1,1 @@
+"""Probes: measurements on a frozen policy, whose time is never training time."""

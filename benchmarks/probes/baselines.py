@@ -1,0 +1,281 @@
+"""How much of the reward's variance each baseline leaves, and the group size that matches a value head.
+
+Pure numpy, float64. Axes: P prompts, G completions of a prompt, M states (a prefix of a completion, on which a baseline
+may look), C columns of sums. The independent unit of every standard error is the prompt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats: TypeAlias = NDArray[np.float64]
+Ints: TypeAlias = NDArray[np.int64]
+
+_ROUNDING = 1e-12
+"""A variance below this share of the mean square is rounding, and means 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A number and its jackknife standard error over prompts; None where the data do not define it."""
+
+    value: float | None
+    se: float | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prefixes:
+    """N prefixes of completions, and the rewards of fresh continuations from each.
+
+    `prompt_N` is the prompt's id, `position_N` t / length in [0, 1) for the prefix before token t. `mean_N` and
+    `variance_N` (ddof 1; None where one continuation gives none) are over the `rated_N` continuations that have a
+    reward. `value_N` is the critic's V there, None without one.
+    """
+
+    prompt_N: Ints
+    position_N: Floats
+    mean_N: Floats
+    variance_N: Floats | None
+    rated_N: Ints
+    value_N: Floats | None
+
+    @property
+    def noise_N(self) -> Floats | None:
+        """Variance of `mean_N` as an estimate of the true value: s2 / K."""
+        return None if self.variance_N is None else self.variance_N / np.maximum(self.rated_N, 1)
+
+    def at(self, index: NDArray[Any]) -> Prefixes:
+        """The prefixes at `index`, in that order, or where it is true."""
+        held = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{name: x[index] for name, x in held.items() if x is not None})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class States:
+    """Prefixes on which baselines of some rows look, and the row p * G + g of each; a row may have several."""
+
+    row_M: Ints
+    prefixes_M: Prefixes
+
+
+@dataclass(frozen=True, slots=True)
+class BaselineQuality:
+    """What a baseline b leaves of the reward's variance; 1 is what no baseline leaves, 0 would be a perfect guess.
+
+    `plain` is Var(R - b) / Var(R) as computed in training. `comparable` is the same once the row's own reward is out of
+    its baseline; elsewhere equal to `plain`. `square` is mean((R - b)^2) / Var(R), likewise comparable: the
+    second moment is what the gradient's noise grows with, and it also counts an offset that a variance forgives.
+    """
+
+    name: str
+    plain: Estimate
+    comparable: Estimate
+    square: Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class BreakEven:
+    """The group size from which the leave-one-out mean is nearer to the prompt's true value than the value head is.
+
+    `group_size` None: there is none, and `note` says why. `low` and `high` bound it at 95%; `high` None beside a `low`:
+    no group size is excluded. `within_variance` is the reward's variance within a prompt, `value_mse` the head's
+    noise-corrected squared error at the prompt, both in reward^2.
+    """
+
+    group_size: float | None
+    low: float | None
+    high: float | None
+    within_variance: Estimate
+    value_mse: Estimate
+    note: str
+
+
+def summarised(rewards_NK: Floats, value_N: Floats | None, prompt_N: Ints, position_N: Floats) -> Prefixes:
+    """Prefixes by the rewards of K continuations; NaN is a missing reward, and the mean of fewer than min(2, K)."""
+    rated_N = (~np.isnan(rewards_NK)).sum(1)
+    enough_N = rated_N >= min(2, rewards_NK.shape[1])
+    mean_N = np.where(enough_N, np.nansum(rewards_NK, 1) / np.maximum(rated_N, 1), np.nan)
+    variance_N = None
+    if rewards_NK.shape[1] > 1:
+        variance_N = np.nansum((rewards_NK - mean_N[:, None]) ** 2, 1) / np.maximum(rated_N - 1, 1)
+    return Prefixes(prompt_N, position_N, mean_N, variance_N, rated_N, value_N)
+
+
+def spread(values: Sequence[float | None]) -> float | None:
+    """Jackknife standard error from the estimates that leave one prompt out each: sqrt((n-1)/n sum (e_p - mean e)^2).
+
+    None with fewer than two, or where one of them is undefined. Source: Efron and Stein, Ann. Statist. 9 (1981), 586.
+    """
+    kept = np.array([v for v in values if v is not None])
+    if len(kept) < 2 or len(kept) < len(values):
+        return None
+    return float(np.sqrt((len(kept) - 1) * kept.var()))
+
+
+def jackknife(parts_PC: Floats, statistic: Callable[[Floats], float | None]) -> Estimate:
+    """A statistic of sums over prompts and its standard error: each prompt's part is taken off once."""
+    if len(parts_PC) == 0:
+        return Estimate(None, None)
+    total_C = parts_PC.sum(0)
+    value = statistic(total_C)
+    return Estimate(value, None if value is None else spread([statistic(total_C - own_C) for own_C in parts_PC]))
+
+
+def sums(unit_M: Ints, columns: Iterable[Floats]) -> Floats:
+    """Sum columns over the units (prompts) 0..P-1 that occur: (P, C)."""
+    present = np.bincount(unit_M) > 0
+    return np.stack([np.bincount(unit_M, weights=column)[present] for column in columns], 1)
+
+
+def moments(unit_M: Ints, weight_M: Floats, x_M: Floats) -> Floats:
+    """What `variance` needs of x and its weights, by prompt: (P, 6)."""
+    shifted_M = x_M - x_M[0]  # a constant becomes exactly 0
+    own_P3 = sums(unit_M, (weight_M, weight_M * shifted_M, weight_M * shifted_M**2))
+    return np.concatenate([own_P3, own_P3[:, :2] ** 2, own_P3[:, :1] * own_P3[:, 1:2]], 1)
+
+
+def variance(total_6: Floats) -> float | None:
+    """Variance of x from sums over prompts p of n_p (rows), a_p (their x), q_p (their x^2), n_p^2, a_p^2 and n_p a_p.
+
+    q / n - c^2 + sum (a_p - c n_p)^2 / (n^2 - sum n_p^2), c = a / n: the square of the mean is taken from pairs of
+    different prompts, so that neither what a prompt's rows share nor the noise of the mean biases it. With one x
+    per prompt it is the variance with ddof 1. None with one prompt.
+    """
+    n, a, q, nn, aa, na = total_6.tolist()
+    pairs = n * n - nn
+    if n <= 0 or pairs <= 1e-9 * n * n:
+        return None
+    c = a / n
+    value: float = q / n - c * c + (aa - 2 * c * na + c * c * nn) / pairs
+    return 0.0 if abs(value) <= _ROUNDING * q / n else value
+
+
+def baseline_quality(
+    rewards_PG: Floats, at_prompt: States | None = None, along: States | None = None
+) -> tuple[BaselineQuality, ...]:
+    """Var(R - b) / Var(R) for every baseline that the data allow; Var as in `variance`.
+
+    Names: none, batch_mean, group_mean, leave_one_out; with `at_prompt` monte_carlo_prompt, and value_prompt with a
+    critic; with `along` monte_carlo and value (V(s_t)).
+
+    Units: every completion weighs the same, as its R does; the states of a completion share its weight equally, so a
+    long completion counts no more than a short one. All baselines see the same rows: a row without a reward, or
+    without a state in what is given, is left out, and so is a group of which one row is left.
+
+    A row that is part of its own baseline looks better than the truth: the group mean leaves (1 - 1/G) of the variance
+    within prompts, less than the true value does, because R - mean_g = (1 - 1/G)(R - mean of the others). `comparable`
+    undoes that factor, so the group mean's is by identity the leave-one-out one's, (1 + 1/G-1) of the variance within;
+    likewise (1 - 1/B) for the batch of B rows. The baselines from fresh continuations are independent of the row; the
+    noise of their mean, s2 / K, is taken off, and they are left out at K = 1.
+    """
+    prompts, group_size = rewards_PG.shape
+    kept_B = ~np.isnan(rewards_PG.ravel())
+    for states in (at_prompt, along):
+        if states is not None:
+            kept_B &= np.bincount(states.row_M, minlength=prompts * group_size) > 0
+    kept_B &= np.repeat(kept_B.reshape(rewards_PG.shape).sum(1) > 1, group_size)
+    row_B: Ints = kept_B.nonzero()[0]
+    reward_B, prompt_B = rewards_PG.ravel()[row_B], row_B // group_size
+    count_B = np.bincount(prompt_B, minlength=prompts)[prompt_B]
+    mean_B = np.bincount(prompt_B, weights=reward_B, minlength=prompts)[prompt_B] / count_B
+    ones_B, batch = np.ones(len(row_B)), max(len(row_B), 2)
+    own_mean = reward_B - (reward_B.mean() if len(row_B) else 0.0)
+    own_group, factor_B = reward_B - mean_B, count_B / (count_B - 1)
+    made = [
+        _quality("none", reward_B, prompt_B, reward_B, ones_B, 0 * ones_B, ones_B),
+        _quality("batch_mean", reward_B, prompt_B, own_mean, ones_B, 0 * ones_B, ones_B * batch / (batch - 1)),
+        _quality("group_mean", reward_B, prompt_B, own_group, ones_B, 0 * ones_B, factor_B),
+        _quality("leave_one_out", reward_B, prompt_B, own_group * factor_B, ones_B, 0 * ones_B, ones_B),
+    ]
+    for states, suffix in ((at_prompt, "_prompt"), (along, "")):
+        if states is not None:
+            made += _of_states(rewards_PG.ravel(), kept_B, group_size, states, suffix)
+    return tuple(made)
+
+
+def _of_states(
+    reward_R: Floats, kept_R: NDArray[np.bool_], group_size: int, states: States, suffix: str
+) -> list[BaselineQuality]:
+    """The baselines that look on states: (R rows, kept or not)."""
+    share_R = 1 / np.maximum(np.bincount(states.row_M, minlength=len(reward_R)), 1)
+    used_M = kept_R[states.row_M]
+    row_M = states.row_M[used_M]
+    reward_M, share_M, prompt_M, ones_M = reward_R[row_M], share_R[row_M], row_M // group_size, np.ones(len(row_M))
+    seen, made = states.prefixes_M.at(used_M), []
+    if seen.value_N is not None:
+        residual_M = reward_M - seen.value_N
+        made.append(_quality(f"value{suffix}", reward_M, prompt_M, residual_M, share_M, 0 * ones_M, ones_M))
+    if seen.noise_N is not None:
+        residual_M = reward_M - seen.mean_N
+        made.append(_quality(f"monte_carlo{suffix}", reward_M, prompt_M, residual_M, share_M, seen.noise_N, ones_M))
+    return made
+
+
+def _quality(
+    name: str, reward_M: Floats, prompt_M: Ints, plain_M: Floats, weight_M: Floats, noise_M: Floats, factor_M: Floats
+) -> BaselineQuality:
+    """`plain_M` is R - b, `factor_M` undoes the row's own part in b, `noise_M` what b's noise adds to the square."""
+    if len(reward_M) == 0:
+        nothing = Estimate(None, None)
+        return BaselineQuality(name, nothing, nothing, nothing)
+    whole_P6 = moments(prompt_M, weight_M, reward_M)
+
+    def estimate(residual_M: Floats, about_mean: bool) -> Estimate:
+        left_P6 = moments(prompt_M, weight_M, residual_M)
+        rest_P2 = sums(prompt_M, (weight_M * residual_M**2, weight_M * noise_M))
+
+        def ratio(total_C: Floats) -> float | None:
+            n, square, noise = float(total_C[0]), float(total_C[12]), float(total_C[13])
+            whole = variance(total_C[:6])
+            left = variance(total_C[6:12]) if about_mean else square / n if n > 0 else None
+            return None if whole is None or whole <= 0 or left is None else (left - noise / n) / whole
+
+        return jackknife(np.concatenate([whole_P6, left_P6, rest_P2], 1), ratio)
+
+    comparable_M = plain_M * factor_M
+    return BaselineQuality(name, estimate(plain_M, True), estimate(comparable_M, True), estimate(comparable_M, False))
+
+
+def break_even_group_size(rewards_PG: Floats, prompts_P: Prefixes) -> BreakEven:
+    """G* = 1 + w / MSE_c, where the leave-one-out group mean's squared error, w / (G - 1), equals the value head's.
+
+    `prompts_P` are the prompts themselves. w is the mean over them of the variance of the reward within a prompt (ddof
+    1; v(1 - v) for 0/1 rewards), unbiased from the rollouts; MSE_c = mean((m - V)^2 - s2 / K). A larger group beats the
+    head, as a baseline that sees the prompt alone. Never below 2, the smallest group that has others. Where MSE_c <= 0
+    the head is better than any group: None. The interval is that of MSE_c / w, which stays finite there, turned over:
+    t with a jackknife error over prompts. A prompt with NaN, or fewer than two rewards, is left out.
+    """
+    value_P, noise_P = prompts_P.value_N, prompts_P.noise_N
+    kept_P = ((~np.isnan(rewards_PG)).sum(1) > 1) & ~np.isnan(prompts_P.mean_N)
+    if value_P is None or noise_P is None or not kept_P.any():
+        missing = "critic" if value_P is None else "second continuation" if noise_P is None else "prompt with rewards"
+        return BreakEven(None, None, None, Estimate(None, None), Estimate(None, None), f"not measured: no {missing}")
+    kept_PG, n = rewards_PG[kept_P], int(kept_P.sum())
+    shifted_PG = kept_PG - np.nanmin(kept_PG, 1, keepdims=True)
+    within_P = np.nanvar(shifted_PG, 1, ddof=1)
+    error_P = (prompts_P.mean_N - value_P)[kept_P] ** 2 - noise_P[kept_P]
+    parts_PC = np.stack([np.ones(n), within_P, error_P], 1)
+    within = jackknife(parts_PC, lambda s: float(s[1] / s[0]) if s[0] > 0 else None)
+    mse = jackknife(parts_PC, lambda s: float(s[2] / s[0]) if s[0] > 0 else None)
+    ratio = jackknife(parts_PC, lambda s: float(s[2] / s[1]) if s[1] > _ROUNDING else None)
+    if ratio.value is None:
+        better = error_P.sum() > 0
+        note = "no reward varies within a prompt, so any group " + ("is exact" if better else "and the head agree")
+        return BreakEven(2.0 if better else None, None, None, within, mse, note)
+    low = high = None
+    if ratio.se is not None:
+        from scipy.stats import t  # costs half a second, so not where nobody asks
+
+        margin = float(t.ppf(0.975, n - 1)) * ratio.se
+        low, high = _turned(ratio.value + margin), _turned(ratio.value - margin)
+    note = "" if ratio.value > 0 else "the value head is better than any group, as far as can be measured"
+    return BreakEven(_turned(ratio.value), low, high, within, mse, note)
+
+
+def _turned(ratio: float) -> float | None:
+    return max(2.0, 1 + 1 / ratio) if ratio > 0 else None

@@ -1,0 +1,105 @@
+"""What the probes found, over the runs of an arm: the tables behind the report's figures of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ppo_vs_grpo.benchmarks.frames import Results
+
+MOMENTS = ("start", "middle", "end")
+BASELINES = {
+    "batch_mean": "mean of the batch",
+    "group_mean": "mean of the group",
+    "leave_one_out": "mean of the others",
+    "value_prompt": "V(prompt)",
+    "value": "V(prefix)",
+    "monte_carlo_prompt": "true V(prompt)",
+    "monte_carlo": "true V(prefix)",
+}
+"""Baselines as they are recorded, and what figures call them; `true` is the mean of fresh continuations."""
+
+
+def moments(results: Results) -> pd.DataFrame:
+    """The probes' rows of complete runs with the moment of each: start, middle or end of the run."""
+    frame = results.probes[results.probes["key"].isin(results.complete)]
+    place = frame.groupby("key")["completions"].rank(method="dense").astype(int) - 1
+    last = place.groupby(frame["key"]).transform("max")
+    names = [MOMENTS[2] if at and at == end else MOMENTS[at] for at, end in zip(place, last, strict=True)]
+    return frame.assign(moment=names)
+
+
+def gradient_noise(results: Results) -> pd.DataFrame:
+    """A row per task, arm (whose policy and rollouts), moment and estimator: the noise scale and the cosine.
+
+    The noise scale is the ratio of the runs' summed tr(Sigma) and summed unbiased |g|^2: prompt groups for which noise
+    and signal are equal. It does not exist where the sum of |g|^2 is not positive. The cosine, a mean over runs, is the
+    estimate's to leave-one-out REINFORCE on other and more prompts; `cosine_se` is its standard error over runs.
+    """
+    frame = moments(results)
+    frame = frame[frame["probe"] == "gradient"]
+    rows = []
+    for (task, arm, moment, name), cell in frame.groupby(["task", "arm", "moment", "subject"], sort=False):
+        wide = cell.pivot_table(index="key", columns="quantity", values="value", dropna=False)
+        signal, cosine = wide["signal"].sum(), wide["cosine"].dropna()
+        row: dict[str, Any] = {"task": task, "arm": arm, "moment": moment, "estimator": name, "n": len(wide)}
+        row["noise_scale"] = wide["trace"].sum() / signal if signal > 0 else np.nan
+        row["cosine"] = cosine.mean()
+        row["cosine_se"] = cosine.std(ddof=1) / np.sqrt(len(cosine)) if len(cosine) > 1 else np.nan
+        rows.append(row | {"skipped_units": int(wide["skipped"].sum())})
+    columns = ["task", "arm", "moment", "estimator", "n", "noise_scale", "cosine", "cosine_se", "skipped_units"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def baselines(results: Results) -> pd.DataFrame:
+    """A row per task, arm, moment and baseline: the share of the reward's variance that it leaves.
+
+    The row's own reward is taken out of its baseline. A mean over runs with its standard error over them; 1 is what no
+    baseline leaves.
+    """
+    frame = moments(results)
+    chosen = (frame["probe"] == "baseline") & (frame["quantity"] == "comparable") & frame["subject"].isin(BASELINES)
+    table = _means(frame[chosen], ["task", "arm", "moment", "subject"], "residual_variance")
+    return table.rename(columns={"subject": "baseline"})
+
+
+def value_error(results: Results) -> pd.DataFrame:
+    """A row per task, arm, moment and tenth of the completion: the critic's error, in reward^2.
+
+    Corrected for the continuations' noise. `position` is the tenth's lower end, none for the whole completion.
+    """
+    frame = moments(results)
+    frame = frame[(frame["probe"] == "value") & (frame["quantity"] == "mse")]
+    return _means(frame, ["task", "arm", "moment", "position"], "mse")
+
+
+def critic(results: Results) -> pd.DataFrame:
+    """A row per task, arm with a critic and moment: explained variance, rank correlation, bias and the break-even G.
+
+    Explained variance is of the true V, not of lambda-returns. The break-even G is the group size from which the mean
+    of the others is nearer to the prompt's true value than the critic: the median over runs. A run in which no group
+    size is counts as infinite; an infinite median is a dash.
+    """
+    frame = moments(results)
+    value = frame[(frame["probe"] == "value") & frame["position"].isna()]
+    chosen = (frame["probe"] == "break_even") & (frame["quantity"] == "group_size")
+    sizes = frame[chosen].fillna({"value": np.inf}).groupby(["task", "arm", "moment"])["value"].median()
+    rows = []
+    for (task, arm, moment), cell in value.groupby(["task", "arm", "moment"], sort=False):
+        means = cell.groupby("quantity")["value"].mean()
+        median = float(sizes.get((task, arm, moment), np.inf))
+        row: dict[str, Any] = {"task": task, "arm": arm, "moment": moment, "n": cell["key"].nunique()}
+        row |= {name: means.get(name, np.nan) for name in ("explained_variance", "kendall_tau", "bias", "mse")}
+        rows.append(row | {"break_even_group_size": median if np.isfinite(median) else np.nan})
+    columns = ["task", "arm", "moment", "n", "explained_variance", "kendall_tau", "bias", "mse"]
+    return pd.DataFrame(rows, columns=[*columns, "break_even_group_size"])
+
+
+def _means(frame: pd.DataFrame, by: list[str], name: str) -> pd.DataFrame:
+    """Means of `value` over runs with their standard errors."""
+    groups = frame.groupby(by, sort=False, dropna=False)["value"]
+    table = groups.agg(["count", "mean", "std"]).reset_index()
+    table["se"] = table["std"] / np.sqrt(table["count"].clip(lower=1))
+    return table.rename(columns={"count": "n", "mean": name}).drop(columns="std")
