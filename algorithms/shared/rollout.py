@@ -40,7 +40,7 @@ class Truncation:
         """Log-probabilities of the distribution to draw from: (b, V), -inf for what it leaves out."""
         if self == Truncation():
             return log_probs_bV
-        ranked_bV, order_bV = log_probs_bV.sort(stable=True, dim=-1, descending=True)
+        ranked_bV, order_bV = log_probs_bV.sort(-1, descending=True)
         probs_bV = ranked_bV.exp()
         # A token stays while those before it hold less than top_p: the likeliest always does.
         keep_bV = (probs_bV.cumsum(-1) - probs_bV < self.top_p) & (probs_bV >= self.min_p * probs_bV[:, :1])

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from copying import END, PAD, Copying, llama, prompts, uniforms
+from copying import Copying, prompts
 from ppo_vs_grpo.algorithms import entry, find
-from ppo_vs_grpo.algorithms.shared.collecting import cost, first_groups, joined, varied
+from ppo_vs_grpo.algorithms.shared.collecting import _prefixes, cost, first_groups, joined, varied
 from ppo_vs_grpo.algorithms.shared.config import CriticConfig, Needs, TrainConfig
-from ppo_vs_grpo.algorithms.shared.rollout import HuggingFaceEngine, Truncation
 from ppo_vs_grpo.algorithms.shared.sequences import join
 from ppo_vs_grpo.algorithms.shared.trainer import Trainer, terminal_value
 from ppo_vs_grpo.algorithms.shared.types import Context, Rollouts, ScoredRollouts
@@ -95,6 +96,15 @@ def test_the_rounds_are_bounded_and_without_a_group_that_varies_the_last_draw_is
     assert len(record.scored.rewards_B) == TRAIN.batch_completions
 
 
+def test_a_second_round_is_drawn_where_the_budget_just_covers_it() -> None:
+    class Never(Copying):
+        def score(self, problem: Problem, completion: str) -> Score:
+            return Score(1.0, True)
+
+    (record,) = dapo(Never(), train=TRAIN.model_copy(update={"completions": 32})).until_spent()
+    assert record.metrics["completions"] == 32
+
+
 @pytest.mark.parametrize("name", ["ppo", "dapo", "vine-ppo"])
 def test_a_run_never_asks_for_more_rewards_than_its_budget_and_stops_only_when_none_is_left(name: str) -> None:
     asked = 0
@@ -142,6 +152,31 @@ def test_continuations_estimate_the_reward_that_follows_a_prefix() -> None:
         assert float(values_BT[row, 0]) == pytest.approx(exact, abs=4 * (exact * (1 - exact) / 400) ** 0.5)
 
 
+def test_the_tokens_of_continuations_are_those_sampled_and_not_their_prefixes() -> None:
+    made = trainer("grpo", train=TRAIN, task=AnyLetter())
+    rollouts, needs = made.collector.sample(1), Needs(continuations=3, step_tokens=2)
+    _, completions, tokens = made.collector.values(rollouts, 1, needs)
+    sampled = [0, 0]
+    for t in (0, 2):
+        rows = rollouts.mask_BT[:, t].nonzero()[:, 0]
+        engine = replace(made.engine, max_new_tokens=4 - t)
+        drawn = made.collector.uniforms(f"continuations-{t}", 1, 3 * len(rows))
+        again = engine.generate(_prefixes(rollouts, rows, t), 3, drawn)
+        sampled = [sampled[0] + len(again.mask_BT), sampled[1] + int(again.mask_BT.sum())]
+    assert [completions, tokens] == sampled
+
+
+def test_the_value_of_a_prefix_without_any_reward_is_zero() -> None:
+    class Mute(Copying):
+        def score(self, problem: Problem, completion: str) -> Score:
+            return Score(None, False)
+
+    made = trainer("grpo", train=TRAIN, task=Mute())
+    values_BT, completions, _ = made.collector.values(made.collector.sample(1), 1, Needs(continuations=2))
+    assert completions > 0
+    assert not values_BT.any()
+
+
 def test_a_continuation_keeps_its_prefix_its_problem_and_the_limit() -> None:
     seen: list[tuple[str, str]] = []
 
@@ -168,43 +203,14 @@ def test_a_continuation_keeps_its_prefix_its_problem_and_the_limit() -> None:
     assert torch.equal(values_BT[after, 1], rewards[after])
 
 
-PROBS = torch.tensor([[0.4, 0.3, 0.2, 0.1]])
-
-
-@pytest.mark.parametrize(
-    ("truncation", "kept"),
-    [
-        (Truncation(), [0.4, 0.3, 0.2, 0.1]),
-        (Truncation(top_p=0.69), [4 / 7, 3 / 7, 0, 0]),
-        (Truncation(top_p=0.71), [4 / 9, 3 / 9, 2 / 9, 0]),
-        (Truncation(top_p=0.01), [1, 0, 0, 0]),
-        (Truncation(top_k=2), [4 / 7, 3 / 7, 0, 0]),
-        (Truncation(min_p=0.49), [4 / 9, 3 / 9, 2 / 9, 0]),
-        (Truncation(top_k=3, min_p=0.6), [4 / 7, 3 / 7, 0, 0]),
-    ],
-)
-def test_truncation_keeps_the_likeliest_and_scales_them_up(truncation: Truncation, kept: list[float]) -> None:
-    order = torch.tensor([2, 0, 3, 1])
-    made = truncation(PROBS[:, order].log()).exp()
-    torch.testing.assert_close(made, torch.tensor([kept]).float()[:, order])
-
-
-def test_a_truncated_sampler_reports_both_log_probabilities() -> None:
-    engine = HuggingFaceEngine(llama(), PAD, END, 6, 1.0, Truncation(top_k=2))
-    plain = HuggingFaceEngine(llama(), PAD, END, 6, 1.0)
-    made = engine.generate(prompts((3, 4, 5), (6, 7)), 4, uniforms(6, 8))
-    gap = (made.sampler_logp_BT - made.logp_BT)[made.mask_BT]
-    assert float(gap.min()) > 0
-    whole = plain.generate(prompts((3, 4, 5), (6, 7)), 4, uniforms(6, 8))
-    assert torch.equal(whole.sampler_logp_BT, whole.logp_BT)
-
-
 def test_the_importance_correction_weighs_advantages_by_policy_over_sampler() -> None:
     train = TRAIN.model_copy(update={"top_k": 3, "importance_correction": True})
     made = trainer("grpo", train=train, task=AnyLetter())
     sampled = made.collector.score(made.collector.sample(1))
+    sampled = replace(sampled, rewards_B=torch.arange(16) / 16)
     context = Context(None, None)
     plain = made.algorithm.advantages(sampled, context).advantages_BT
+    assert (plain[sampled.rollouts.mask_BT] != 0).any()
     weight = (sampled.rollouts.logp_BT - sampled.rollouts.sampler_logp_BT).exp()
     assert float(weight[sampled.rollouts.mask_BT].max()) < 1
     torch.testing.assert_close(made._advantages(sampled, context).advantages_BT, plain * weight)

@@ -96,7 +96,7 @@ def fraction(ratios: list[float], advantages: list[float]) -> float:
     [
         *[(1.3, 0.4, True), (1.3, 2.0, True), (1.2, 0.4, False), (0.4, 0.4, False)],
         *[(0.4, -0.4, True), (0.4, 1.0, False), (0.6, -2.0, False), (1.3, -0.4, False), (0.3, 0.0, False)],
-        *[(0.4, -1.0, True), (1.3, 1.0, True), (0.7, -1.0, False), (1.1, 1.0, False)],
+        *[(0.5, -1.0, False), (0.4, -1.0, True), (1.3, 1.0, True), (0.7, -1.0, False), (1.1, 1.0, False)],
     ],
 )
 def test_a_token_counts_as_clipped_on_the_side_where_it_has_no_gradient(

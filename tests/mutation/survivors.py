@@ -49,4 +49,32 @@ SURVIVORS: tuple[Survivor, ...] = (
         'finite = np.isfinite(means["policy_loss"] + means.get("value_loss", 1.0))',
         "1 is as finite as 0",
     ),
+    Survivor(
+        "rollout.py",
+        "HuggingFaceEngine.generate",
+        "break",
+        "continue",
+        "without a row to go on with, the rest of the loop writes nothing",
+    ),
+    Survivor(
+        "rollout.py",
+        "HuggingFaceEngine.generate",
+        "if count <= COMPACT_BELOW * len(live):",
+        "if count < COMPACT_BELOW * len(live):",
+        "when finished rows leave the batch is a matter of speed alone",
+    ),
+    Survivor(
+        "collecting.py",
+        "Collector.values",
+        "break",
+        "continue",
+        "where no row has a token, none has one later",
+    ),
+    Survivor(
+        "collecting.py",
+        "joined",
+        "rollouts=Rollouts(prompts=prompts, max_tokens=parts[0].rollouts.max_tokens, **tensors),",
+        "rollouts=Rollouts(prompts=prompts, max_tokens=parts[1].rollouts.max_tokens, **tensors),",
+        "every draw has the same limit",
+    ),
 )
