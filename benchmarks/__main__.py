@@ -122,6 +122,26 @@ def doctor(results: ResultsOption = Path("results"), cache: CacheOption = None) 
     raise typer.Exit(0 if all(check.ok for check in checks) else 1)
 
 
+@app.command()
+def predict(
+    model: Annotated[str, typer.Option(metavar="MODEL", help="A known shape, a model's folder, or its config.json.")],
+    arm: Annotated[list[str] | None, typer.Option(metavar="NAME", help="An algorithm. May be repeated.")] = None,
+    completions: Annotated[int, typer.Option(metavar="N", min=1, help="Of an update.")] = 128,
+    prompt_tokens: Annotated[int, typer.Option(metavar="N", min=1)] = 256,
+    new_tokens: Annotated[int, typer.Option(metavar="N", min=1)] = 256,
+    micro_batch_tokens: Annotated[int, typer.Option(metavar="N", min=1)] = 8192,
+    dtype: Annotated[str, typer.Option(metavar="TYPE", help="bfloat16, float16 or float32.")] = "bfloat16",
+    gradient_checkpointing: Annotated[bool, typer.Option("--gradient-checkpointing")] = False,
+) -> None:
+    """Say what an update of each arm would need: memory by phase and role, which cards hold it, operations."""
+    from rich.console import Console
+
+    from ppo_vs_grpo.benchmarks.probes.predicting import predicted_rows, read_config, work_of
+
+    work = work_of(completions, prompt_tokens, new_tokens, micro_batch_tokens, dtype, gradient_checkpointing)
+    _print_rows(Console(), predicted_rows(read_config(model), arm or ["ppo", "grpo"], work))
+
+
 def _report(folder: Path, out: Path, console: Console) -> Results:
     """Write and announce the report; returns the results, which are read once."""
     from ppo_vs_grpo.benchmarks import load

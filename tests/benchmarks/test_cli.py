@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -27,10 +28,36 @@ def mistake(*arguments: str) -> str:
     return line
 
 
+def test_a_prediction_of_a_small_model_by_name_and_by_its_config(tmp_path: Path) -> None:
+    shape = {"model_type": "llama", "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    (tmp_path / "config.json").write_text(json.dumps(shape | {"intermediate_size": 128, "vocab_size": 1000}))
+    sizes = ["--completions", "16", "--prompt-tokens", "16", "--new-tokens", "8"]
+    done = call("predict", "--model", str(tmp_path / "config.json"), "--arm", "ppo", "--arm", "grpo", *sizes)
+    assert done.returncode == 0, done.stderr
+    lines = {" ".join(line.split()[:-2]): line.split()[-2:] for line in done.stdout.splitlines()}
+    assert lines["GB"] == ["ppo", "grpo"]
+    assert lines["fits in 24"] == ["yes", "yes"]
+    assert set(lines) >= {"peak of an update", "policy.params", "peak in rollout", "10^12 operations an update"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--model", "qwen2.5-0.6b"), "model: unknown 'qwen2.5-0.6b'; did you mean 'qwen2.5-0.5b'?"),
+        (("--model", "qwen2.5-0.5b", "--arm", "grppo"), "algorithm: unknown 'grppo'; did you mean 'grpo'?"),
+        (("--model", "qwen2.5-0.5b", "--completions", "9"), "--completions 9: should be a multiple of 8"),
+        (("--model", "qwen2.5-0.5b", "--dtype", "float61"), "--dtype float61: did you mean 'float16'?"),
+        (("--model", "/dev"), "--model /dev: no config of a Hugging Face model"),
+    ],
+)
+def test_a_mistake_in_what_to_predict_is_one_line(arguments: tuple[str, ...], says: str) -> None:
+    assert says in mistake("predict", *arguments)
+
+
 def test_help_is_short_and_loads_nothing_heavy() -> None:
     done = call("--help")
     assert done.returncode == 0
-    for command in ("run", "report", "list", "show", "doctor"):
+    for command in ("run", "report", "list", "show", "doctor", "predict"):
         assert f" {command} " in done.stdout
     code = (
         "import sys; from ppo_vs_grpo.benchmarks import __main__;"

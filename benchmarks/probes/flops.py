@@ -1,0 +1,107 @@
+"""Floating-point operations by phase, the critic's apart: matrix products, as torch's own counter counts them."""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
+
+from ppo_vs_grpo.algorithms.shared.trainer import Trainer
+from ppo_vs_grpo.benchmarks.probes.memory import PHASES, Tracker, attach
+
+
+def _attention(query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> int:
+    flops: int = sdpa_flop_count(query.shape, key.shape, value.shape)
+    return flops
+
+
+def _attention_backward(grad: Tensor, query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> int:
+    flops: int = sdpa_backward_flop_count(grad.shape, query.shape, key.shape, value.shape)
+    return flops
+
+
+def _raw(formula: Callable[..., int]) -> Callable[..., int]:
+    formula._get_raw = True  # type: ignore[attr-defined]  # the counter's sign for "give me tensors, not shapes"
+    return formula
+
+
+ON_CPU = {
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _raw(_attention),
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _raw(_attention_backward),
+}
+"""Attention on a CPU, which torch's counter does not know; like the others it counts as if nothing were masked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flops:
+    """What a phase of an update computed for each of its completions, and how much of that was the critic's."""
+
+    phase: str
+    flops_per_completion: float
+    critic_flops_per_completion: float
+
+
+class FlopCount(TorchDispatchMode):
+    """Counts by the phases of a tracker; an operation on the critic's parameters or activations is the critic's."""
+
+    def __init__(self, tracker: Tracker) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._tracker = tracker
+        self._formulas = FlopCounterMode(display=False, custom_mapping=ON_CPU).flop_registry
+        self._counts = Counter[tuple[str, bool]]()
+
+    def rows(self, completions: int) -> list[Flops]:
+        """A row per phase that computed something, divided among completions."""
+        critic = {phase: self._counts[phase, True] for phase in PHASES}
+        return [
+            Flops(phase, self.count(phase) / completions, critic[phase] / completions)
+            for phase in PHASES
+            if self.count(phase)
+        ]
+
+    def add(self, phase: str, flops: int) -> None:
+        """Count operations of the policy that were not seen."""
+        self._counts[phase, False] += flops
+
+    def count(self, phase: str) -> int:
+        """What the phase computed so far."""
+        return self._counts[phase, False] + self._counts[phase, True]
+
+    def __torch_dispatch__(
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Run the operation and count it."""
+        result = func(*args, **(kwargs or {}))
+        formula = self._formulas.get(func._overloadpacket)  # type: ignore[attr-defined]
+        if formula is not None:
+            phase = self._tracker.current()[0]
+            flops = formula(*args, **(kwargs or {}), out_val=result)
+            self._counts[phase, phase == "value" or self._is_critics(args)] += flops
+        return result
+
+    def _is_critics(self, args: Any) -> bool:
+        """Whether the operation reads something of the critic's; activations have their role once the pass is over."""
+        phase, kept_as = self._tracker.current()
+        if phase == "forward" and kept_as == "activations.value":
+            return True
+        roles = [self._tracker.role(leaf) for leaf in tree_leaves(args) if isinstance(leaf, Tensor)]
+        return phase == "backward" and any(role in ("value.params", "activations.value") for role in roles)
+
+
+def count_update(trainer: Trainer) -> list[Flops]:
+    """The operations of the trainer's next update, which a copy of it takes; see `memory.measure_update`."""
+    shared = {id(part): part for part in (trainer.task, trainer.tokenizer)}
+    probed, tracker = copy.deepcopy(trainer, shared), Tracker()
+    attach(tracker, probed)
+    counting = FlopCount(tracker)
+    with tracker, counting:
+        next(probed.updates(1, measure_memory=True))
+    return counting.rows(trainer.train.batch_completions)

@@ -1,0 +1,269 @@
+"""What an update would need: the update's own code on tensors that have a shape and no memory.
+
+Networks are fake, so whatever they compute is; token ids, lengths and masks are real, so that control flow is that of a
+run. Every completion has full length. Answers that only values could give are made up: a sampled token is never the
+end, a number read from a fake tensor is 1. Attention is the CPU's fused kernel, which keeps what a GPU's keeps.
+"""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib.resources import files
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+import yaml
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+from ppo_vs_grpo.algorithms import entry, find
+from ppo_vs_grpo.algorithms.base import Algorithm
+from ppo_vs_grpo.algorithms.shared.cache import PreallocatedLayer
+from ppo_vs_grpo.algorithms.shared.config import TrainConfig
+from ppo_vs_grpo.algorithms.shared.trainer import Trainer
+from ppo_vs_grpo.benchmarks.probes.flops import FlopCount, Flops
+from ppo_vs_grpo.benchmarks.probes.memory import TOTAL, Peak, Tracker, attach
+from ppo_vs_grpo.benchmarks.starts import tokenizer
+from ppo_vs_grpo.tasks.base import Problem, Score
+from ppo_vs_grpo.tasks.errors import UserError, nearest
+
+CARDS_GB = (24, 48, 80, 141)
+"""Memory of common accelerators, at 10^9 bytes: what a card has beyond that, its context and fragmentation take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One update: so many completions of `group_size` to a prompt, all as long as they may be."""
+
+    completions: int = 128
+    prompt_tokens: int = 256
+    new_tokens: int = 256
+    group_size: int = 8
+    mini_batches: int = 2
+    micro_batch_tokens: int = 8192
+    beta: float = 0.01
+    dtype: torch.dtype = torch.bfloat16
+    gradient_checkpointing: bool = False
+
+    def train(self) -> TrainConfig:
+        """The settings that say so."""
+        return TrainConfig(
+            completions=self.completions,
+            prompts_per_update=self.completions // self.group_size,
+            group_size=self.group_size,
+            mini_batches=self.mini_batches,
+            micro_batch_tokens=self.micro_batch_tokens,
+            beta=self.beta,
+        )
+
+    def shortened(self) -> Work:
+        """The least work with the same peaks after the rollout: two micro-batches, the second beside gradients."""
+        rows = 2 * max(1, self.micro_batch_tokens // (self.prompt_tokens + self.new_tokens))
+        if self.completions < 2 * rows * self.mini_batches:
+            return self
+        return replace(self, completions=rows, group_size=rows, mini_batches=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What an arm would need for an update."""
+
+    arm: str
+    peaks: tuple[Peak, ...]
+    flops: tuple[Flops, ...]
+    completions: int
+
+    @property
+    def total_peak_bytes(self) -> int:
+        """The most memory at once."""
+        return sum(row.bytes_at_total_peak for row in self.peaks if row.phase == TOTAL)
+
+    @property
+    def flops_per_update(self) -> float:
+        """Floating-point operations of the whole update."""
+        return self.completions * sum(row.flops_per_completion for row in self.flops)
+
+    @property
+    def fits(self) -> dict[int, bool]:
+        """Whether the peak fits, by the size of a card in GB."""
+        return {size_gb: self.total_peak_bytes <= size_gb * 10**9 for size_gb in CARDS_GB}
+
+
+def shapes() -> dict[str, dict[str, Any]]:
+    """Well-known open models by name, as the fields of their config.json that shape them."""
+    text = files("ppo_vs_grpo.benchmarks.probes").joinpath("shapes.yaml").read_text("utf-8")
+    loaded: dict[str, dict[str, Any]] = yaml.safe_load(text)
+    return loaded
+
+
+def shape(name: str) -> PretrainedConfig:
+    """The config of a well-known model; an unknown name raises UserError."""
+    known = shapes()
+    if name not in known:
+        raise UserError(f"model: unknown {name!r}; {nearest(name, known)}")
+    config: PretrainedConfig = AutoConfig.for_model(**known[name])
+    return config
+
+
+def predict(config: PretrainedConfig, arms: list[str], work: Work) -> list[Prediction]:
+    """What each arm needs for an update of a model of this config; arms are named as in `ALGORITHMS`."""
+    return [_predicted(config, arm, work) for arm in arms]
+
+
+def _predicted(config: PretrainedConfig, arm: str, work: Work) -> Prediction:
+    short, fake = work.shortened(), _Fake(allow_non_fake_inputs=True)
+    trainer = _trainer(config, arm, short, fake)
+    tracker = Tracker()
+    counting = FlopCount(tracker)
+    attach(tracker, trainer)
+    policy = trainer.models.policy
+    policy.forward = _Steps(policy.forward, counting)
+    with _Answers(fake), tracker, counting:
+        rollout_flops, sampled = 0, None
+        if short != work:
+            drawn = [trainer.task.draw(np.random.default_rng(i)) for i in range(work.completions // work.group_size)]
+            uniforms_TB = np.zeros((work.new_tokens, work.completions), dtype=np.float32)
+            with trainer.memory.phase("rollout"):
+                sampled = trainer.engine.generate(trainer.encode(drawn), work.group_size, uniforms_TB)
+            rollout_flops = counting.count("rollout")
+        next(trainer.updates(1, measure_memory=True))
+        del sampled  # held until now, as in a run
+    rows = counting.rows(short.completions)
+    if short != work:
+        rows[0] = replace(rows[0], flops_per_completion=rollout_flops / work.completions)
+    return Prediction(arm, tuple(tracker.peaks()), tuple(rows), work.completions)
+
+
+def _trainer(config: PretrainedConfig, arm: str, work: Work, fake: _Fake) -> Trainer:
+    """A trainer whose networks are fake."""
+    known = entry(arm)
+    train = work.train()
+    train = train.model_copy(update=known.train(train))
+    kind = find(arm)
+    algorithm: Algorithm = kind(kind.Config.model_validate(known.config), train)
+    task = _Lengths(work.prompt_tokens, work.new_tokens)
+    with fake, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Accessing the data pointer of FakeTensor")
+        policy: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=work.dtype)
+        if work.gradient_checkpointing:
+            policy.activation_checkpointing_enable({"use_reentrant": False, "preserve_rng_state": False})
+        trainer = Trainer(policy, tokenizer(), task, algorithm, train, seed=0)
+    if work.gradient_checkpointing:
+        for module in (policy, trainer.models.trunk):
+            if module is not None:
+                module.register_forward_pre_hook(_checkpoint_where_gradients_flow)
+    return trainer
+
+
+def _checkpoint_where_gradients_flow(module: nn.Module, args: Any) -> None:
+    """Layers make checkpoints while they think that they train; the networks here never do, as dropout is off."""
+    for part in module.modules():
+        if isinstance(part, GradientCheckpointingLayer):
+            part.training = torch.is_grad_enabled()
+
+
+class _Fake(FakeTensorMode):
+    """The mode that all of a prediction's fake tensors share, the copies of networks included.
+
+    A tensor's copy would copy its mode, and with that free the same memory twice.
+    """
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Fake:
+        return self
+
+
+class _Answers(TorchDispatchMode):
+    """Answers for fake tensors what depends on values."""
+
+    def __init__(self, fake: _Fake) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._fake = fake
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None) -> Any:
+        aten, kind, options = torch.ops.aten, func._overloadpacket, kwargs or {}
+        if kind is aten.empty:  # room to be filled by networks, the key/value cache above all
+            with self._fake:
+                return func(*args, **options)
+        if not (args and isinstance(args[0], FakeTensor)):
+            return func(*args, **options)
+        if kind is aten._local_scalar_dense:
+            return 1.0
+        if kind is aten.searchsorted:
+            return torch.full(args[1].shape, _Lengths.SAMPLED)
+        if kind is aten.index:
+            args = (args[0], [part for index in args[1] for part in _places(index)])
+        return func(*args, **options)
+
+
+def _places(index: torch.Tensor | None) -> list[torch.Tensor | None]:
+    """An index as places instead of a mask: the mask is real, and how many places it has is known."""
+    return [index] if index is None or index.dtype != torch.bool else list(index.nonzero(as_tuple=True))
+
+
+class _Lengths:
+    """A task of nothing but lengths; every other completion of a prompt is right."""
+
+    name: ClassVar[str] = "lengths"
+    version: ClassVar[int] = 1
+    best_score: float = 1.0
+    SAMPLED: ClassVar[int] = 5
+
+    def __init__(self, prompt_tokens: int, new_tokens: int) -> None:
+        self._prompt_tokens, self.max_new_tokens = prompt_tokens, new_tokens
+        self._scored = 0
+
+    def draw(self, rng: np.random.Generator) -> Problem:
+        """Random letters, each a token."""
+        return Problem("".join(rng.choice(list("abcdefgh"), size=self._prompt_tokens)))
+
+    def demonstrate(self, problem: Problem, rng: np.random.Generator) -> str:
+        """Nothing: this task is not learned."""
+        return ""
+
+    def score(self, problem: Problem, completion: str) -> Score:
+        """0 and 1 in turns."""
+        self._scored += 1
+        return Score(float(self._scored % 2), self._scored % 2 == 1)
+
+
+class _Steps:
+    """A model's forward pass that decodes the first token of a rollout and the last: those between repeat that output.
+
+    Their operations count as the mean of the two, which is exact: what a step computes grows evenly with its length.
+    """
+
+    def __init__(self, real: Callable[..., Any], counting: FlopCount) -> None:
+        functools.update_wrapper(self, real)  # callers look at the arguments it takes
+        self._real, self._counting = real, counting
+        self._taken = self._last = 0
+        self._flops: list[int] = []
+        self._output: Any = None
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        layers = getattr(kwargs.get("past_key_values"), "layers", [])
+        if not layers or layers[0].get_seq_length() == 0 or not all(isinstance(x, PreallocatedLayer) for x in layers):
+            self._taken = 0
+            return self._real(*args, **kwargs)
+        self._taken += 1
+        if self._taken == 1:
+            self._last, self._flops = layers[0].capacity - layers[0].length - 1, []
+        if self._taken > 2:
+            self._counting.add("rollout", sum(self._flops) // 2)
+            output, self._output = self._output, self._output if self._taken < self._last else None
+            return output
+        if self._taken == 2:
+            for layer in layers:
+                layer.length = layer.capacity - 2
+        before = self._counting.count("rollout")
+        output = self._real(*args, **kwargs)
+        self._flops.append(self._counting.count("rollout") - before)
+        if self._taken == 2 and self._last > 2:
+            self._output = type(output)(logits=output.logits)
+        return output

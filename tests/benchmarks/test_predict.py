@@ -1,0 +1,174 @@
+"""The prediction: against the tracker on what fits here, and its closed numbers by hand."""
+
+from __future__ import annotations
+
+import functools
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import AutoModelForCausalLM, LlamaConfig, PretrainedConfig, Qwen2Config
+
+from ppo_vs_grpo.algorithms import entry, find
+from ppo_vs_grpo.algorithms.shared.trainer import Trainer
+from ppo_vs_grpo.benchmarks.probes.flops import ON_CPU, count_update
+from ppo_vs_grpo.benchmarks.probes.memory import TOTAL, Peak, measure_update
+from ppo_vs_grpo.benchmarks.probes.predict import Prediction, Work, predict, shape, shapes
+from ppo_vs_grpo.benchmarks.starts import tokenizer
+from ppo_vs_grpo.tasks.base import Problem, Score
+from ppo_vs_grpo.tasks.errors import UserError
+
+ARMS = ("ppo", "ppo-critic", "grpo")
+NANO = LlamaConfig(
+    vocab_size=99, hidden_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=4,
+    intermediate_size=192, tie_word_embeddings=True,
+)  # fmt: skip
+TINY = LlamaConfig(
+    vocab_size=99, hidden_size=128, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=2,
+    intermediate_size=384,
+)  # fmt: skip
+WIDE = Qwen2Config(
+    vocab_size=4000, hidden_size=64, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=1,
+    intermediate_size=192, tie_word_embeddings=True,
+)  # fmt: skip
+CASES = {
+    "nano": (NANO, Work(16, 10, 12, 4, mini_batches=2, micro_batch_tokens=100, dtype=torch.float32)),
+    "tiny": (TINY, Work(16, 20, 8, 8, mini_batches=1, micro_batch_tokens=140, dtype=torch.float32)),
+    "wide": (WIDE, Work(16, 6, 20, 8, mini_batches=1, micro_batch_tokens=104, dtype=torch.bfloat16)),
+}
+
+
+class Spelling:
+    """A task whose prompts all have one length."""
+
+    name, version, best_score = "spelling", 1, 1.0
+
+    def __init__(self, work: Work) -> None:
+        self.prompt_tokens, self.max_new_tokens = work.prompt_tokens, work.new_tokens
+
+    def draw(self, rng: np.random.Generator) -> Problem:
+        return Problem("".join(rng.choice(list("abcdefgh"), size=self.prompt_tokens)))
+
+    def demonstrate(self, problem: Problem, rng: np.random.Generator) -> str:
+        return ""
+
+    def score(self, problem: Problem, completion: str) -> Score:
+        return Score(float(completion < "m"), False)
+
+
+def real(config: PretrainedConfig, arm: str, work: Work) -> Trainer:
+    """A trainer whose policy never ends a completion early."""
+    torch.manual_seed(0)
+    policy = AutoModelForCausalLM.from_config(config, dtype=work.dtype)
+    train = work.train()
+    train = train.model_copy(update=entry(arm).train(train))
+    kind = find(arm)
+    algorithm = kind(kind.Config.model_validate(entry(arm).config), train)
+    trainer = Trainer(policy, tokenizer(), Spelling(work), algorithm, train, seed=0)
+    trainer.engine = replace(trainer.engine, end=-1)
+    trainer.collector = replace(trainer.collector, engine=trainer.engine)
+    return trainer
+
+
+@functools.cache
+def prediction(case: str, arm: str) -> Prediction:
+    return predict(CASES[case][0], [arm], CASES[case][1])[0]
+
+
+def total_bytes(peaks: list[Peak] | tuple[Peak, ...], phase: str) -> int:
+    return sum(row.bytes_at_total_peak for row in peaks if row.phase == phase)
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("arm", ARMS)
+def test_a_prediction_is_what_the_tracker_measures(case: str, arm: str) -> None:
+    config, work = CASES[case]
+    predicted = prediction(case, arm)
+    measured = measure_update(real(config, arm, work))
+    assert predicted.total_peak_bytes == pytest.approx(total_bytes(measured, TOTAL), rel=0.05)
+    for phase in {row.phase for row in measured} - {"reward"}:
+        assert total_bytes(predicted.peaks, phase) == pytest.approx(total_bytes(measured, phase), rel=0.05), phase
+    ours = {(row.phase, row.role): row.own_peak_bytes for row in predicted.peaks}
+    for row in measured:
+        if row.own_peak_bytes > 0.01 * predicted.total_peak_bytes:
+            assert ours[row.phase, row.role] == pytest.approx(row.own_peak_bytes, rel=0.05), row
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_predicted_operations_are_the_measured_ones_and_those_of_torchs_counter(arm: str) -> None:
+    config, work = CASES["nano"]
+    predicted = prediction("nano", arm)
+    counted = count_update(real(config, arm, work))
+    assert [row.phase for row in predicted.flops] == [row.phase for row in counted]
+    for ours, theirs in zip(predicted.flops, counted, strict=True):
+        assert ours.flops_per_completion == pytest.approx(theirs.flops_per_completion, rel=1e-3), ours.phase
+        assert ours.critic_flops_per_completion == pytest.approx(theirs.critic_flops_per_completion, rel=1e-3)
+    with FlopCounterMode(display=False, custom_mapping=ON_CPU) as counter:
+        next(real(config, arm, work).updates(1))
+    assert predicted.flops_per_update == pytest.approx(counter.get_total_flops(), rel=1e-3)
+
+
+def test_the_critics_operations_are_what_it_adds_to_grpo() -> None:
+    critic, none = ({row.phase: row for row in prediction("nano", arm).flops} for arm in ("ppo-critic", "grpo"))
+    for phase in ("forward", "backward"):
+        added = critic[phase].flops_per_completion - none[phase].flops_per_completion
+        assert critic[phase].critic_flops_per_completion == pytest.approx(added, rel=1e-3)
+        assert none[phase].critic_flops_per_completion == 0
+    assert critic["value"].critic_flops_per_completion == critic["value"].flops_per_completion > 0
+
+
+def test_more_completions_than_a_prediction_needs_to_run_change_nothing_else() -> None:
+    arm, (config, work) = "ppo-critic", CASES["nano"]
+    work = replace(work, completions=64)
+    assert work.shortened() != work
+    (predicted,) = predict(config, [arm], work)
+    measured = measure_update(real(config, arm, work))
+    for phase in ("rollout", "reference", "forward", "backward", TOTAL):
+        assert total_bytes(predicted.peaks, phase) == pytest.approx(total_bytes(measured, phase), rel=0.05), phase
+    counted = sum(row.flops_per_completion for row in count_update(real(config, arm, work)))
+    assert predicted.flops_per_update == pytest.approx(64 * counted, rel=1e-3)
+
+
+def test_checkpoints_trade_activations_for_operations() -> None:
+    config, work = type(NANO)(**{**NANO.to_dict(), "num_hidden_layers": 8}), replace(CASES["nano"][1], completions=8)
+    (plain,), (saving,) = (predict(config, ["grpo"], replace(work, gradient_checkpointing=on)) for on in (False, True))
+    kept = [own_bytes(p, "forward", "activations.policy") for p in (plain, saving)]
+    assert kept[1] < 0.5 * kept[0]
+    assert saving.total_peak_bytes < plain.total_peak_bytes
+    flops = [{row.phase: row.flops_per_completion for row in p.flops} for p in (plain, saving)]
+    assert flops[1]["forward"] == flops[0]["forward"]
+    assert 1.3 < flops[1]["backward"] / flops[0]["backward"] < 1.5  # a third more: the layers' forward pass again
+    assert own_bytes(plain, "rollout", "kv_cache") == own_bytes(saving, "rollout", "kv_cache")
+
+
+def test_a_seven_billion_model_takes_seconds_and_no_memory() -> None:
+    work = Work(completions=32, prompt_tokens=64, new_tokens=64, micro_batch_tokens=512, mini_batches=1)
+    start_s = time.process_time()
+    (predicted,) = predict(shape("llama-3.1-8b"), ["grpo"], work)
+    assert time.process_time() - start_s < 30
+    parameters = 8_030_261_248
+    assert own_bytes(predicted, TOTAL, "policy.params") == pytest.approx(2 * parameters, rel=1e-6)
+    assert own_bytes(predicted, TOTAL, "optimizer.policy") == pytest.approx(4 * parameters, rel=1e-5)
+    cell_bytes = 32 * 2 * 8 * 128 * 2  # layers, keys and values, heads, their size, bytes
+    assert own_bytes(predicted, "rollout", "kv_cache") == pytest.approx(32 * 128 * cell_bytes, rel=0.05)
+    assert predicted.fits == {24: False, 48: False, 80: predicted.total_peak_bytes <= 80e9, 141: True}
+
+
+def test_the_known_shapes_have_the_sizes_in_their_names() -> None:
+    for name in shapes():
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(shape(name))
+        billions = float(name.rpartition("-")[2].removesuffix("b"))
+        assert sum(p.numel() for p in model.parameters()) / 1e9 == pytest.approx(billions, rel=0.25), name
+
+
+def test_an_unknown_model_is_refused_with_the_nearest() -> None:
+    with pytest.raises(UserError, match=r"unknown 'qwen2.5-7'.*qwen2.5-7b"):
+        shape("qwen2.5-7")
+
+
+def own_bytes(predicted: Prediction, phase: str, role: str) -> int:
+    return next(row.own_peak_bytes for row in predicted.peaks if (row.phase, row.role) == (phase, role))
