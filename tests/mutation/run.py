@@ -34,6 +34,7 @@ COPIED = ("algorithms", "benchmarks", "tasks", "tests")
 WORKERS = 2
 LEAST_MUTANTS = 60
 LEAST_CAUGHT = 0.95
+INTERNAL_ERROR = 3  # of pytest, when a mutant's appetite meets the limit of memory outside of a test
 IRRELEVANT = ("test_meters.py",)
 
 
@@ -121,6 +122,8 @@ def _caught_by(status: int, tree: Path) -> str | None:
     if os.WIFSIGNALED(status):
         return "time" if os.WTERMSIG(status) == SIGALRM else f"signal {os.WTERMSIG(status)}"
     code = os.WEXITSTATUS(status)
+    if code == INTERNAL_ERROR and "MemoryError" in (tree / OUTPUT).read_text():
+        return "memory"
     if code == NOT_THE_COPY or code not in (0, 1, 2):
         print((tree / OUTPUT).read_text(), file=sys.stderr)
         raise SystemExit(f"a test run ended with {code}: it did not test the mutated copy")
