@@ -116,10 +116,10 @@ def group_relative(
     nothing. Groups are ids, in any order. A constant group gives exactly 0, and so does a row whose reward is
     missing (NaN), which is also left out of its group's statistics. Groups of one each raise ValueError.
     """
+    if scale == "none":
+        return group_centered(rewards_B, group_B)
     _refuse_groups_of_one(group_B)
     centered_B, rated_g = _center(rewards_B, group_B)
-    if scale == "none":
-        return centered_B.to(rewards_B.dtype)
     if scale == "batch":
         std_B = _batch_std(rewards_B, ddof)
     else:

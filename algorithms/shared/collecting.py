@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -66,15 +67,15 @@ class Collector:
             rows = mask_BT[:, t].nonzero()[:, 0]
             if len(rows) == 0:
                 break
-            prefixes = _prefixes(rollouts, rows, t)
+            asked, heads = prefixes(rollouts, [(row, t) for row in rows.tolist()])
             engine = replace(self.engine, max_new_tokens=rollouts.max_tokens - t)
             uniforms_TB = self.uniforms(f"continuations-{t}", draw, len(rows) * needs.continuations)
-            continued = engine.generate(prefixes, needs.continuations, uniforms_TB)
-            whole = _whole(rollouts, rows, t, continued)
-            rewards_bK = self.score(whole).rewards_B.view(len(rows), needs.continuations)
+            continued = engine.generate(asked, needs.continuations, uniforms_TB)
+            scored = self.score(whole(continued, heads, rollouts.max_tokens, engine.pad))
+            rewards_bK = scored.rewards_B.view(len(rows), needs.continuations)
             values_BT[rows, t] = rewards_bK.nanmean(1).nan_to_num(0.0)
             total += rewards_bK.numel()
-            tokens += int(whole.mask_BT.sum()) - t * rewards_bK.numel()
+            tokens += int(continued.mask_BT.sum())
         return values_BT, total, tokens
 
     def uniforms(self, stream: str, draw: int, rows: int) -> np.ndarray:
@@ -128,30 +129,22 @@ def joined(parts: list[ScoredRollouts]) -> ScoredRollouts:
     )
 
 
-def _prefixes(rollouts: Rollouts, rows: Tensor, tokens: int) -> Prompts:
-    """Each row's prompt and its first `tokens` tokens, as a prompt of its own."""
-    groups = rollouts.group_B[rows].tolist()
-    heads = rollouts.completion_BT[rows, :tokens].tolist()
-    return Prompts(
-        tuple(rollouts.prompts.problems[g] for g in groups),
-        tuple((*rollouts.prompts.ids[g], *head) for g, head in zip(groups, heads, strict=True)),
-    )
+def prefixes(rollouts: Rollouts, starts: Sequence[tuple[int, int]]) -> tuple[Prompts, list[list[int]]]:
+    """For each row and number of tokens, its prompt and that head of its completion as a prompt; and the heads."""
+    groups = [int(rollouts.group_B[row]) for row, _ in starts]
+    heads = [rollouts.completion_BT[row, :tokens].tolist() for row, tokens in starts]
+    asked = rollouts.prompts
+    ids = tuple((*asked.ids[group], *head) for group, head in zip(groups, heads, strict=True))
+    return Prompts(tuple(asked.problems[group] for group in groups), ids), heads
 
 
-def _whole(rollouts: Rollouts, rows: Tensor, tokens: int, continued: Rollouts) -> Rollouts:
-    """Prefix and continuation as one completion of the original prompt."""
-    heads = rows[continued.group_B]
-
-    def both(name: str) -> Tensor:
-        return torch.cat([getattr(rollouts, name)[heads, :tokens], getattr(continued, name)], 1)
-
-    return Rollouts(
-        prompts=rollouts.prompts,
-        group_B=rollouts.group_B[heads],
-        completion_BT=both("completion_BT"),
-        mask_BT=both("mask_BT"),
-        logp_BT=both("logp_BT"),
-        sampler_logp_BT=both("sampler_logp_BT"),
-        ended_B=continued.ended_B,
-        max_tokens=rollouts.max_tokens,
-    )
+def whole(continued: Rollouts, heads: Sequence[list[int]], limit: int, pad: int) -> Rollouts:
+    """Head and continuation as one completion of the problem, no longer than the limit; for its score alone."""
+    lengths_B = continued.mask_BT.sum(1).tolist()
+    sampled = zip(continued.group_B.tolist(), continued.completion_BT.tolist(), lengths_B, strict=True)
+    rows = [[*heads[group], *row[:length]][:limit] for group, row, length in sampled]
+    device, width = continued.mask_BT.device, max(map(len, rows))
+    completion_BT = torch.tensor([row + [pad] * (width - len(row)) for row in rows], device=device)
+    mask_BT = torch.arange(width, device=device) < torch.tensor([[len(row)] for row in rows], device=device)
+    none_BT = torch.zeros(mask_BT.shape, device=device)
+    return replace(continued, completion_BT=completion_BT, mask_BT=mask_BT, logp_BT=none_BT, sampler_logp_BT=none_BT)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ from ppo_vs_grpo.algorithms.shared.meters import PeakMemory, PhaseClock
 from ppo_vs_grpo.algorithms.shared.models import Models, build, logp, refresh_reference, values
 from ppo_vs_grpo.algorithms.shared.rollout import HuggingFaceEngine, Truncation
 from ppo_vs_grpo.algorithms.shared.sequences import Sequences, join, over_rows
-from ppo_vs_grpo.algorithms.shared.types import Advantages, Batch, Context, Prompts, Rollouts, ScoredRollouts
+from ppo_vs_grpo.algorithms.shared.types import Batch, Context, Prompts, Rollouts, ScoredRollouts
 from ppo_vs_grpo.algorithms.shared.update import learner, update
 from ppo_vs_grpo.tasks.base import Problem, Task
 from ppo_vs_grpo.tasks.errors import UserError
@@ -102,13 +102,13 @@ class Trainer:
         )
         self._count(completions, tokens)
         with self._phase("update", measure_memory):
-            advantages = self._advantages(scored, context)
+            batch = make_batch(self.algorithm, scored, context, self.train)
             rate = self._learner.set_learning_rate(self._totals["completions"])
             learned = update(
                 self._learner,
                 self.algorithm,
                 sequences,
-                _batch(scored.rollouts, context, advantages),
+                batch,
                 rng("shuffle", self.task.name, self.seed, number),
                 critic_only=needs.critic is not None and number <= needs.critic.warmup_updates,
             )
@@ -116,7 +116,7 @@ class Trainer:
             self._totals[name] += int(learned.pop(name) or 0)
         if self._totals["skipped_steps"] > MAX_SKIPPED_STEPS:
             raise DivergedError(f"update {number}: more than {MAX_SKIPPED_STEPS} steps had a non-finite gradient")
-        return UpdateRecord(number, self._metrics(number, scored, context, advantages, learned, rate), sampled)
+        return UpdateRecord(number, self._metrics(number, scored, batch, learned, rate), sampled)
 
     def _collect(self, measure_memory: bool, budget: int | None) -> ScoredRollouts:
         """The batch to learn from; with several rounds, groups whose rewards agree are replaced.
@@ -142,14 +142,6 @@ class Trainer:
     def _count(self, completions: int, tokens: int) -> None:
         self._totals["completions"] += completions
         self._totals["tokens"] += tokens
-
-    def _advantages(self, scored: ScoredRollouts, context: Context) -> Advantages:
-        """The algorithm's, weighed by policy / sampler where the sampler was truncated: each token its own weight."""
-        made = self.algorithm.advantages(scored, context)
-        if not self.train.importance_correction:
-            return made
-        weight_BT = (scored.rollouts.logp_BT - scored.rollouts.sampler_logp_BT).exp()
-        return replace(made, advantages_BT=made.advantages_BT * weight_BT)
 
     def _phase(self, name: str, measure_memory: bool) -> AbstractContextManager[None]:
         return self.memory.phase(name) if measure_memory else self._clock.phase(name)
@@ -190,8 +182,7 @@ class Trainer:
         self,
         number: int,
         scored: ScoredRollouts,
-        context: Context,
-        advantages: Advantages,
+        batch: Batch,
         learned: dict[str, float | None],
         rate: float,
     ) -> dict[str, float | int | bool | None]:
@@ -207,8 +198,8 @@ class Trainer:
             "silent_group_fraction": silent,
             "completion_tokens_mean": float(mask_BT.sum(1).float().mean()),
             "ended_fraction": float(scored.rollouts.ended_B.float().mean()),
-            "advantage_std": float(advantages.advantages_BT[mask_BT].std(correction=0)),
-            "value_explained_variance": _explained(context.values_BT, advantages.returns_BT, mask_BT),
+            "advantage_std": float(batch.advantages_BT[mask_BT].std(correction=0)),
+            "value_explained_variance": _explained(batch.values_old_BT, batch.returns_BT, mask_BT),
             "learning_rate": rate,
             **learned,
             **{f"reward_{name}": float(part_B.mean()) for name, part_B in scored.parts.items()},
@@ -234,14 +225,22 @@ def terminal_value(after_BT: Tensor, rollouts: Rollouts) -> Tensor:
     return torch.where(rollouts.ended_B, 0.0, after_BT.gather(1, last_B1)[:, 0])
 
 
-def _batch(rollouts: Rollouts, context: Context, advantages: Advantages) -> Batch:
+def make_batch(algorithm: Algorithm, scored: ScoredRollouts, context: Context, train: TrainConfig) -> Batch:
+    """What the losses read: the algorithm's learning signal beside what the models said before the update.
+
+    Advantages are weighed by policy / sampler where the sampler was truncated: each token its own weight.
+    """
+    rollouts, made = scored.rollouts, algorithm.advantages(scored, context)
+    advantages_BT = made.advantages_BT
+    if train.importance_correction:
+        advantages_BT = advantages_BT * (rollouts.logp_BT - rollouts.sampler_logp_BT).exp()
     return Batch(
         mask_BT=rollouts.mask_BT,
         logp_old_BT=rollouts.logp_BT,
-        advantages_BT=advantages.advantages_BT,
+        advantages_BT=advantages_BT,
         reference_logp_BT=context.reference_logp_BT,
-        values_old_BT=context.values_BT if advantages.returns_BT is not None else None,
-        returns_BT=advantages.returns_BT,
+        values_old_BT=context.values_BT if made.returns_BT is not None else None,
+        returns_BT=made.returns_BT,
     )
 
 

@@ -146,24 +146,24 @@ class LossOutput:
     value: Tensor | None
 
 
+def from_critic(tensor: Tensor | None) -> Tensor:
+    """What only a critic provides; ValueError where the run has none."""
+    return _there(tensor, "a critic, and the run has none")
+
+
 def from_reference(tensor: Tensor | None) -> Tensor:
     """What only the reference model provides; ValueError where it was not asked."""
-    if tensor is None:
-        raise ValueError("this algorithm needs the exact KL to the reference, and it was not computed")
-    return tensor
+    return _there(tensor, "the exact KL to the reference, and it was not computed")
 
 
 def from_continuations(tensor: Tensor | None) -> Tensor:
     """What only fresh continuations provide; ValueError where none were sampled."""
-    if tensor is None:
-        raise ValueError("this algorithm needs Monte Carlo values, and no continuations were sampled")
-    return tensor
+    return _there(tensor, "Monte Carlo values, and no continuations were sampled")
 
 
-def from_critic(tensor: Tensor | None) -> Tensor:
-    """What only a critic provides; ValueError where the run has none."""
+def _there(tensor: Tensor | None, what: str) -> Tensor:
     if tensor is None:
-        raise ValueError("this algorithm needs a critic, and the run has none")
+        raise ValueError(f"this algorithm needs {what}")
     return tensor
 
 

@@ -23,6 +23,7 @@ from ppo_vs_grpo.algorithms.base import Algorithm
 from ppo_vs_grpo.algorithms.shared.config import TrainConfig
 from ppo_vs_grpo.algorithms.shared.models import Models, policy_output
 from ppo_vs_grpo.algorithms.shared.sequences import Sequences, join, micro_batches, pack
+from ppo_vs_grpo.algorithms.shared.trainer import make_batch
 from ppo_vs_grpo.algorithms.shared.types import Batch, Context, Denominators, ScoredRollouts
 
 MAX_ROWS, MAX_PARAMETERS = 512, 1_000_000  # of `row_gradients`, 2 GB
@@ -266,14 +267,9 @@ def _limited(train: TrainConfig, scored: ScoredRollouts) -> TrainConfig:
 
 
 def _batch(algorithm: Algorithm, scored: ScoredRollouts, context: Context, train: TrainConfig) -> Batch:
-    """What the trainer hands to the arm's loss."""
     if scored.rewards_B.isnan().any():
         raise ValueError("a reward is missing: the probe takes rows that have one, as ScoredRollouts.rated() gives")
-    rollouts, made = scored.rollouts, algorithm.advantages(scored, context)
-    weight_BT = (rollouts.logp_BT - rollouts.sampler_logp_BT).exp() if train.importance_correction else 1.0
-    advantages_BT, reference_BT = made.advantages_BT * weight_BT, context.reference_logp_BT
-    values_BT = context.values_BT if made.returns_BT is not None else None
-    return Batch(rollouts.mask_BT, rollouts.logp_BT, advantages_BT, reference_BT, values_BT, made.returns_BT)
+    return make_batch(algorithm, scored, context, train)
 
 
 def _gradients(

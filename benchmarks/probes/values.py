@@ -9,10 +9,11 @@ import numpy as np
 import torch
 
 from ppo_vs_grpo.algorithms.shared import models
+from ppo_vs_grpo.algorithms.shared.collecting import prefixes, whole
 from ppo_vs_grpo.algorithms.shared.scoring import score
 from ppo_vs_grpo.algorithms.shared.sequences import join, over_rows
 from ppo_vs_grpo.algorithms.shared.trainer import Trainer
-from ppo_vs_grpo.algorithms.shared.types import Prompts, Rollouts
+from ppo_vs_grpo.algorithms.shared.types import Rollouts
 from ppo_vs_grpo.benchmarks.probes.baselines import (
     BaselineQuality,
     BreakEven,
@@ -272,28 +273,11 @@ def _continue(trainer: Trainer, rollouts: Rollouts, start_N2: Ints, continuation
     for call in np.unique(start_N2[:, 1] // width).tolist():
         of_call = (start_N2[:, 1] // width == call).nonzero()[0]
         starts = start_N2[of_call].tolist()
-        groups = [int(rollouts.group_B[row]) for row, _ in starts]
-        heads = [rollouts.completion_BT[row, :t].tolist() for row, t in starts]
-        prefixes = Prompts(
-            tuple(rollouts.prompts.problems[g] for g in groups),
-            tuple((*ids[g], *head) for g, head in zip(groups, heads, strict=True)),
-        )
+        asked, heads = prefixes(rollouts, starts)
         engine = replace(trainer.engine, max_new_tokens=limit - min(t for _, t in starts))
         stream = rng("probe-values", trainer.task.name, seed, "continuations", call)
         shape = (engine.max_new_tokens, len(starts) * continuations)
-        continued = engine.generate(prefixes, continuations, stream.random(shape, dtype="float32"))
-        scored = score(_whole(continued, heads, limit, engine.pad), trainer.task, trainer.tokenizer)
+        continued = engine.generate(asked, continuations, stream.random(shape, dtype="float32"))
+        scored = score(whole(continued, heads, limit, engine.pad), trainer.task, trainer.tokenizer)
         rewards_NK[of_call] = scored.rewards_B.double().cpu().numpy().reshape(-1, continuations)
     return rewards_NK
-
-
-def _whole(continued: Rollouts, heads: list[list[int]], limit: int, pad: int) -> Rollouts:
-    """Head and continuation as one completion of the problem, no longer than the limit; for its score alone."""
-    lengths_B = continued.mask_BT.sum(1).tolist()
-    sampled = zip(continued.group_B.tolist(), continued.completion_BT.tolist(), lengths_B, strict=True)
-    rows = [[*heads[group], *row[:length]][:limit] for group, row, length in sampled]
-    device, width = continued.mask_BT.device, max(map(len, rows))
-    completion_BT = torch.tensor([row + [pad] * (width - len(row)) for row in rows], device=device)
-    mask_BT = torch.arange(width, device=device) < torch.tensor([[len(row)] for row in rows], device=device)
-    none_BT = torch.zeros(mask_BT.shape, device=device)
-    return replace(continued, completion_BT=completion_BT, mask_BT=mask_BT, logp_BT=none_BT, sampler_logp_BT=none_BT)

@@ -10,10 +10,10 @@ import torch
 
 from copying import Copying, prompts
 from ppo_vs_grpo.algorithms import entry, find
-from ppo_vs_grpo.algorithms.shared.collecting import _prefixes, cost, first_groups, joined, varied
+from ppo_vs_grpo.algorithms.shared.collecting import cost, first_groups, joined, prefixes, varied
 from ppo_vs_grpo.algorithms.shared.config import CriticConfig, Needs, TrainConfig
 from ppo_vs_grpo.algorithms.shared.sequences import join
-from ppo_vs_grpo.algorithms.shared.trainer import Trainer, terminal_value
+from ppo_vs_grpo.algorithms.shared.trainer import Trainer, make_batch, terminal_value
 from ppo_vs_grpo.algorithms.shared.types import Context, Rollouts, ScoredRollouts
 from ppo_vs_grpo.tasks.base import Problem, Score
 from test_trainer import AnyLetter, trainer
@@ -161,7 +161,7 @@ def test_the_tokens_of_continuations_are_those_sampled_and_not_their_prefixes() 
         rows = rollouts.mask_BT[:, t].nonzero()[:, 0]
         engine = replace(made.engine, max_new_tokens=4 - t)
         drawn = made.collector.uniforms(f"continuations-{t}", 1, 3 * len(rows))
-        again = engine.generate(_prefixes(rollouts, rows, t), 3, drawn)
+        again = engine.generate(prefixes(rollouts, [(row, t) for row in rows.tolist()])[0], 3, drawn)
         sampled = [sampled[0] + len(again.mask_BT), sampled[1] + int(again.mask_BT.sum())]
     assert [completions, tokens] == sampled
 
@@ -213,7 +213,7 @@ def test_the_importance_correction_weighs_advantages_by_policy_over_sampler() ->
     assert (plain[sampled.rollouts.mask_BT] != 0).any()
     weight = (sampled.rollouts.logp_BT - sampled.rollouts.sampler_logp_BT).exp()
     assert float(weight[sampled.rollouts.mask_BT].max()) < 1
-    torch.testing.assert_close(made._advantages(sampled, context).advantages_BT, plain * weight)
+    torch.testing.assert_close(make_batch(made.algorithm, sampled, context, made.train).advantages_BT, plain * weight)
 
 
 def test_the_value_after_a_cut_completion_is_read_and_after_an_end_is_zero() -> None:

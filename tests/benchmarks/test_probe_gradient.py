@@ -193,8 +193,8 @@ def prepared(algorithm: Algorithm, index: Tensor | None = None) -> tuple[Models,
     index = torch.arange(30) if index is None else index
     scored = scored.rows(index)
     context = Context(*(t[index] for t in (context.reference_logp_BT, context.values_BT) if t is not None))
-    made, rollouts = algorithm.advantages(scored, context), scored.rollouts
-    return models, join(rollouts, PAD), trainer._batch(rollouts, context, made), rollouts.group_B
+    batch = trainer.make_batch(algorithm, scored, context, TRAIN)
+    return models, join(scored.rollouts, PAD), batch, scored.rollouts.group_B
 
 
 def step_gradient(algorithm: Algorithm, models: Models, sequences: Sequences, batch: Batch) -> Tensor:

@@ -18,11 +18,10 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "trainer.py": (
         "Trainer._update",
         "Trainer._collect",
-        "Trainer._advantages",
         "Trainer.context",
         "group_spread",
         "terminal_value",
-        "_batch",
+        "make_batch",
         "_explained",
     ),
     "update.py": ("Learner.set_learning_rate", "update", "_accumulate", "_token_sums", "_step"),
@@ -35,8 +34,8 @@ TARGETS: dict[str, tuple[str, ...]] = {
         "varied",
         "first_groups",
         "joined",
-        "_prefixes",
-        "_whole",
+        "prefixes",
+        "whole",
     ),
 }
 """The files of algorithms/shared and their mutated functions; () is all of them."""
