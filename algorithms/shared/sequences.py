@@ -21,6 +21,7 @@ class Sequences:
     ids_BL: Tensor
     prompt_tokens_B: Tensor
     completion_tokens_B: Tensor
+    group_B: Tensor
     width_tokens: int
     """T of the rollouts these rows come from."""
 
@@ -66,7 +67,7 @@ def join(rollouts: Rollouts, pad: int) -> Sequences:
         tokens = int(completion_tokens_B[row])
         ids_BL[row, : len(ids)] = torch.tensor(ids, device=device)
         ids_BL[row, len(ids) : len(ids) + tokens] = rollouts.completion_BT[row, :tokens]
-    return Sequences(ids_BL, prompt_tokens_B, completion_tokens_B, rollouts.mask_BT.shape[1])
+    return Sequences(ids_BL, prompt_tokens_B, completion_tokens_B, rollouts.group_B, rollouts.mask_BT.shape[1])
 
 
 def pack(sequences: Sequences, index: Tensor) -> Packed:
@@ -90,6 +91,20 @@ def micro_batches(tokens_B: Tensor, budget_tokens: int) -> list[Tensor]:
         groups.append(order[at : at + rows])
         at += rows
     return groups
+
+
+def micro_batches_by_half(tokens_B: Tensor, group_B: Tensor, budget_tokens: int) -> tuple[list[Tensor], list[Tensor]]:
+    """Micro-batches of one half of the prompt groups and of the other, so that their gradients are independent.
+
+    All are in the first list where one pass is enough or one prompt is all there is: a split would cost a pass.
+    """
+    whole, groups = micro_batches(tokens_B, budget_tokens), group_B.unique()
+    if len(whole) < 2 or len(groups) < 2:
+        return whole, []
+    first_B = torch.isin(group_B, groups[: len(groups) // 2])
+    halves = [half_B.nonzero()[:, 0] for half_B in (first_B, ~first_B)]
+    one, other = ([rows[part] for part in micro_batches(tokens_B[rows], budget_tokens)] for rows in halves)
+    return one, other
 
 
 def over_rows(sequences: Sequences, budget_tokens: int, read: Callable[[Packed], Tensor]) -> Tensor:

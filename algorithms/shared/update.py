@@ -12,7 +12,7 @@ from ppo_vs_grpo.algorithms.base import Algorithm
 from ppo_vs_grpo.algorithms.shared.config import TrainConfig
 from ppo_vs_grpo.algorithms.shared.losses import k3
 from ppo_vs_grpo.algorithms.shared.models import Models, policy_output
-from ppo_vs_grpo.algorithms.shared.sequences import Sequences, micro_batches, pack
+from ppo_vs_grpo.algorithms.shared.sequences import Sequences, micro_batches_by_half, pack
 from ppo_vs_grpo.algorithms.shared.types import Batch, Denominators, PolicyOutput
 
 REPORTS = (
@@ -24,8 +24,13 @@ REPORTS = (
     "ratio_error_max",
     "grad_norm",
     "grad_norm_value",
+    "gradient_signal",
+    "gradient_trace",
 )
-"""What `update` tells of the steps it took; None where there is no critic, no reference, or no finite step."""
+"""What `update` tells of the steps it took; None where there is no critic, no reference, or no finite step.
+
+`gradient_signal` and `gradient_trace` are `split_noise` of the policy network, None where steps were one pass each.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +75,7 @@ def update(
     `optimizer_steps` and `skipped_steps`: a step whose loss or gradient is not finite is skipped.
     """
     rows, train = len(sequences.ids_BL), learner.train
-    sums: dict[str, float] = {}
+    taken: dict[str, list[float]] = {}
     steps = skipped = 0
     for _ in range(train.epochs):
         order = torch.as_tensor(shuffle.permutation(rows), device=batch.mask_BT.device)
@@ -81,9 +86,8 @@ def update(
                 continue
             steps += 1
             for name, value in seen.items():
-                before = sums.get(name, 0.0)
-                sums[name] = max(before, value) if name == "ratio_error_max" else before + value
-    means = {name: total if name == "ratio_error_max" else total / steps for name, total in sums.items()}
+                taken.setdefault(name, []).append(value)
+    means = {name: max(seen) if name == "ratio_error_max" else sum(seen) / len(seen) for name, seen in taken.items()}
     return {**dict.fromkeys(REPORTS), **means, "optimizer_steps": steps, "skipped_steps": skipped}
 
 
@@ -104,7 +108,12 @@ def _accumulate(
     detach = critic_only or (needs.critic is not None and needs.critic.detach)
     sums: dict[str, Tensor] = {}
     ratio_error_max = torch.zeros(())
-    for part in micro_batches(sequences.tokens_B[index], learner.train.micro_batch_tokens):
+    group_B = sequences.group_B[index]
+    one, other = micro_batches_by_half(sequences.tokens_B[index], group_B, learner.train.micro_batch_tokens)
+    half_square: Tensor | None = None
+    for place, part in enumerate([*one, *other]):
+        if place == len(one) and not critic_only:
+            half_square = _gradient_square(learner.models.policy_parameters())
         rows = index[part]
         packed = pack(sequences, rows)
         output = policy_output(learner.models, packed, learner.train.temperature, detach, needs.exact_kl)
@@ -118,8 +127,33 @@ def _accumulate(
         ratio_error_max = torch.maximum(ratio_error_max, seen.pop("ratio_error_max").cpu())
         sums = {name: value + sums.get(name, 0.0) for name, value in seen.items()}
     means = {name: float(value) for name, value in sums.items()}
+    if half_square is not None:
+        whole_square = _gradient_square(learner.models.policy_parameters())
+        units, of_one = len(group_B.unique()), len(group_B[torch.cat(one)].unique())
+        means |= split_noise(float(half_square) * (units / of_one) ** 2, of_one, float(whole_square), units)
     finite = np.isfinite(means["policy_loss"] + means.get("value_loss", 0.0))
     return {**means, "ratio_error_max": float(ratio_error_max)} if finite else None
+
+
+def split_noise(small_square: float, small_units: int, big_square: float, big_units: int) -> dict[str, float]:
+    """Unbiased |E g|^2 (`gradient_signal`) and tr(Sigma) of one unit (`gradient_trace`) from two squared norms.
+
+    `big_square` is |g|^2 of a mean over independent units, `small_square` that of some of these: McCandlish et al.
+    2018, arXiv 1812.06162, appendix A.1. Here a unit is a prompt's rows in the step. One step says little, and the
+    signal may come out negative: divide sums over many steps.
+    """
+    signal = (big_units * big_square - small_units * small_square) / (big_units - small_units)
+    return {
+        "gradient_signal": signal,
+        "gradient_trace": (big_square - small_square) / (1 / big_units - 1 / small_units),
+    }
+
+
+@torch.no_grad()
+def _gradient_square(parameters: list[nn.Parameter]) -> Tensor:
+    """Squared norm of the gradient collected so far, in float32."""
+    norms = torch._foreach_norm([p.grad for p in parameters if p.grad is not None], dtype=torch.float32)
+    return torch.stack(norms).square().sum()
 
 
 @torch.no_grad()

@@ -11,9 +11,8 @@ Axes beside those of `algorithms.shared.types`: U units, G rows of one, D parame
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from math import isfinite
 
 import torch
 from torch import Tensor
@@ -112,25 +111,6 @@ def split(gradients_UGD: Tensor) -> Split:
     if units < 2:
         return Split(None, within, skipped)
     return Split(float(kept_UGD.mean(1).var(0).sum()) - within / size, within, skipped)
-
-
-def micro_batch_noise(squares: Sequence[float], small_units: int, big_square: float, big_units: int) -> GradientNoise:
-    """Noise from squared gradient norms of one step (McCandlish et al. 2018, arXiv 1812.06162, appendix A.1).
-
-    `squares` are |G|^2 of micro-batches of `small_units` units each, `big_square` that of the step's `big_units`; every
-    G is a mean over its units. Both estimates are unbiased, their ratio is not. Norms that are not finite are counted
-    and left out. Raises ValueError unless 0 < small_units < big_units.
-    """
-    if not 0 < small_units < big_units:
-        raise ValueError(f"a micro-batch should hold fewer units than the step: {small_units}, {big_units}")
-    finite = [square for square in squares if isfinite(square)]
-    skipped = len(squares) - len(finite) + (not isfinite(big_square))
-    if not finite or not isfinite(big_square):
-        return GradientNoise(0, skipped)
-    small_square = sum(finite) / len(finite)
-    signal = (big_units * big_square - small_units * small_square) / (big_units - small_units)
-    trace = (small_square - big_square) / (1 / small_units - 1 / big_units)
-    return GradientNoise(big_units, skipped, trace, signal, trace / signal if signal > 0 else None)
 
 
 def unit_gradients(

@@ -72,7 +72,8 @@ def test_01_logits_before_a_token_score_it_and_its_value_is_read_before_it(make,
     ids = torch.tensor([[3, 4, 5, 6, 7, 8, 9]])
 
     def read(ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        packed = pack(Sequences(ids, torch.tensor([prompt]), torch.tensor([tokens]), tokens), torch.tensor([0]))
+        row = torch.tensor([0])
+        packed = pack(Sequences(ids, torch.tensor([prompt]), torch.tensor([tokens]), row, tokens), row)
         output = policy_output(models, packed, 0.7, detach_trunk=False)
         assert torch.equal(output.values_BT, values(models, packed))
         assert torch.equal(output.logp_BT, logp(models.policy, packed, 0.7))

@@ -61,7 +61,8 @@ def test_a_value_is_read_before_its_token(kind: str) -> None:
     read = [
         (values(models, packed), logp(models.policy, packed, 1.0))
         for packed in (
-            pack(Sequences(row, torch.tensor([2]), torch.tensor([4]), 4), torch.tensor([0])) for row in (ids, changed)
+            pack(Sequences(row, torch.tensor([2]), torch.tensor([4]), torch.tensor([0]), 4), torch.tensor([0]))
+            for row in (ids, changed)
         )
     ]
     value_moves = (read[0][0] != read[1][0])[0].tolist()
@@ -105,7 +106,7 @@ def test_entropy_lies_between_zero_and_log_vocabulary_and_ignores_padding() -> N
     assert 0 <= float(entropy_N.min()) <= float(entropy_N.max()) <= math.log(VOCABULARY)
     wider = Sequences(
         nn.functional.pad(sequences.ids_BL, (0, 7)),
-        *(getattr(sequences, name) for name in ("prompt_tokens_B", "completion_tokens_B", "width_tokens")),
+        *(getattr(sequences, name) for name in ("prompt_tokens_B", "completion_tokens_B", "group_B", "width_tokens")),
     )
     torch.testing.assert_close(policy_output(models, pack(wider, torch.arange(24)), 0.7, False).entropy_BT, entropy_N)
 

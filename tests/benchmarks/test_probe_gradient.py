@@ -125,19 +125,6 @@ def test_standard_errors_are_as_large_as_the_errors() -> None:
         assert getattr(probes.statistics(few_UD, SIDEWAYS_D), f"{name}_se") == pytest.approx(error, rel=1e-9)
 
 
-def test_norms_of_micro_batches_give_what_their_gradients_give() -> None:
-    small_KD = gaussian(24, seed=0).view(6, 4, -1).mean(1)
-    seen = probes.micro_batch_noise(small_KD.square().sum(1).tolist(), 4, float(small_KD.mean(0).square().sum()), 24)
-    whole = probes.statistics(small_KD)
-    assert (seen.trace, seen.signal) == pytest.approx((4 * certain(whole.trace), whole.signal), rel=1e-12)
-    assert seen.noise_scale == pytest.approx(4 * certain(whole.noise_scale), rel=1e-12)
-    assert probes.micro_batch_noise([1.0, nan, 2.0], 1, 1.0, 2) == probes.GradientNoise(2, 1, 1.0, 0.5, 2.0)
-    assert probes.micro_batch_noise([3.0], 1, 1.0, 3).noise_scale is None
-    assert probes.micro_batch_noise([1.0], 1, inf, 3) == probes.GradientNoise(0, 1)
-    with pytest.raises(ValueError, match="fewer units"):
-        probes.micro_batch_noise([1.0], 3, 1.0, 3)
-
-
 def test_the_advantages_scale_moves_the_trace_and_no_ratio() -> None:
     for name, advantage in BASELINES.items():
         units = (sampled(advantage, 50, seed=2, scale=scale).mean(1) for scale in (1, 5))
