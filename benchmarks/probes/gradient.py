@@ -1,8 +1,7 @@
 """Gradient noise: how much an arm's policy gradient would differ had other prompts and completions been drawn.
 
 The policy is frozen, all arms see the same rollouts, and the independent unit is the prompt group: its rows share a
-prompt and, in some arms, a baseline. Noise scale and cosine are comparable across arms. The raw trace is not, and no
-report may compare it: it scales with the square of the advantage's scale.
+prompt and, in some arms, a baseline. `noise` has the statistics.
 
 Whitening over the batch and the token mean's denominator tie units together by O(1/U). Both are taken as given.
 
@@ -12,10 +11,11 @@ Axes beside those of `algorithms.shared.types`: U units, G rows of one, D parame
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
 from ppo_vs_grpo.algorithms import find
 from ppo_vs_grpo.algorithms.base import Algorithm
@@ -24,93 +24,10 @@ from ppo_vs_grpo.algorithms.shared.models import Models, policy_output
 from ppo_vs_grpo.algorithms.shared.sequences import Sequences, join, micro_batches, pack
 from ppo_vs_grpo.algorithms.shared.trainer import make_batch
 from ppo_vs_grpo.algorithms.shared.types import Batch, Context, Denominators, ScoredRollouts
+from ppo_vs_grpo.benchmarks.probes.noise import GradientNoise, split, statistics
 
 MAX_ROWS, MAX_PARAMETERS = 512, 1_000_000  # of `row_gradients`, 2 GB
 BLOCK = 2**22  # random numbers that `project` holds at a time
-
-
-@dataclass(frozen=True, slots=True)
-class GradientNoise:
-    """Noise of an estimate that is the mean of `units` independent gradients; `skipped` more were not finite.
-
-    `trace` is tr(Sigma) of ONE unit, `signal` the unbiased |E g|^2, which is negative where noise happens to outweigh
-    it. `noise_scale` is trace / signal, in units: the batch at which noise equals signal (arXiv 1812.06162, eq. 2.8);
-    None where signal <= 0. `cosine` is between the estimate and the reference, `*_se` a standard error by jackknife
-    over units. None: undefined here, or not asked for. Compare `trace` between two arms never.
-    """
-
-    units: int
-    skipped: int = 0
-    trace: float | None = None
-    signal: float | None = None
-    noise_scale: float | None = None
-    cosine: float | None = None
-    trace_se: float | None = None
-    noise_scale_se: float | None = None
-    cosine_se: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Split:
-    """Traces of the variance of one row's gradient: `between` + `within`; None where undefined.
-
-    `between` is the covariance of two rows of a prompt, so a baseline made of siblings can make it negative.
-    """
-
-    between: float | None
-    within: float | None
-    skipped: int = 0
-
-
-def statistics(gradients_UD: Tensor, reference_D: Tensor | None = None) -> GradientNoise:
-    """Noise of the mean of independent unit gradients, (U, D) and (D,) -> numbers, float64 inside.
-
-    A unit that is not finite is counted and left out. With one unit there is no noise to speak of: None. Raises
-    ValueError where the reference is not finite.
-    """
-    if reference_D is not None and not reference_D.isfinite().all():
-        raise ValueError("the reference gradient is not finite")
-    kept_UD = gradients_UD[gradients_UD.isfinite().all(1)].double()
-    n, skipped = len(kept_UD), len(gradients_UD) - len(kept_UD)
-    if n == 0:
-        return GradientNoise(0, skipped)
-    mean_D = kept_UD.mean(0)
-    toward_D = torch.full_like(mean_D, torch.nan) if reference_D is None else reference_D.double()
-    toward_D = toward_D / toward_D.norm()
-    away_UD = kept_UD - mean_D
-    away_square_U = away_UD.square().sum(1)
-    scatter, square, along = away_square_U.sum(), mean_D @ mean_D, mean_D @ toward_D
-    whole = _moments(scatter, square, along, n)
-    errors = {}
-    if n > 2:
-        # The mean without unit u is mean - away_u / (n - 1), and all that is needed of it follows.
-        without = _moments(
-            scatter - away_square_U * n / (n - 1),
-            square - 2 * (away_UD @ mean_D) / (n - 1) + away_square_U / (n - 1) ** 2,
-            along - (away_UD @ toward_D) / (n - 1),
-            n - 1,
-        )
-        errors = {f"{k}_se": ((n - 1) * x_U.var(correction=0)).sqrt() for k, x_U in without.items() if k != "signal"}
-    numbers = {k: None if x.isnan() else float(x) for k, x in (whole | errors).items()}
-    return GradientNoise(n, skipped, **numbers)
-
-
-def split(gradients_UGD: Tensor) -> Split:
-    """One-way random effects: how much of one row's gradient variance is the prompt's, (U, G, D) -> traces.
-
-    within = mean over prompts of the variance over rows, between = variance of the prompts' means - within / G (Searle,
-    Casella and McCulloch 1992, section 3.6); both unbiased, so `between` may be negative. A unit's tr(Sigma)
-    is between + within / G. A prompt with a row that is not finite is counted and left out.
-    """
-    kept_UGD = gradients_UGD[gradients_UGD.isfinite().flatten(1).all(1)].double()
-    units, size = kept_UGD.shape[:2]
-    skipped = len(gradients_UGD) - units
-    if size < 2 or units < 1:
-        return Split(None, None, skipped)
-    within = float(kept_UGD.var(1).sum(-1).mean())
-    if units < 2:
-        return Split(None, within, skipped)
-    return Split(float(kept_UGD.mean(1).var(0).sum()) - within / size, within, skipped)
 
 
 def unit_gradients(
@@ -121,7 +38,8 @@ def unit_gradients(
     Scaled so that the mean over units is the gradient of the arm's policy loss over the whole batch as one optimizer
     step, its KL term included. That of the critic's value loss is not in it, and no `.grad` is touched.
     """
-    return torch.stack(list(_gradients(models, algorithm, sequences, batch, _units(group_B), train)))
+    gradients = _gradients(models, {"": (algorithm, batch)}, sequences, _units(group_B), train)
+    return torch.stack([gradient[""] for gradient in gradients])
 
 
 def row_gradients(
@@ -135,7 +53,8 @@ def row_gradients(
     if len(group_B) > MAX_ROWS or parameters > MAX_PARAMETERS:
         raise ValueError(f"{len(group_B)} rows x {parameters} parameters: at most {MAX_ROWS} x {MAX_PARAMETERS}")
     rows = list(torch.arange(len(group_B), device=group_B.device)[:, None])
-    rows_BD = torch.stack(list(_gradients(models, algorithm, sequences, batch, rows, train)))
+    gradients = _gradients(models, {"": (algorithm, batch)}, sequences, rows, train)
+    rows_BD = torch.stack([gradient[""] for gradient in gradients])
     return rows_BD * (len(_units(group_B)) / len(rows))
 
 
@@ -179,8 +98,8 @@ def projected_gradients(
     Memory is that of one gradient. Trace and signal stay unbiased, the noise scale is a ratio of them; the jackknife
     holds the directions fixed, so add the relative error of `project`.
     """
-    gradients = _gradients(models, algorithm, sequences, batch, _units(group_B), train)
-    return torch.stack([project(gradient_D, directions, seed) for gradient_D in gradients])
+    gradients = _gradients(models, {"": (algorithm, batch)}, sequences, _units(group_B), train)
+    return torch.stack([project(gradient[""], directions, seed) for gradient in gradients])
 
 
 def reference_gradient(models: Models, scored: ScoredRollouts, train: TrainConfig, pad: int) -> Tensor:
@@ -193,7 +112,7 @@ def reference_gradient(models: Models, scored: ScoredRollouts, train: TrainConfi
     algorithm = leave_one_out(leave_one_out.Config(), train)
     batch = _batch(algorithm, scored, Context(reference_logp_BT=None, values_BT=None), train)
     everything = torch.arange(len(scored.rewards_B), device=scored.rewards_B.device)
-    return next(_gradients(models, algorithm, join(scored.rollouts, pad), batch, [everything], train))
+    return next(_gradients(models, {"": (algorithm, batch)}, join(scored.rollouts, pad), [everything], train))[""]
 
 
 def probe(
@@ -219,26 +138,32 @@ def probe(
     reference_D = None if reference is None else reference_gradient(models, reference, train, pad)
     if directions and reference_D is not None:
         reference_D = project(reference_D, directions, seed)
-    train, sequences, units = _limited(train, scored), join(scored.rollouts, pad), _units(scored.rollouts.group_B)
+    train, sequences = _limited(train, scored), join(scored.rollouts, pad)
+    batches = {name: (algorithm, _batch(algorithm, scored, contexts[name], train)) for name, algorithm in arms.items()}
+    halves, per_unit = _halves(scored.rollouts.group_B)
+    together = [[name] for name in arms] if directions else [list(arms)]  # large models: one gradient at a time
     noise = {}
-    for name, algorithm in arms.items():
-        batch = _batch(algorithm, scored, contexts[name], train)
-        gradients = _gradients(models, algorithm, sequences, batch, units, train)
-        seen = [project(gradient_D, directions, seed) if directions else gradient_D for gradient_D in gradients]
-        noise[name] = statistics(torch.stack(seen), reference_D)
+    for names in together:
+        parts = _gradients(models, {name: batches[name] for name in names}, sequences, halves, train)
+        seen = [{n: project(g, directions, seed) if directions else g for n, g in part.items()} for part in parts]
+        for name in names:
+            halves_UHD = torch.stack([part.pop(name) for part in seen]).unflatten(0, (-1, per_unit))
+            between = split(halves_UHD).between
+            noise[name] = replace(statistics(halves_UHD.mean(1), reference_D), between=between)
     return noise
-
-
-def _moments(scatter: Tensor, square: Tensor, along: Tensor, count: int) -> dict[str, Tensor]:
-    """From sum |g - mean|^2, |mean|^2 and the mean's length along the reference; NaN where undefined."""
-    trace = scatter / (count - 1)
-    signal = square - trace / count
-    noise_scale = torch.where(signal > 0, trace / signal, torch.nan)
-    return {"trace": trace, "signal": signal, "noise_scale": noise_scale, "cosine": along / square.sqrt()}
 
 
 def _units(group_B: Tensor) -> list[Tensor]:
     return [(group_B == group).nonzero()[:, 0] for group in group_B.unique()]
+
+
+def _halves(group_B: Tensor) -> tuple[list[Tensor], int]:
+    """Each group's rows in two halves, as `split` needs, and 2; whole groups and 1 where a size is odd or differs."""
+    units = _units(group_B)
+    sizes = {len(rows) for rows in units}
+    if len(sizes) > 1 or sizes.pop() % 2:
+        return units, 1
+    return [half for rows in units for half in rows.tensor_split(2)], 2
 
 
 def _limited(train: TrainConfig, scored: ScoredRollouts) -> TrainConfig:
@@ -253,23 +178,39 @@ def _batch(algorithm: Algorithm, scored: ScoredRollouts, context: Context, train
 
 
 def _gradients(
-    models: Models, algorithm: Algorithm, sequences: Sequences, batch: Batch, parts: list[Tensor], train: TrainConfig
-) -> Iterator[Tensor]:
-    """What each part's rows add to the gradient of the whole batch's policy loss, times the parts: (D,) each."""
+    models: Models,
+    arms: Mapping[str, tuple[Algorithm, Batch]],
+    sequences: Sequences,
+    parts: list[Tensor],
+    train: TrainConfig,
+) -> Iterator[dict[str, Tensor]]:
+    """What each part's rows add to the gradient of each arm's loss over the whole batch, times the parts: (D,) each.
+
+    The arms share a forward pass. All of their gradients of a part are in memory at once.
+    """
     parameters = models.policy_parameters()
     trained = replace(models, value_head=None, trunk=None)  # a critic's pass would be thrown away with its loss
-    longest = train.max_new_tokens or batch.mask_BT.shape[1]
-    denominators = Denominators(tokens=int(batch.mask_BT.sum()), rows=len(batch.mask_BT), max_tokens=longest)
+    exact_kl = any(algorithm.needs.exact_kl for algorithm, _ in arms.values())
     for part in parts:
-        total = [torch.zeros_like(p, dtype=torch.promote_types(p.dtype, torch.float32)) for p in parameters]
+        total = {name: _zeros(parameters) for name in arms}
         for index in micro_batches(sequences.tokens_B[part], train.micro_batch_tokens):
             packed = pack(sequences, part[index])
-            micro = batch.rows(part[index], packed.mask_bT.shape[1])
-            output = policy_output(trained, packed, train.temperature, True, algorithm.needs.exact_kl)
-            output = replace(output, values_BT=micro.values_old_BT)  # a constant, so that loss.value can be formed
-            loss = len(parts) * algorithm.loss(micro, output, denominators).policy
-            grads = torch.autograd.grad(loss, parameters, materialize_grads=True)
-            for sum_, grad in zip(total, grads, strict=True):
-                sum_ += grad
-        gradient_D: Tensor = torch.cat([sum_.flatten() for sum_ in total])
-        yield gradient_D
+            output = policy_output(trained, packed, train.temperature, True, exact_kl)
+            for name, (algorithm, batch) in arms.items():
+                micro = batch.rows(part[index], packed.mask_bT.shape[1])
+                seen = replace(output, values_BT=micro.values_old_BT)  # a constant, so that loss.value can be formed
+                loss = len(parts) * algorithm.loss(micro, seen, _denominators(batch, train)).policy
+                grads = torch.autograd.grad(loss, parameters, retain_graph=True, materialize_grads=True)
+                for sum_, grad in zip(total[name], grads, strict=True):
+                    sum_ += grad
+        yield {name: torch.cat([sum_.flatten() for sum_ in sums]) for name, sums in total.items()}
+
+
+def _zeros(parameters: list[Parameter]) -> list[Tensor]:
+    return [torch.zeros_like(p, dtype=torch.promote_types(p.dtype, torch.float32)) for p in parameters]
+
+
+def _denominators(batch: Batch, train: TrainConfig) -> Denominators:
+    """The whole batch's, as of one optimizer step."""
+    longest = train.max_new_tokens or batch.mask_BT.shape[1]
+    return Denominators(tokens=int(batch.mask_BT.sum()), rows=len(batch.mask_BT), max_tokens=longest)

@@ -59,7 +59,7 @@ def _gradient_rows(trainer: Trainer, config: ProbeConfig, drawn: list[Any], seed
         trainer.models, arms, sampled, contexts, trainer.train, trainer.engine.pad, reference, seed=seed
     )
     for name, noise in found.items():
-        for quantity in ("trace", "signal", "noise_scale", "cosine", "units", "skipped"):
+        for quantity in ("trace", "signal", "between", "noise_scale", "cosine", "units", "skipped"):
             yield _row(
                 "gradient", name, quantity, Estimate(getattr(noise, quantity), getattr(noise, f"{quantity}_se", None))
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cache
 from math import inf, nan
 
@@ -25,6 +25,7 @@ from ppo_vs_grpo.algorithms.shared.types import Batch, Context, ScoredRollouts
 from ppo_vs_grpo.algorithms.shared.update import learner, update
 from ppo_vs_grpo.benchmarks.enumeration import PROMPTS, Moments, enumerate_all, group_moments
 from ppo_vs_grpo.benchmarks.probes import gradient as probes
+from ppo_vs_grpo.benchmarks.probes import noise
 
 WORLD = enumerate_all(seed=3)
 TRAIN = TrainConfig(mini_batches=1, beta=1, max_grad_norm=1e9, temperature=2, max_new_tokens=12, micro_batch_tokens=40)
@@ -72,7 +73,7 @@ def exact(name: str) -> Moments:
 @pytest.mark.parametrize("name", BASELINES)
 def test_trace_noise_scale_and_cosine_are_the_enumerations(name: str) -> None:
     true, gradient_D, units = exact(name), WORLD.gradient_D(), 4000
-    seen = probes.statistics(sampled(BASELINES[name], units, seed=1).mean(1), gradient_D)
+    seen = noise.statistics(sampled(BASELINES[name], units, seed=1).mean(1), gradient_D)
     square = float(true.mean_D.square().sum())
     cosine = float(true.mean_D @ gradient_D / (true.mean_D.norm() * gradient_D.norm()))
     error = true.variance / units / square  # squared, as an angle: of the mean of so many units
@@ -85,7 +86,7 @@ def test_trace_noise_scale_and_cosine_are_the_enumerations(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["none", "gae 1", "leave-one-out"])
 def test_the_split_of_the_variance_is_the_enumerations(name: str) -> None:
-    parts = [probes.split(sampled(BASELINES[name], 40, seed)) for seed in range(100)]
+    parts = [noise.split(sampled(BASELINES[name], 40, seed)) for seed in range(100)]
     between = np.array([certain(p.between) for p in parts])
     unit = between + np.array([certain(p.within) for p in parts]) / 2
     assert unit.mean() == pytest.approx(exact(name).variance, abs=3 * unit.std() / 10)
@@ -106,29 +107,29 @@ def gaussian(units: int, seed: int) -> Tensor:
 
 
 def test_few_units_estimate_trace_and_signal_without_bias() -> None:
-    seen = [probes.statistics(gaussian(5, seed)) for seed in range(2000)]
+    seen = [noise.statistics(gaussian(5, seed)) for seed in range(2000)]
     for numbers, true in (([s.trace for s in seen], TRACE), ([s.signal for s in seen], SIGNAL)):
         estimates = np.array(numbers, dtype=float)
         assert estimates.mean() == pytest.approx(true, abs=3 * estimates.std() / 2000**0.5)
 
 
 def test_standard_errors_are_as_large_as_the_errors() -> None:
-    seen = [probes.statistics(gaussian(300, seed), SIDEWAYS_D) for seed in range(300)]
+    seen = [noise.statistics(gaussian(300, seed), SIDEWAYS_D) for seed in range(300)]
     few_UD = 3 * MEAN_D + gaussian(9, seed=1)
-    without = [probes.statistics(few_UD[torch.arange(9) != unit], SIDEWAYS_D) for unit in range(9)]
+    without = [noise.statistics(few_UD[torch.arange(9) != unit], SIDEWAYS_D) for unit in range(9)]
     for name, true in {"trace": TRACE, "noise_scale": TRACE / SIGNAL, "cosine": 0.0}.items():
         estimates = np.array([getattr(s, name) for s in seen])
         errors = np.array([getattr(s, f"{name}_se") for s in seen])
         assert errors.mean() == pytest.approx(estimates.std(), rel=0.15)
         assert np.mean(np.abs(estimates - true) < 1.96 * errors) == pytest.approx(0.95, abs=0.04)
         error = 8**0.5 * float(np.std([getattr(s, name) for s in without]))
-        assert getattr(probes.statistics(few_UD, SIDEWAYS_D), f"{name}_se") == pytest.approx(error, rel=1e-9)
+        assert getattr(noise.statistics(few_UD, SIDEWAYS_D), f"{name}_se") == pytest.approx(error, rel=1e-9)
 
 
 def test_the_advantages_scale_moves_the_trace_and_no_ratio() -> None:
     for name, advantage in BASELINES.items():
         units = (sampled(advantage, 50, seed=2, scale=scale).mean(1) for scale in (1, 5))
-        one, five = (probes.statistics(units_UD, WORLD.gradient_D()) for units_UD in units)
+        one, five = (noise.statistics(units_UD, WORLD.gradient_D()) for units_UD in units)
         assert five.trace == pytest.approx(25 * certain(one.trace), rel=1e-6), name
         for ratio in ("noise_scale", "cosine", "noise_scale_se", "cosine_se"):
             assert getattr(five, ratio) == pytest.approx(getattr(one, ratio), rel=1e-6), (name, ratio)
@@ -138,23 +139,23 @@ def test_units_that_are_not_finite_are_counted_and_left_out() -> None:
     clean_UD = gaussian(6, seed=0)
     dirty_UD = torch.cat([clean_UD, clean_UD[:2]])
     dirty_UD[6, 1], dirty_UD[7, 3] = nan, inf
-    assert probes.statistics(dirty_UD, MEAN_D) == replace(probes.statistics(clean_UD, MEAN_D), skipped=2)
-    parts = probes.split(torch.stack([dirty_UD, dirty_UD.flip(1)], 1))
-    assert parts == replace(probes.split(torch.stack([clean_UD, clean_UD.flip(1)], 1)), skipped=2)
+    assert noise.statistics(dirty_UD, MEAN_D) == replace(noise.statistics(clean_UD, MEAN_D), skipped=2)
+    parts = noise.split(torch.stack([dirty_UD, dirty_UD.flip(1)], 1))
+    assert parts == replace(noise.split(torch.stack([clean_UD, clean_UD.flip(1)], 1)), skipped=2)
     with pytest.raises(ValueError, match="reference"):
-        probes.statistics(clean_UD, dirty_UD[6])
+        noise.statistics(clean_UD, dirty_UD[6])
 
 
 def test_what_is_undefined_is_none() -> None:
-    assert probes.statistics(MEAN_D[None]) == probes.GradientNoise(1)
-    assert probes.statistics(MEAN_D[None], MEAN_D).cosine == pytest.approx(1)
-    assert probes.statistics(torch.full((2, 3), nan)) == probes.GradientNoise(0, 2)
-    opposed = probes.statistics(torch.stack([MEAN_D, -MEAN_D]), MEAN_D)
-    assert opposed == probes.GradientNoise(2, trace=2 * SIGNAL, signal=-SIGNAL)
-    assert probes.statistics(torch.zeros(4, 3)).noise_scale is None
-    assert probes.statistics(torch.eye(4)[:, :2], torch.zeros(2)).cosine is None
-    assert probes.split(torch.ones(3, 1, 2)) == probes.Split(None, None)
-    assert probes.split(torch.eye(2)[None]) == probes.Split(None, 1.0)
+    assert noise.statistics(MEAN_D[None]) == noise.GradientNoise(1)
+    assert noise.statistics(MEAN_D[None], MEAN_D).cosine == pytest.approx(1)
+    assert noise.statistics(torch.full((2, 3), nan)) == noise.GradientNoise(0, 2)
+    opposed = noise.statistics(torch.stack([MEAN_D, -MEAN_D]), MEAN_D)
+    assert opposed == noise.GradientNoise(2, trace=2 * SIGNAL, signal=-SIGNAL)
+    assert noise.statistics(torch.zeros(4, 3)).noise_scale is None
+    assert noise.statistics(torch.eye(4)[:, :2], torch.zeros(2)).cosine is None
+    assert noise.split(torch.ones(3, 1, 2)) == noise.Split(None, None)
+    assert noise.split(torch.eye(2)[None]) == noise.Split(None, 1.0)
 
 
 def arm(name: str, train: TrainConfig = TRAIN, detach: bool = False) -> Algorithm:
@@ -213,8 +214,8 @@ def test_rows_of_even_groups_split_the_variance_of_a_unit(monkeypatch: pytest.Mo
     algorithm = arm("grpo")
     models, sequences, batch, group_B = prepared(algorithm)
     rows_BD = probes.row_gradients(models, algorithm, sequences, batch, group_B, TRAIN)
-    parts = probes.split(probes.by_group(rows_BD, group_B))
-    units = probes.statistics(probes.unit_gradients(models, algorithm, sequences, batch, group_B, TRAIN))
+    parts = noise.split(probes.by_group(rows_BD, group_B))
+    units = noise.statistics(probes.unit_gradients(models, algorithm, sequences, batch, group_B, TRAIN))
     assert certain(parts.between) + certain(parts.within) / 6 == pytest.approx(units.trace, rel=1e-4)
     with pytest.raises(ValueError, match="as many rows"):
         probes.by_group(rows_BD[1:], group_B[1:])
@@ -233,7 +234,7 @@ def test_projections_agree_with_the_gradients(monkeypatch: pytest.MonkeyPatch) -
     assert not torch.equal(seen_UM[2], probes.project(units_UD[2], directions, seed=2))
     opposed_D = torch.tensor([1.0, -1.0]).repeat_interleave(2**18 // directions)  # two blocks
     assert probes.project(opposed_D, directions, 0).norm() ** 2 == pytest.approx(len(opposed_D), rel=0.2)
-    whole, seen = probes.statistics(units_UD), probes.statistics(seen_UM)
+    whole, seen = noise.statistics(units_UD), noise.statistics(seen_UM)
     # Both are quadratic forms v'Av, of variance 2 tr(A^2): A is the sample covariance, and mean mean' less it / U.
     mean_D = units_UD.double().mean(0)
     away_UD = (units_UD.double() - mean_D) / (len(units_UD) - 1) ** 0.5
@@ -264,7 +265,11 @@ def test_the_probe_measures_every_arm_on_the_same_rollouts() -> None:
     for name in ARMS:
         sequences, batch, group_B = prepared(arms[name])[1:]
         gradients_UD = probes.unit_gradients(models, arms[name], sequences, batch, group_B, TRAIN)
-        assert seen[name] == probes.statistics(gradients_UD, reference_D)
+        whole = noise.statistics(gradients_UD, reference_D)
+        rows_BD = probes.row_gradients(models, arms[name], sequences, batch, group_B, TRAIN)
+        between = noise.split(probes.by_group(rows_BD, group_B).unflatten(1, (2, 3)).mean(2)).between
+        expected = {k: v for k, v in asdict(replace(whole, between=between)).items() if v is not None}
+        assert {k: asdict(seen[name])[k] for k in expected} == pytest.approx(expected, rel=1e-4), name
     assert seen["no penalty"].cosine == pytest.approx(1, abs=1e-5)
     assert abs(certain(seen["ppo"].cosine)) < 0.99
     few = probes.probe(headless, arms, scored, contexts, TRAIN, PAD, reference=scored, directions=200)

@@ -11,13 +11,14 @@ from ppo_vs_grpo.algorithms.shared.models import Models
 from ppo_vs_grpo.algorithms.shared.sequences import micro_batches, micro_batches_by_half
 from ppo_vs_grpo.algorithms.shared.update import learner, split_noise, update
 from ppo_vs_grpo.benchmarks.probes import gradient as probes
+from ppo_vs_grpo.benchmarks.probes import noise
 from test_probe_gradient import MEAN_D, SIGNAL, TRACE, TRAIN, arm, certain, gaussian, prepared
 
 
 def test_norms_of_parts_give_what_their_gradients_give() -> None:
     small_KD = gaussian(24, seed=0).view(6, 4, -1).mean(1)
     seen = split_noise(float(small_KD.square().sum(1).mean()), 4, float(small_KD.mean(0).square().sum()), 24)
-    whole = probes.statistics(small_KD)
+    whole = noise.statistics(small_KD)
     assert seen["gradient_trace"] == pytest.approx(4 * certain(whole.trace), rel=1e-12)
     assert seen["gradient_signal"] == pytest.approx(certain(whole.signal), rel=1e-12)
     assert split_noise(1.5, 1, 1.0, 2) == {"gradient_signal": 0.5, "gradient_trace": 1.0}
