@@ -27,6 +27,11 @@ class Algorithm(Protocol):
     needs: Needs
     """What the trainer provides for it: a critic, groups, a reference."""
 
+    @property
+    def config(self) -> Frozen:
+        """The algorithm's own settings."""
+        ...
+
     def __init__(self, config: Frozen, train: TrainConfig) -> None:
         """Take the algorithm's own settings and those it shares with every arm; UserError where they contradict."""
         ...

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from ppo_vs_grpo.benchmarks.frames import IDENTITY, Results
 from ppo_vs_grpo.benchmarks.runfiles import PHASES
 
 MEMORY_PHASES = ("load", "rollout", "reward", "reference", "value", "update", "eval", "process")
+ROLE_SOURCES = {"tracked": "tracked_mb", "tracked_alone": "alone_mb", "predicted": "predicted_mb"}
+"""Sources of memory by role, and their columns in `memory_by_role`."""
+
+BUDGETS = {
+    "completions": "completions",
+    "optimizer_steps": "optimizer steps",
+    "tokens": "generated tokens",
+    "flops": "training FLOPs",
+    "seconds": "training seconds",
+}
+"""What a curve can be drawn against, and how an axis calls it."""
+
 SECONDS = [f"{phase}_s" for phase in PHASES]
 
 
@@ -50,6 +63,71 @@ def peak_memory(results: Results) -> pd.DataFrame:
     timing = rows[rows["purpose"] == "timing"].assign(origin="timing pass")
     training = rows[rows["purpose"] == "train"].assign(origin="training runs")
     return _with_contention(results, _prefer_timing(timing, training)).drop(columns="purpose")
+
+
+def memory_by_role(results: Results) -> pd.DataFrame:
+    """A row per task, arm, phase and role: MB that the role held when the phase held most, tracked and predicted.
+
+    Means over the runs that were probed; `alone_mb` is the most that the role held at any time in the phase. The phase
+    `total` is the whole update. A prediction has every prompt and completion at full length.
+    """
+    tracked = results.memory[results.memory["source"].isin(ROLE_SOURCES)]
+    by = ["task", "arm", "phase", "role"]
+    runs = tracked.groupby(["task", "arm"])["key"].nunique()
+    wide = tracked.pivot_table(index=by, columns="source", values="bytes", aggfunc="sum", sort=False)
+    wide = wide.reindex(columns=list(ROLE_SOURCES)).fillna(0.0).rename(columns=ROLE_SOURCES) / 1e6
+    table = wide.reset_index()
+    counts = [runs[task, arm] for task, arm in zip(table["task"], table["arm"], strict=True)]
+    for column in ROLE_SOURCES.values():
+        table[column] = table[column] / counts
+    return table.assign(runs=counts)
+
+
+def flops_by_phase(results: Results) -> pd.DataFrame:
+    """A row per probed run, moment and phase: 10^6 operations for a completion of the budget, and the critic's part."""
+    rows = results.probes[results.probes["probe"] == "flops"]
+    by = [*IDENTITY, "completions", "subject"]
+    wide = rows.pivot_table(index=by, columns="quantity", values="value", sort=False)
+    wide = wide.reindex(columns=["total", "critic"]).astype(float) / 1e6
+    return wide.reset_index().rename(columns={"subject": "phase", "total": "mflops", "critic": "critic_mflops"})
+
+
+def scores_by_cost(results: Results) -> pd.DataFrame:
+    """`Results.scores` with what each evaluation had cost by then: a column for each of BUDGETS.
+
+    `flops` adds up operations per completion, linear between the moments of the probes; NaN without probes. `seconds`
+    are completions times the timing pass's seconds per completion where the machine was the arm's own, and otherwise
+    the run's own training seconds; `contended` says that these were measured on a shared machine.
+    """
+    columns = ["tokens", "optimizer_steps", "train_s"]
+    done = results.metrics[["key", "update", *columns]]
+    scores = results.scores.merge(done, on=["key", "update"], how="left")
+    scores[columns] = scores[columns].astype(float).where(scores["update"] > 0, 0.0)
+    rates = flops_by_phase(results).groupby(["key", "completions"])["mflops"].sum() * 1e6
+    pace = headline(phase_seconds(results), "total_s") / 1000
+    own = results.runs.set_index("key")["contended"].astype(bool)
+    parts = [
+        curve.assign(flops=_added_up(rates.get(key), curve["completions"].to_numpy(float)))
+        for key, curve in scores.groupby("key", sort=False)
+    ]
+    scores = pd.concat(parts, ignore_index=True) if parts else scores.assign(flops=np.nan)
+    alone = pd.Series(
+        [pace.get((task, arm), np.nan) for task, arm in zip(scores["task"], scores["arm"], strict=True)], dtype=float
+    )
+    scores["seconds"] = (alone * scores["completions"]).where(alone.notna(), scores["train_s"])
+    return scores.assign(contended=alone.isna() & scores["key"].map(own).astype(bool))
+
+
+def _added_up(rates: pd.Series | None, completions: np.ndarray) -> np.ndarray:
+    """The integral from 0 of a rate that is known at some completions and linear in between."""
+    if rates is None or rates.empty:
+        return np.full(len(completions), np.nan)
+    at = rates.index.to_numpy(float)
+    grid = np.union1d(np.union1d(at, completions), [0.0])
+    rate = np.interp(grid, at, rates.to_numpy(float))
+    total = np.concatenate([[0.0], np.cumsum(np.diff(grid) * (rate[1:] + rate[:-1]) / 2)])
+    at_completions: np.ndarray = np.interp(completions, grid, total)
+    return at_completions
 
 
 def headline(frame: pd.DataFrame, column: str) -> pd.Series:

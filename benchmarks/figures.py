@@ -31,7 +31,7 @@ def task_figure(results: Results, task: str, caption: str = "") -> Figure:
     metrics = metrics[metrics["key"].isin(results.complete)]
     bars = max(memory.groupby("phase")["arm"].nunique().sum(), 4)
     low = max(1.7, 0.3 * len(colours), min(0.14 * bars, 0.8 + 0.07 * bars))
-    legend_in = 0.66 + 0.2 * _legend_rows(colours)
+    legend_in = 0.66 + 0.2 * legend_rows(colours)
     height = legend_in + 3.3 + 0.85 + low + 1.05
     with matplotlib.rc_context(plots.STYLE):
         figure = blank(height)
@@ -69,7 +69,7 @@ def overview_figure(results: Results, caption: str = "") -> Figure:
     colours = plots.arm_colours(algorithms(results))
     memory, seconds = peak_memory(results), phase_seconds(results)
     memory = memory[memory["phase"] == "process"]
-    legend_in, row_in, foot_in = 0.75 + 0.2 * _legend_rows(colours), 1.35, 0.65
+    legend_in, row_in, foot_in = 0.75 + 0.2 * legend_rows(colours), 1.35, 0.65
     height = legend_in + row_in * len(results.tasks) + foot_in
     with matplotlib.rc_context(plots.STYLE | {"axes.titlesize": 9, "ytick.labelsize": 8.5, "xtick.labelsize": 8.5}):
         figure = blank(height)
@@ -171,7 +171,7 @@ def _legend_columns(arms: Iterable[str]) -> int:
     return max(1, int(WIDTH_IN / (0.6 + 0.075 * longest)))
 
 
-def _legend_rows(colours: Mapping[str, str]) -> int:
+def legend_rows(colours: Mapping[str, str]) -> int:
     """Rows that the legend of the arms takes."""
     return -(-len(colours) // _legend_columns(colours))
 

@@ -53,19 +53,22 @@ def arm_colours(algorithms: Mapping[str, str]) -> dict[str, str]:
     return colours
 
 
-def learning_curve(scores: pd.DataFrame, ax: Axes, colours: Mapping[str, str], score: str = "pass_rate") -> Axes:
+def learning_curve(
+    scores: pd.DataFrame, ax: Axes, colours: Mapping[str, str], score: str = "pass_rate", x: str = "completions"
+) -> Axes:
     """Held-out score against completions: a thin line a seed, their mean bold, the start's level dotted.
 
-    The mean is over the complete runs; a run that stopped early is a thin line that ends in a cross.
+    The mean is over the complete runs; a run that stopped early is a thin line that ends in a cross. Another column `x`
+    of `costs.scores_by_cost` may stand for completions: then the mean is of both, at equal completions.
     """
     for arm, frame in _by_arm(scores, colours):
         for _, curve in frame.groupby("key", sort=True):
-            ax.plot(curve["completions"], curve[score], color=colours[arm], linewidth=0.7, alpha=0.35)
+            ax.plot(curve[x], curve[score], color=colours[arm], linewidth=0.7, alpha=0.35)
             if not curve["complete"].iloc[0]:
                 end = curve.iloc[-1]
-                ax.plot([end["completions"]], [end[score]], marker="x", markersize=5, color=colours[arm])
-        mean = frame[frame["complete"]].groupby("completions")[score].mean()
-        ax.plot(mean.index, mean, color=colours[arm], linewidth=2.2, marker="o", markersize=3.5, clip_on=False)
+                ax.plot([end[x]], [end[score]], marker="x", markersize=5, color=colours[arm])
+        mean = frame[frame["complete"]].assign(x=frame[x]).groupby("completions")[["x", score]].mean()
+        ax.plot(mean["x"], mean[score], color=colours[arm], linewidth=2.2, marker="o", markersize=3.5, clip_on=False)
     start = scores.loc[scores["completions"] == 0, score].mean()
     if np.isfinite(start):
         ax.axhline(start, color=FAINT, linewidth=0.9, linestyle=(0, (1, 2)), zorder=1)
@@ -141,7 +144,7 @@ def totals(frame: pd.DataFrame, column: str, ax: Axes, colours: Mapping[str, str
         rows = frame[frame["arm"] == arm]
         if len(rows):
             shared = bool(rows["contended"].any())
-            bar = ax.bar(place, rows[column].mean(), 0.72, **_fill(colours[arm], shared))
+            bar = ax.bar(place, rows[column].mean(), 0.72, **fill(colours[arm], shared))
             if len(colours) <= 3:
                 ax.bar_label(bar, fmt=f"%.{digits}f", fontsize=8, padding=1)
     if frame.empty:
@@ -165,7 +168,7 @@ def memory_by_phase(memory: pd.DataFrame, ax: Axes, colours: Mapping[str, str]) 
             mb = rows.loc[rows["phase"] == phase, "mb"]
             if len(mb):
                 shared, y = bool(rows["contended"].any()), j - 0.4 + thick * (i + 0.5)
-                ax.barh(y, mb.mean(), thick * 0.92, **_fill(colours[arm], shared))
+                ax.barh(y, mb.mean(), thick * 0.92, **fill(colours[arm], shared))
                 if len(mb) > 2:
                     ax.scatter(mb, np.full(len(mb), y), s=4, color=INK, linewidths=0, zorder=3)
     names = {"process": "whole\nprocess" if len(phases) > 1 else "process"}
@@ -188,7 +191,7 @@ def seconds_by_phase(seconds: pd.DataFrame, ax: Axes, arms: Sequence[str]) -> Ax
         for phase in PHASES:
             width = float(means[f"{phase}_s"][arm])
             label = phase if place == 0 else None
-            ax.barh(place, width, 0.62, left=left, label=label, **_fill(PHASE_COLOURS[phase], shared))
+            ax.barh(place, width, 0.62, left=left, label=label, **fill(PHASE_COLOURS[phase], shared))
             left += width
         ax.annotate(f" {left:.{2 if left < 100 else 0}f} s", (left, place), va="center", fontsize=9)
     ax.set_yticks(range(len(shown)), [textwrap.fill(arm, 12) for arm in shown])
@@ -233,7 +236,7 @@ def _bars_along_x(ax: Axes, shared: bool) -> Axes:
     return ax
 
 
-def _fill(colour: str, shared: bool) -> dict[str, Any]:
+def fill(colour: str, shared: bool) -> dict[str, Any]:
     """How a bar is filled: hatched and pale when the measured runs shared the machine."""
     if shared:
         return {"facecolor": colour, "alpha": 0.45, "hatch": "////", "edgecolor": "white", "linewidth": 0}

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ppo_vs_grpo.benchmarks import costs
 from ppo_vs_grpo.benchmarks.frames import Results
 
 MOMENTS = ("start", "middle", "end")
@@ -35,8 +36,9 @@ def gradient_noise(results: Results) -> pd.DataFrame:
     """A row per task, arm (whose policy and rollouts), moment and estimator: the noise scale and the cosine.
 
     The noise scale is the ratio of the runs' summed tr(Sigma) and summed unbiased |g|^2: prompt groups for which noise
-    and signal are equal. It does not exist where the sum of |g|^2 is not positive. The cosine, a mean over runs, is the
-    estimate's to leave-one-out REINFORCE on other and more prompts; `cosine_se` is its standard error over runs.
+    and signal are equal. It does not exist where the sum of |g|^2 is not positive. `prompts_share` is the part of the
+    noise that the choice of prompts makes; siblings in a baseline can make it negative. The cosine, a mean over runs,
+    is the estimate's to leave-one-out REINFORCE on other and more prompts; `cosine_se` is its standard error over runs.
     """
     frame = moments(results)
     frame = frame[frame["probe"] == "gradient"]
@@ -46,11 +48,12 @@ def gradient_noise(results: Results) -> pd.DataFrame:
         signal, cosine = wide["signal"].sum(), wide["cosine"].dropna()
         row: dict[str, Any] = {"task": task, "arm": arm, "moment": moment, "estimator": name, "n": len(wide)}
         row["noise_scale"] = wide["trace"].sum() / signal if signal > 0 else np.nan
+        row["prompts_share"] = wide["between"].sum(min_count=1) / wide["trace"].sum()
         row["cosine"] = cosine.mean()
         row["cosine_se"] = cosine.std(ddof=1) / np.sqrt(len(cosine)) if len(cosine) > 1 else np.nan
         rows.append(row | {"skipped_units": int(wide["skipped"].sum())})
-    columns = ["task", "arm", "moment", "estimator", "n", "noise_scale", "cosine", "cosine_se", "skipped_units"]
-    return pd.DataFrame(rows, columns=columns)
+    columns = ["task", "arm", "moment", "estimator", "n", "noise_scale", "prompts_share", "cosine", "cosine_se"]
+    return pd.DataFrame(rows, columns=[*columns, "skipped_units"])
 
 
 def baselines(results: Results) -> pd.DataFrame:
@@ -95,6 +98,29 @@ def critic(results: Results) -> pd.DataFrame:
         rows.append(row | {"break_even_group_size": median if np.isfinite(median) else np.nan})
     columns = ["task", "arm", "moment", "n", "explained_variance", "kendall_tau", "bias", "mse"]
     return pd.DataFrame(rows, columns=[*columns, "break_even_group_size"])
+
+
+def memory_by_role(results: Results) -> pd.DataFrame:
+    """`costs.memory_by_role`, the whole update first, without roles that held nothing."""
+    table = costs.memory_by_role(results)
+    table = table[table[list(costs.ROLE_SOURCES.values())].gt(0).any(axis=1)]
+    return table.sort_values("phase", key=lambda phase: phase != "total", kind="stable").reset_index(drop=True)
+
+
+def operations(results: Results) -> pd.DataFrame:
+    """A row per task, arm, moment and phase: 10^6 operations for a completion and the critic's part, over runs."""
+    frame = costs.flops_by_phase(results)
+    names = moments(results).drop_duplicates(["key", "completions"]).set_index(["key", "completions"])["moment"]
+    frame = frame[frame["key"].isin(results.complete)]
+    named = [names[key, at] for key, at in zip(frame["key"], frame["completions"], strict=True)]
+    groups = frame.assign(moment=named).groupby(["task", "arm", "moment", "phase"], sort=False)
+    return groups[["mflops", "critic_mflops"]].mean().assign(runs=groups["key"].count()).reset_index()
+
+
+def without_critic(results: Results) -> list[str]:
+    """Arms that were probed and have no critic to measure."""
+    probed, critics = (set(frame["arm"]) for frame in (results.probes, critic(results)))
+    return [arm for arm in results.arms if arm in probed - critics]
 
 
 def _means(frame: pd.DataFrame, by: list[str], name: str) -> pd.DataFrame:

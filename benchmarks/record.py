@@ -43,9 +43,9 @@ class Recorder:
         """Append what a probe measured."""
         self._append("probes", rows)
 
-    def memory(self, phase: str, source: str, peak_bytes: int) -> None:
-        """Keep a peak of memory."""
-        row = {"phase": phase, "role": "process", "source": source, "bytes": peak_bytes}
+    def memory(self, phase: str, source: str, peak_bytes: int, role: str = "process") -> None:
+        """Keep a peak of memory: of the whole process, or of what a role held."""
+        row = {"phase": phase, "role": role, "source": source, "bytes": peak_bytes}
         self._lines["memory"].append(row)
 
     def finish(self, manifest: Mapping[str, Any]) -> None:

@@ -6,13 +6,15 @@ import base64
 import hashlib
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import pandas as pd
+from matplotlib.figure import Figure
 
-from ppo_vs_grpo.benchmarks import figures, probefigures, probetables, tables
+from ppo_vs_grpo.benchmarks import costfigures, figures, probefigures, probetables, tables, theoryfigure
 from ppo_vs_grpo.benchmarks.attribution import attribution
 from ppo_vs_grpo.benchmarks.frames import Results
 from ppo_vs_grpo.tasks.errors import UserError
@@ -40,8 +42,9 @@ TABLES = {
     "gradient_noise": (
         "Gradient noise",
         "On one frozen policy, the same prompts and completions for every estimator. Noise scale: prompt groups "
-        "for which noise and signal are equal; less is better. Cosine: to leave-one-out REINFORCE on other and "
-        "more prompts; more is better. `own` is the arm itself. The raw variance is not shown: it scales with the"
+        "for which noise and signal are equal; less is better. Prompts' share: the part of the noise that comes "
+        "with the choice of prompts, the rest with that of completions. Cosine: to leave-one-out REINFORCE on other "
+        "and more prompts; more is better. `own` is the arm itself. The raw variance is not shown: it scales with the"
         " square of the advantages.",
     ),
     "baselines": (
@@ -56,7 +59,23 @@ TABLES = {
         "Break-even G: the group size from which the mean of the others is nearer to the prompt's true value than"
         " the critic; a dash: none.",
     ),
-    "variance": ("Variance", "Training metrics in the first and last tenth of the updates and over all of them."),
+    "memory_by_role": (
+        "Memory by role",
+        "MB (10^6 bytes) that a role held when the phase held most, seen tensor by tensor in an update of its own "
+        "half-way; `total` is the whole update, where roles add up to its peak. Alone: the most that the role held at "
+        "any time in the phase. Predicted: the same update on tensors without memory, every prompt and completion at "
+        "full length.",
+    ),
+    "operations": (
+        "Operations",
+        "10^6 floating-point operations for a completion of the budget, by phase: matrix products and attention, "
+        "counted in an update of its own at each moment, and the critic's part of them.",
+    ),
+    "variance": (
+        "Variance",
+        "Training metrics in the first and last tenth of the updates and over all of them. Step noise scale: the "
+        "gradient noise of the arm's own steps, from their two halves, in prompts; a dash where a step is one pass.",
+    ),
     "memory": ("Memory", "Peak MB (10^6 bytes) by phase."),
     "seconds": ("Seconds", "Seconds per 1,000 completions by phase, warm-up updates left out."),
     "configuration_differing": ("Where the arms differ", "Generated from the specs of the runs."),
@@ -80,6 +99,21 @@ PROBES = (
     "their standard error. Left: a baseline is better the less of the reward's variance it leaves; 1 is none. "
     "Middle: an estimator is better the nearer its direction to that of a larger batch. Right: where in a "
     "completion V is wrong, in reward squared."
+)
+COSTS = (
+    "One update of each arm. Left: what held the memory when it was fullest, measured tensor by tensor half-way "
+    "through the runs; the dashed outline is the prediction for full-length completions. Middle: seconds. Right: operations, "
+    "and the critic's part of them (hatched)."
+)
+BUDGETS = (
+    "The learning curves again, each against another cost: whoever is further left at the same height got there with "
+    "less. Seconds are those of the timing pass per completion; operations are counted at the probes' moments."
+)
+THEORY = (
+    "Lower is less noise from the same number of completions (1 is no baseline). Left: what lambda trades between "
+    "variance and the bias of a wrong V. Right: how the mean of the others approaches the true V(prompt) as the group "
+    "grows (above), and what fewer prompts then cost (below). Exact sums over ten tiny random worlds (thin lines, bold "
+    "their mean), not measurements of this suite."
 )
 LIMITS = (
     "The means describe these runs. With the few seeds of a suite a difference between two means is not yet a finding: "
@@ -118,7 +152,8 @@ def make_tables(results: Results) -> dict[str, pd.DataFrame]:
     if results.suite.get("attribution"):
         made["attribution"] = attribution(results)
     if len(results.probes):
-        made |= {name: getattr(probetables, name)(results) for name in ("gradient_noise", "baselines", "critic")}
+        names = ("gradient_noise", "baselines", "critic", "memory_by_role", "operations")
+        made |= {name: getattr(probetables, name)(results) for name in names}
     return {name: made[name] for name in TABLES if name in made}
 
 
@@ -171,14 +206,20 @@ def _draw(results: Results, name: str, out: Path) -> list[dict[str, str]]:
         "caption": f"All tasks. {sign}",
     }]  # fmt: skip
     figures.save(figures.overview_figure(results, sign), out / "figures" / "overview")
+    more: list[tuple[str, str, str, Callable[[Results, str], Figure]]] = []
     if results.suite.get("attribution"):
-        figures.save(figures.attribution_figure(results, sign), out / "figures" / "attribution")
-        drawn.append({"stem": "attribution", "title": "Baseline or everything else", "reading": ATTRIBUTION,
-                      "caption": f"All tasks. {sign}"})  # fmt: skip
+        more += [("attribution", "Baseline or everything else", ATTRIBUTION, figures.attribution_figure)]
     if len(results.probes):
-        figures.save(probefigures.probe_figure(results, sign), out / "figures" / "probes")
-        drawn.append({"stem": "probes", "title": "Baselines, gradients and the critic", "reading": PROBES,
-                      "caption": f"All tasks. {sign}"})  # fmt: skip
+        more += [
+            ("budgets", "Curves by cost", BUDGETS, costfigures.budget_figure),
+            ("probes", "Baselines, gradients and the critic", PROBES, probefigures.probe_figure),
+            ("costs", "What an update costs", COSTS, costfigures.cost_figure),
+            ("theory", "What theory says of baselines", THEORY, lambda _, sign: theoryfigure.theory_figure(sign)),
+        ]
+    for stem, title, reading, draw in more:
+        figures.save(draw(results, sign), out / "figures" / stem)
+        about = "Ten worlds" if stem == "theory" else "All tasks"
+        drawn.append({"stem": stem, "title": title, "reading": reading, "caption": f"{about}. {sign}"})
     for task in results.tasks:
         figures.save(figures.task_figure(results, task, sign), out / "figures" / f"task_{task}")
         drawn.append({"stem": f"task_{task}", "title": task, "reading": READING, "caption": f"{task}. {sign}"})
@@ -202,13 +243,21 @@ def _content(results: Results, name: str, made: dict[str, pd.DataFrame], drawn: 
         "summary": at_a_glance,
         "figures": drawn,
         "tables": [
-            {"stem": stem, "title": TABLES[stem][0], "about": TABLES[stem][1], "frame": tables.dashed(table)}
+            {"stem": stem, "title": TABLES[stem][0], "about": _about(results, stem), "frame": tables.dashed(table)}
             for stem, table in made.items()
         ],
         "unmatched": unmatched,
         "intervals": "attribution" in made,
         "limits": LIMITS,
     }
+
+
+def _about(results: Results, stem: str) -> str:
+    """What a table says, and which arms cannot be in it."""
+    about = TABLES[stem][1]
+    if stem == "critic" and (without := probetables.without_critic(results)):
+        return f"{about} Not in it, having no critic: {', '.join(without)}."
+    return about
 
 
 def _markdown(table: pd.DataFrame) -> str:

@@ -18,6 +18,7 @@ SPREAD = ("reward_std_within_group", "silent_group_fraction", "entropy", "kl_ref
 FORMATS = {
     **dict.fromkeys(("seconds_per_1000", *SECONDS, "total_s"), "{:.2f}"),
     **dict.fromkeys(("peak_memory_mb", "mb"), "{:.0f}"),
+    **dict.fromkeys(("tracked_mb", "alone_mb", "predicted_mb", "mflops", "critic_mflops"), "{:.4g}"),
     **dict.fromkeys(("n", "planned", "seed", "runs", "completions"), "{:.0f}"),
 }
 
@@ -80,8 +81,18 @@ def variance(results: Results) -> pd.DataFrame:
         for name in SPREAD:
             for part, chosen in (("first_tenth", share <= 0.1), ("last_tenth", share > 0.9), ("mean", share > 0)):
                 row[f"{name}_{part}"] = metrics.loc[here & chosen, name].astype(float).mean()
-        rows.append(row)
+        rows.append(row | {"step_noise_scale": step_noise_scale(metrics[here])})
     return pd.DataFrame(rows)
+
+
+def step_noise_scale(metrics: pd.DataFrame) -> float:
+    """Gradient noise of the arm's own steps: summed tr(Sigma) over summed |g|^2 of all updates, in prompts of a step.
+
+    NaN where steps were one pass each, or the signal was lost in the noise.
+    """
+    if "gradient_signal" not in metrics or not (signal := metrics["gradient_signal"].astype(float).sum()) > 0:
+        return np.nan
+    return float(metrics["gradient_trace"].astype(float).sum() / signal)
 
 
 def memory(results: Results) -> pd.DataFrame:

@@ -12,11 +12,12 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from ppo_vs_grpo.benchmarks.record import Neighbours, Recorder, seconds_since_process_start
-from ppo_vs_grpo.benchmarks.spec import RunSpec
+from ppo_vs_grpo.benchmarks.spec import ProbeConfig, RunSpec
 
 if TYPE_CHECKING:
     from ppo_vs_grpo.algorithms.shared.meters import PeakMemory
     from ppo_vs_grpo.algorithms.shared.trainer import Trainer
+    from ppo_vs_grpo.benchmarks.probes.flops import Costs
     from ppo_vs_grpo.tasks.splits import Split
 
 CONTENDED_CORES = 0.25
@@ -101,13 +102,13 @@ class Run:
         train, points = self.spec.train, self.spec.eval.points
         marks = sorted({round(i * train.updates / (points - 1)) * train.batch_completions for i in range(points)})
         evaluator = Evaluator(trainer, self.spec.eval, "validation" if self.spec.tuning else "heldout")
-        moments = [marks[0], marks[(len(marks) - 1) // 2], marks[-1]] if self.spec.probes else []
+        first, middle, last = marks[0], marks[(len(marks) - 1) // 2], marks[-1]
 
         def look(update: int) -> None:
             mark = marks.pop(0)
             self._evaluate(evaluator, update, mark)
-            if mark in moments:
-                self._probe(trainer, update, mark)
+            if self.spec.probes and mark in (first, middle, last):
+                self._probe(trainer, self.spec.probes, update, mark, memory=mark == middle)
 
         look(0)
         for record in trainer.until_spent():
@@ -137,16 +138,27 @@ class Run:
         self._last = {**metrics, "warmup": warmup, "train_s": self._train_s}
         self.recorder.metrics(self._last)
 
-    def _probe(self, trainer: Trainer, update: int, completions: int) -> None:
-        from ppo_vs_grpo.benchmarks.probes.measuring import probe_rows
+    def _probe(self, trainer: Trainer, probes: ProbeConfig, update: int, completions: int, memory: bool) -> None:
+        from ppo_vs_grpo.benchmarks.probes.flops import measure_costs
+        from ppo_vs_grpo.benchmarks.probes.measuring import flop_rows, probe_rows
 
-        if self.spec.probes is None:
-            return
         start_s = perf_counter()
         split: Split = "validation" if self.spec.tuning else "heldout"
-        rows = probe_rows(trainer, self.spec.probes, split, self.spec.seed)
+        costs = measure_costs(trainer)
+        rows = [*probe_rows(trainer, probes, split, self.spec.seed), *flop_rows(costs)]
         self.recorder.probes({"update": update, "completions": completions, **row} for row in rows)
+        if memory:
+            self._memory_by_role(trainer, costs)
         self._probe_s += perf_counter() - start_s
+
+    def _memory_by_role(self, trainer: Trainer, costs: Costs) -> None:
+        from ppo_vs_grpo.benchmarks.probes.predict import predict_run
+
+        for peak in costs.peaks:
+            self.recorder.memory(peak.phase, "tracked", peak.bytes_at_total_peak, peak.role)
+            self.recorder.memory(peak.phase, "tracked_alone", peak.own_peak_bytes, peak.role)
+        for peak in predict_run(trainer):
+            self.recorder.memory(peak.phase, "predicted", peak.bytes_at_total_peak, peak.role)
 
     def _evaluate(self, evaluator: Any, update: int, completions: int) -> None:
         start_s = perf_counter()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
 from ppo_vs_grpo.algorithms.shared.trainer import Trainer
-from ppo_vs_grpo.benchmarks.probes.memory import PHASES, Tracker, attach
+from ppo_vs_grpo.benchmarks.probes.memory import PHASES, Peak, Tracker, tracked_copy
 
 
 def _attention(query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> int:
@@ -96,12 +95,22 @@ class FlopCount(TorchDispatchMode):
         return phase == "backward" and any(role in ("value.params", "activations.value") for role in roles)
 
 
-def count_update(trainer: Trainer) -> list[Flops]:
-    """The operations of the trainer's next update, which a copy of it takes; see `memory.measure_update`."""
-    shared = {id(part): part for part in (trainer.task, trainer.tokenizer)}
-    probed, tracker = copy.deepcopy(trainer, shared), Tracker()
-    attach(tracker, probed)
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """What an update took: memory by phase and role, operations by phase."""
+
+    peaks: tuple[Peak, ...]
+    flops: tuple[Flops, ...]
+
+
+def measure_costs(trainer: Trainer) -> Costs:
+    """The costs of the trainer's next update, which a copy of it takes; see `memory.measure_update`.
+
+    Operations are divided among the completions that the update takes from the budget.
+    """
+    probed, tracker = tracked_copy(trainer)
     counting = FlopCount(tracker)
+    before = probed.completions
     with tracker, counting:
         next(probed.updates(1, measure_memory=True))
-    return counting.rows(trainer.train.batch_completions)
+    return Costs(tuple(tracker.peaks()), tuple(counting.rows(probed.completions - before)))

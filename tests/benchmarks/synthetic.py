@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from ppo_vs_grpo.benchmarks.probetables import BASELINES
 from ppo_vs_grpo.benchmarks.spec import RunSpec, Suite
 
 TASKS = ("countdown", "sorting", "recall", "arithmetic")
@@ -137,6 +138,37 @@ def write_run(run: Path, spec: RunSpec, status: str, contended: bool, memory: bo
         (run / "samples.jsonl.gz").write_bytes(gzip.compress((json.dumps(sample) + "\n").encode(), mtime=0))
     write_environment(run)
     write_manifest(run, spec, status, metrics, contended, peak)
+
+
+def write_probes(folder: Path) -> None:
+    """Give every training run probes at its start, middle and end, and memory by role."""
+    for run in (folder / "runs").iterdir():
+        evals = pd.read_parquet(run / "evals.parquet")
+        marks = sorted(evals["completions"].unique())
+        critic = run.name.startswith("ppo")
+        quantities = [("baseline", name, "comparable") for name in BASELINES]
+        quantities += [("gradient", "grpo", name) for name in ("trace", "signal", "between", "cosine", "skipped")]
+        quantities += [("flops", phase, "total") for phase in ("rollout", "forward")]
+        quantities += [("value", "", "mse")] if critic else []
+        rows = [
+            {"update": at, "completions": at, "probe": probe, "subject": subject, "quantity": quantity}
+            | {"position": None, "value": 1e6 if probe == "flops" else 0.25, "se": None}
+            for at in (marks[0], marks[len(marks) // 2], marks[-1])
+            for probe, subject, quantity in quantities
+        ]
+        pd.DataFrame(rows).astype({"position": float, "se": float}).to_parquet(run / "probes.parquet")
+        held = [
+            {"phase": phase, "role": role, "source": source, "bytes": size}
+            for phase in ("forward", "total")
+            for role, size in (("policy.params", 400_000), ("activations.policy", 2_000_000), ("kv_cache", 0))
+            for source in ("tracked", "tracked_alone", "predicted")
+        ]
+        memory = pd.read_parquet(run / "memory.parquet")
+        pd.concat([memory, pd.DataFrame(held)], ignore_index=True).to_parquet(run / "memory.parquet")
+        manifest = json.loads((run / "manifest.json").read_text())
+        for name in ("probes.parquet", "memory.parquet"):
+            manifest["files"][name] = hashlib.sha256((run / name).read_bytes()).hexdigest()
+        (run / "manifest.json").write_text(json.dumps(manifest, indent=1))
 
 
 def write_jsonl(path: Path, rows: list[dict[str, Any]]) -> None:

@@ -17,7 +17,7 @@ from ppo_vs_grpo.algorithms.shared.trainer import Trainer
 from ppo_vs_grpo.benchmarks import load, probetables, report
 from ppo_vs_grpo.benchmarks.probes.measuring import COMPARED, compared, probe_rows
 from ppo_vs_grpo.benchmarks.spec import ProbeConfig
-from synthetic import make_suite, write_results
+from synthetic import make_suite, write_probes, write_results
 from test_trainer import AnyLetter, trainer
 
 SMALL = ProbeConfig(prompts=4, reference_prompts=6, continuations=3, prefixes=2)
@@ -87,14 +87,15 @@ def summarised(frame: list[dict[str, Any]], complete: tuple[str, ...] = ("a", "b
 
 
 def test_the_noise_scale_is_the_ratio_of_sums_over_complete_runs() -> None:
-    quantities = ("trace", "signal", "cosine", "skipped")
+    quantities = ("trace", "signal", "between", "cosine", "skipped")
+    numbers_of = {"a": (8.0, 3.0, 5.0, 0.5, 0), "b": (4.0, -1.0, -2.0, 0.3, 1), "gone": (99.0, 99.0, 9.0, 1.0, 9)}
     frame = [
         row
-        for key, numbers in {"a": (8.0, 3.0, 0.5, 0), "b": (4.0, -1.0, 0.3, 1), "gone": (99.0, 99.0, 1.0, 9)}.items()
+        for key, numbers in numbers_of.items()
         for row in rows(key, 0, **{f"gradient__grpo__{q}": float(n) for q, n in zip(quantities, numbers, strict=True)})
     ]
     (row,) = probetables.gradient_noise(summarised(frame)).to_dict("records")
-    assert (row["n"], row["noise_scale"], row["skipped_units"]) == (2, 12 / 2, 1)
+    assert (row["n"], row["noise_scale"], row["prompts_share"], row["skipped_units"]) == (2, 12 / 2, 3 / 12, 1)
     assert row["cosine"] == pytest.approx(0.4)
     assert row["cosine_se"] == pytest.approx(np.std([0.5, 0.3], ddof=1) / 2**0.5)
     negative = probetables.gradient_noise(summarised(frame, ("b",)))
@@ -126,21 +127,18 @@ def test_a_critic_that_no_group_beats_counts_as_infinite() -> None:
 def test_a_suite_with_probes_has_them_in_its_report(tmp_path: Path) -> None:
     suite = make_suite(tasks=("recall",), seeds=2, updates=8, prompts=16)
     folder = write_results(tmp_path, suite)
-    assert "probes" not in {
-        p.stem for p in (report.write(load(folder), folder / "report").parent / "figures").iterdir()
-    }
-    for run in (folder / "runs").iterdir():
-        lines = [
-            {"update": at, "completions": at, "probe": "baseline", "subject": name, "quantity": "comparable",
-             "position": None, "value": 0.5 + at / 2000, "se": None}
-            for at in (0, 512, 1024) for name in probetables.BASELINES
-        ] + [
-            {"update": at, "completions": at, "probe": "gradient", "subject": "grpo", "quantity": quantity,
-             "position": None, "value": 0.25, "se": None}
-            for at in (0, 512, 1024) for quantity in ("trace", "signal", "cosine", "skipped")
-        ]  # fmt: skip
-        pd.DataFrame(lines).astype({"position": float, "se": float}).to_parquet(run / "probes.parquet")
+    drawn = {p.stem for p in (report.write(load(folder), folder / "report").parent / "figures").iterdir()}
+    assert drawn.isdisjoint({"probes", "costs", "budgets", "theory"})
+    write_probes(folder)
     page = report.write(load(folder), folder / "report")
-    assert (page.parent / "figures/probes.svg").stat().st_size > 1000
+    for stem in ("probes", "costs", "budgets", "theory"):
+        assert (page.parent / f"figures/{stem}.svg").stat().st_size > 1000, stem
     assert len(pd.read_csv(page.parent / "tables/baselines.csv")) == 2 * 3 * len(probetables.BASELINES)
     assert set(pd.read_csv(page.parent / "tables/gradient_noise.csv")["noise_scale"]) == {1.0}
+    assert set(pd.read_csv(page.parent / "tables/gradient_noise.csv")["prompts_share"]) == {1.0}
+    assert "having no critic: grpo." in page.read_text()
+    operations = pd.read_csv(page.parent / "tables/operations.csv")
+    assert list(operations["moment"].unique()) == ["start", "middle", "end"]
+    held = pd.read_csv(page.parent / "tables/memory_by_role.csv")
+    assert held["phase"].iloc[0] == "total"
+    assert set(held["role"]) == {"policy.params", "activations.policy"}  # what held nothing is left out
