@@ -102,8 +102,8 @@ PROBES = (
 )
 COSTS = (
     "One update of each arm. Left: what held the memory when it was fullest, measured tensor by tensor half-way "
-    "through the runs; the dashed outline is the prediction for full-length completions. Middle: seconds. Right: operations, "
-    "and the critic's part of them (hatched)."
+    "through the runs; the dashed outline is the prediction for full-length completions. Middle: seconds. Right: "
+    "operations, and the critic's part of them (hatched)."
 )
 BUDGETS = (
     "The learning curves again, each against another cost: whoever is further left at the same height got there with "
