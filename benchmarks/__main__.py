@@ -131,14 +131,19 @@ def predict(
     new_tokens: Annotated[int, typer.Option(metavar="N", min=1)] = 256,
     micro_batch_tokens: Annotated[int, typer.Option(metavar="N", min=1)] = 8192,
     dtype: Annotated[str, typer.Option(metavar="TYPE", help="bfloat16, float16 or float32.")] = "bfloat16",
-    gradient_checkpointing: Annotated[bool, typer.Option("--gradient-checkpointing")] = False,
+    gradient_checkpointing: Annotated[
+        bool, typer.Option("--gradient-checkpointing", help="Compute layers again in the backward pass.")
+    ] = False,
+    lora: Annotated[
+        int | None, typer.Option(metavar="RANK", help="Train adapters of this rank instead of the model.")
+    ] = None,
 ) -> None:
     """Say what an update of each arm would need: memory by phase and role, which cards hold it, operations."""
     from rich.console import Console
 
     from ppo_vs_grpo.benchmarks.probes.predicting import predicted_rows, read_config, work_of
 
-    work = work_of(completions, prompt_tokens, new_tokens, micro_batch_tokens, dtype, gradient_checkpointing)
+    work = work_of(completions, prompt_tokens, new_tokens, micro_batch_tokens, dtype, gradient_checkpointing, lora)
     _print_rows(Console(), predicted_rows(read_config(model), arm or ["ppo", "grpo"], work))
 
 

@@ -33,6 +33,12 @@ class TrainConfig(Frozen):
     `top_p`, `top_k` and `min_p` truncate the sampler, which then draws from another distribution than the policy's.
     `importance_correction` weighs each token's advantage by policy / sampler; what the sampler can never draw stays
     unseen.
+
+    `gradient_checkpointing` keeps only the input of each layer for the backward pass, which computes the layer again:
+    memory for operations, the same gradient. `lora_rank` freezes the model and trains adapters of that rank (LoRA,
+    arXiv 2106.09685) beside every linear layer but the output embedding, at alpha = 2 x rank, the common choice; null
+    trains everything. Adapters are float32 whatever the model's dtype, and want a higher learning rate. A value head
+    is trained whole; a critic with a network of its own has adapters of its own.
     """
 
     completions: int = Field(12_800, ge=1)
@@ -54,6 +60,8 @@ class TrainConfig(Frozen):
     min_p: float = Field(0.0, ge=0, lt=1)
     importance_correction: bool = Field(False, validate_default=True)
     micro_batch_tokens: int = Field(2048, ge=1)
+    gradient_checkpointing: bool = False
+    lora_rank: int | None = Field(None, ge=1)
 
     @field_validator("dual_clip")
     @classmethod

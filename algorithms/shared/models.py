@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+import functools
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
+from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.pytorch_utils import Conv1D
 
 from ppo_vs_grpo.algorithms.shared.config import CriticConfig
 from ppo_vs_grpo.algorithms.shared.losses import exact_kl
 from ppo_vs_grpo.algorithms.shared.sequences import Packed
 from ppo_vs_grpo.algorithms.shared.types import PolicyOutput
 from ppo_vs_grpo.tasks.errors import UserError
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,23 +40,37 @@ class Models:
         return [p for p in self.policy.parameters() if p.requires_grad]
 
     def value_parameters(self) -> list[nn.Parameter]:
-        """What the critic has of its own; empty without a critic."""
+        """What the critic's step moves beside a shared trunk; empty without a critic."""
         modules = [m for m in (self.value_head, self.trunk) if m is not None]
-        return [p for m in modules for p in m.parameters()]
+        return [p for m in modules for p in m.parameters() if p.requires_grad]
 
 
-def build(policy: PreTrainedModel, critic: CriticConfig | None, needs_reference: bool) -> Models:
+def build(
+    policy: PreTrainedModel,
+    critic: CriticConfig | None,
+    needs_reference: bool,
+    lora_rank: int | None = None,
+    gradient_checkpointing: bool = False,
+    seed: int = 0,
+) -> Models:
     """Set up a run's networks around a start model, which becomes the policy.
 
     Dropout is off in every pass, so that the ratio at the sampling policy is exactly 1. The value head
     starts at zero: V = 0 everywhere, and the policy's gradient is the one without a critic.
+
+    With `lora_rank` the policy gets adapters in place, drawn by `seed`; reference and trunk are copies with adapters of
+    their own around the same frozen tensors. Adapters start as nothing: logits are those of the frozen start model, bit
+    for bit. Raises UserError for a model that is no causal language model, or that has no layers to adapt or to compute
+    again, and where peft is missing.
     """
     if policy.get_output_embeddings() is None:
         raise UserError(f"model: {type(policy).__name__} has no output embedding, so it is not a causal language model")
+    if lora_rank is not None:
+        _add_adapters(policy, lora_rank, seed)
     policy.eval()
     reference = None
     if needs_reference:
-        reference = copy.deepcopy(policy).requires_grad_(False)
+        reference = _copy(policy).requires_grad_(False)
     head = trunk = None
     if critic is not None:
         weight = policy.get_output_embeddings().get_parameter("weight")
@@ -56,7 +78,11 @@ def build(policy: PreTrainedModel, critic: CriticConfig | None, needs_reference:
         nn.init.zeros_(head.weight)
         nn.init.zeros_(head.bias)
         if critic.kind == "model":
-            trunk = copy.deepcopy(policy.base_model)
+            trunk = _copy(policy.base_model)
+    if gradient_checkpointing:
+        for network in (policy.base_model, trunk):
+            if network is not None:
+                _compute_layers_again(network)
     return Models(policy, reference, head, trunk)
 
 
@@ -134,9 +160,72 @@ def logp(model: PreTrainedModel, packed: Packed, temperature: float) -> Tensor:
 def refresh_reference(models: Models) -> None:
     """Make the reference the policy as it is now."""
     if models.reference is not None:
-        models.reference.load_state_dict(models.policy.state_dict())
+        pairs = zip(models.reference.parameters(), models.policy.parameters(), strict=True)
+        with torch.no_grad():
+            for theirs, own in pairs:
+                if theirs is not own:  # a frozen tensor is in both
+                    theirs.copy_(own)
 
 
 def _trunk_hidden(trunk: nn.Module, packed: Packed) -> Tensor:
     hidden_bLH: Tensor = trunk(input_ids=packed.ids_bL, use_cache=False).last_hidden_state
     return hidden_bLH.flatten(0, 1).index_select(0, packed.reads_N)
+
+
+def _add_adapters(policy: PreTrainedModel, rank: int, seed: int) -> None:
+    """Freeze the model and make every W x into W x + 2 B A x, at first with B = 0 (arXiv 2106.09685, section 4.1)."""
+    try:
+        from peft import LoraConfig, inject_adapter_in_model
+    except ModuleNotFoundError:
+        raise UserError(
+            f"lora_rank {rank}: LoRA needs peft, which is not installed: pip install 'ppo-vs-grpo[lora]'"
+        ) from None
+    embedding = policy.get_output_embeddings()
+    if not any(isinstance(part, nn.Linear | Conv1D) and part is not embedding for part in policy.modules()):
+        raise UserError(
+            f"lora_rank {rank}: {type(policy).__name__} has no linear layers beside its output embedding, so there is "
+            "nothing to adapt; leave it out"
+        )
+    adapters = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear")
+    with torch.device("meta"), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "fan_in_fan_out")  # peft sees how a layer is laid out, sets this and warns
+        inject_adapter_in_model(adapters, policy)
+    generator = torch.Generator(policy.device).manual_seed(seed)
+    for path, module in policy.named_modules():
+        if ".lora_A." in path or ".lora_B." in path:  # peft's own values would come from global state
+            weight = torch.zeros_like(module.get_parameter("weight"), device=policy.device, dtype=torch.float32)
+            if ".lora_A." in path:
+                nn.init.kaiming_uniform_(weight, a=5**0.5, generator=generator)
+            module.register_parameter("weight", nn.Parameter(weight))
+
+
+def _copy(network: Network) -> Network:
+    """A copy around the same frozen parameters: no step moves them, so one of each is enough."""
+    return copy.deepcopy(network, {id(p): p for p in network.parameters() if not p.requires_grad})
+
+
+def _compute_layers_again(network: nn.Module) -> None:
+    """Let the network's layers keep their input alone where gradients flow."""
+    layers = [part for part in network.modules() if isinstance(part, GradientCheckpointingLayer)]
+    if not layers:
+        raise UserError(
+            f"gradient_checkpointing true: {type(network).__name__} has no layers that the library can compute again; "
+            "leave it out"
+        )
+    for layer in layers:
+        layer.gradient_checkpointing = True
+        layer._gradient_checkpointing_func = functools.partial(_checkpoint, layer)  # type: ignore[assignment]
+    network.register_forward_pre_hook(_checkpoint_where_gradients_flow)
+
+
+def _checkpoint_where_gradients_flow(network: nn.Module, args: Any) -> None:
+    """A layer makes checkpoints only where it believes that it trains; the networks here never do: dropout is off."""
+    for part in network.modules():
+        if isinstance(part, GradientCheckpointingLayer):
+            part.training = torch.is_grad_enabled()
+
+
+def _checkpoint(layer: nn.Module, run: Callable[..., Any], *args: Any) -> Any:
+    """Run the layer and forget what it computed. Some layers have dropout themselves: it must not believe it longer."""
+    layer.training = False
+    return checkpoint(run, *args, use_reentrant=False, preserve_rng_state=False)

@@ -56,7 +56,9 @@ class Trainer:
         train = train.model_copy(update={"max_new_tokens": self.max_new_tokens})
         self.tokenizer, self.task, self.algorithm, self.train, self.seed = tokenizer, task, algorithm, train, seed
         self.device = policy.device
-        self.models: Models = build(policy, algorithm.needs.critic, needs_reference=train.beta > 0)
+        self.models: Models = build(
+            policy, algorithm.needs.critic, train.beta > 0, train.lora_rank, train.gradient_checkpointing, seed
+        )
         end = tokenizer.eos_token_id
         if end is None:
             raise UserError("start: the model's tokenizer has no end token, so no completion can end")
@@ -70,6 +72,11 @@ class Trainer:
         self._totals = {"completions": 0, "tokens": 0, "optimizer_steps": 0, "skipped_steps": 0}
         self._number = self._draws = 0
 
+    @property
+    def completions(self) -> int:
+        """What the updates so far took from the budget."""
+        return self._totals["completions"]
+
     def encode(self, problems: list[Problem]) -> Prompts:
         """Tokenize problems as prompts."""
         return encode(self.tokenizer, problems)
@@ -82,7 +89,7 @@ class Trainer:
     def until_spent(self) -> Iterator[UpdateRecord]:
         """Run updates while the budget of completions covers one more. Raises DivergedError as `updates`."""
         least = cost(self.train, self.algorithm.needs, self.max_new_tokens)
-        while (left := self.train.completions - self._totals["completions"]) >= least:
+        while (left := self.train.completions - self.completions) >= least:
             yield self._update(measure_memory=False, budget=left)
 
     def _update(self, measure_memory: bool, budget: int | None) -> UpdateRecord:
@@ -103,7 +110,7 @@ class Trainer:
         self._count(completions, tokens)
         with self._phase("update", measure_memory):
             batch = make_batch(self.algorithm, scored, context, self.train)
-            rate = self._learner.set_learning_rate(self._totals["completions"])
+            rate = self._learner.set_learning_rate(self.completions)
             learned = update(
                 self._learner,
                 self.algorithm,

@@ -151,8 +151,9 @@ def split_noise(small_square: float, small_units: int, big_square: float, big_un
 
 @torch.no_grad()
 def _gradient_square(parameters: list[nn.Parameter]) -> Tensor:
-    """Squared norm of the gradient collected so far, in float32."""
-    norms = torch._foreach_norm([p.grad for p in parameters if p.grad is not None], dtype=torch.float32)
+    """Squared norm of the gradient collected so far, in float32 or better."""
+    grads = [p.grad for p in parameters if p.grad is not None]
+    norms = torch._foreach_norm(grads, dtype=torch.promote_types(grads[0].dtype, torch.float32))
     return torch.stack(norms).square().sum()
 
 

@@ -28,18 +28,9 @@ PHASES = ("rollout", "reward", "old_logprob", "reference", "value", "forward", "
 """Where memory is counted. No arm here has an `old_logprob`: the sampler's own log-probabilities are the old ones."""
 
 ROLES = (
-    "policy.params",
-    "policy.grads",
-    "value.params",
-    "value.grads",
-    "reference.params",
-    "optimizer.policy",
-    "optimizer.value",
-    "kv_cache",
-    "activations.policy",
-    "activations.value",
-    "batch",
-    "temporary",
+    *("policy.params", "policy.grads", "value.params", "value.grads", "reference.params"),
+    *("optimizer.policy", "optimizer.value", "kv_cache", "activations.policy", "activations.value"),
+    *("batch", "temporary"),
 )
 """What memory is for. Parameters include buffers; `temporary` is what no one keeps past its phase."""
 
@@ -198,16 +189,21 @@ class Tracker(TorchDispatchMode):
 
 
 def measure_update(trainer: Trainer) -> list[Peak]:
-    """The peaks of the trainer's next update, which a copy of it takes: the trainer and its run stay as they are.
-
-    The optimizer has its state and the parameters their gradients from the start, as in every update but a run's first.
-    """
-    shared = {id(part): part for part in (trainer.task, trainer.tokenizer)}
-    probed, tracker = copy.deepcopy(trainer, shared), Tracker()
-    attach(tracker, probed)
+    """The peaks of the trainer's next update, which a copy of it takes: the trainer and its run stay as they are."""
+    probed, tracker = tracked_copy(trainer)
     with tracker:
         next(probed.updates(1, measure_memory=True))
     return tracker.peaks()
+
+
+def tracked_copy(trainer: Trainer) -> tuple[Trainer, Tracker]:
+    """A copy of the trainer and the tracker that its phases are told to.
+
+    The optimizer has its state and the parameters their gradients from the start, as in every update but a run's first.
+    """
+    probed, tracker = copy.deepcopy(trainer, {id(part): part for part in (trainer.task, trainer.tokenizer)}), Tracker()
+    attach(tracker, probed)
+    return probed, tracker
 
 
 def attach(tracker: Tracker, trainer: Trainer) -> None:
@@ -225,7 +221,7 @@ def register(tracker: Tracker, models: Models, optimizer: torch.optim.Optimizer)
     if models.reference is not None:
         tracker.register("reference.params", models.reference)
     critic = [("value", module) for module in (models.value_head, models.trunk) if module is not None]
-    for owner, module in [("policy", models.policy), *critic]:
+    for owner, module in [*critic, ("policy", models.policy)]:  # the policy's, what all of them share
         states = [value for p in module.parameters() for value in optimizer.state.get(p, {}).values()]
         tracker.register(f"{owner}.params", module)
         tracker.register(f"{owner}.grads", (p.grad for p in module.parameters()))

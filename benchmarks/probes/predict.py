@@ -17,11 +17,9 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 import yaml
-from torch import nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
-from transformers.modeling_layers import GradientCheckpointingLayer
 
 from ppo_vs_grpo.algorithms import entry, find
 from ppo_vs_grpo.algorithms.base import Algorithm
@@ -51,6 +49,7 @@ class Work:
     beta: float = 0.01
     dtype: torch.dtype = torch.bfloat16
     gradient_checkpointing: bool = False
+    lora_rank: int | None = None
 
     def train(self) -> TrainConfig:
         """The settings that say so."""
@@ -61,6 +60,8 @@ class Work:
             mini_batches=self.mini_batches,
             micro_batch_tokens=self.micro_batch_tokens,
             beta=self.beta,
+            gradient_checkpointing=self.gradient_checkpointing,
+            lora_rank=self.lora_rank,
         )
 
     def shortened(self) -> Work:
@@ -114,12 +115,49 @@ def shape(name: str) -> PretrainedConfig:
 
 def predict(config: PretrainedConfig, arms: list[str], work: Work) -> list[Prediction]:
     """What each arm needs for an update of a model of this config; arms are named as in `ALGORITHMS`."""
-    return [_predicted(config, arm, work) for arm in arms]
+    return [_predicted(config, arm, _named(arm), work) for arm in arms]
 
 
-def _predicted(config: PretrainedConfig, arm: str, work: Work) -> Prediction:
+def predict_run(trainer: Trainer) -> tuple[Peak, ...]:
+    """The peaks of an update of this trainer whose completions, and prompts, are all as long as they may be."""
+    algorithm, train = trainer.algorithm, trainer.train
+    prompts = trainer.collector.sample(1).prompts.ids
+    work = Work(
+        completions=train.batch_completions,
+        prompt_tokens=max(len(ids) for ids in prompts),
+        new_tokens=trainer.max_new_tokens,
+        group_size=train.group_size,
+        mini_batches=train.mini_batches,
+        micro_batch_tokens=train.micro_batch_tokens,
+        beta=train.beta,
+        dtype=trainer.models.policy.dtype,
+        gradient_checkpointing=train.gradient_checkpointing,
+        lora_rank=train.lora_rank,
+    )
+
+    def same(settings: TrainConfig) -> tuple[Algorithm, TrainConfig]:
+        return type(algorithm)(algorithm.config, settings), settings
+
+    return _predicted(trainer.models.policy.config, algorithm.name, same, work).peaks
+
+
+Made = Callable[[TrainConfig], tuple[Algorithm, TrainConfig]]
+"""An arm's algorithm, and the settings it has where it declares a difference from those handed in."""
+
+
+def _named(arm: str) -> Made:
+    known, kind = entry(arm), find(arm)
+
+    def made(train: TrainConfig) -> tuple[Algorithm, TrainConfig]:
+        train = train.model_copy(update=known.train(train))
+        return kind(kind.Config.model_validate(known.config), train), train
+
+    return made
+
+
+def _predicted(config: PretrainedConfig, arm: str, made: Made, work: Work) -> Prediction:
     short, fake = work.shortened(), _Fake(allow_non_fake_inputs=True)
-    trainer = _trainer(config, arm, short, fake)
+    trainer = _trainer(config, made, short, fake)
     tracker = Tracker()
     counting = FlopCount(tracker)
     attach(tracker, trainer)
@@ -141,32 +179,14 @@ def _predicted(config: PretrainedConfig, arm: str, work: Work) -> Prediction:
     return Prediction(arm, tuple(tracker.peaks()), tuple(rows), work.completions)
 
 
-def _trainer(config: PretrainedConfig, arm: str, work: Work, fake: _Fake) -> Trainer:
+def _trainer(config: PretrainedConfig, made: Made, work: Work, fake: _Fake) -> Trainer:
     """A trainer whose networks are fake."""
-    known = entry(arm)
-    train = work.train()
-    train = train.model_copy(update=known.train(train))
-    kind = find(arm)
-    algorithm: Algorithm = kind(kind.Config.model_validate(known.config), train)
+    algorithm, train = made(work.train())
     task = _Lengths(work.prompt_tokens, work.new_tokens)
     with fake, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Accessing the data pointer of FakeTensor")
         policy: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=work.dtype)
-        if work.gradient_checkpointing:
-            policy.activation_checkpointing_enable({"use_reentrant": False, "preserve_rng_state": False})
-        trainer = Trainer(policy, tokenizer(), task, algorithm, train, seed=0)
-    if work.gradient_checkpointing:
-        for module in (policy, trainer.models.trunk):
-            if module is not None:
-                module.register_forward_pre_hook(_checkpoint_where_gradients_flow)
-    return trainer
-
-
-def _checkpoint_where_gradients_flow(module: nn.Module, args: Any) -> None:
-    """Layers make checkpoints while they think that they train; the networks here never do, as dropout is off."""
-    for part in module.modules():
-        if isinstance(part, GradientCheckpointingLayer):
-            part.training = torch.is_grad_enabled()
+        return Trainer(policy, tokenizer(), task, algorithm, train, seed=0)
 
 
 class _Fake(FakeTensorMode):

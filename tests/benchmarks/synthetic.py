@@ -172,7 +172,7 @@ def write_probes(folder: Path) -> None:
 
 
 def write_jsonl(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Write an object a line."""
+    """An object a line."""
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
@@ -180,13 +180,8 @@ def write_environment(run: Path) -> None:
     """Write env.json."""
     hardware = {"cpu": "Example CPU @ 2.70GHz", "cores": 2, "accelerator": None}
     versions = {"python": "3.11.9", "torch": "2.13.0", "transformers": "5.23.0", "ppo_vs_grpo": "0.1.0"}
-    env = {
-        "versions": versions,
-        "hardware": hardware,
-        "threads": 1,
-        "load": 1.4,
-        "git": {"commit": "abc", "dirty": False},
-    }
+    env = {"versions": versions, "hardware": hardware, "threads": 1, "load": 1.4}
+    env |= {"git": {"commit": "abc", "dirty": False}}
     (run / "env.json").write_text(json.dumps(env, indent=1))
 
 
@@ -263,7 +258,7 @@ def make_metrics(spec: RunSpec, rng: np.random.Generator, shift: float) -> list[
                 "grad_norm_value": None,
                 "learning_rate": spec.train.learning_rate,
             }
-            | {"skipped_steps": 0, **seconds, "train_s": train_s, "peak_rss_bytes": 640_000_000}
+            | {"skipped_steps": 0, **seconds, "train_s": train_s}
         )
     return rows
 

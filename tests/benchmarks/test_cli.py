@@ -77,7 +77,7 @@ def test_no_command_is_a_usage_error_that_prints_help() -> None:
     [
         ("tasks", ["countdown", "sorting", "recall", "arithmetic"]),
         ("algorithms", list(ALGORITHMS)),
-        ("suites", ["attribution", "core", "family", "smoke", "tuning"]),
+        ("suites", ["attribution", "core", "family", "memory", "smoke", "tuning"]),
     ],
 )
 def test_list(what: str, names: list[str]) -> None:
