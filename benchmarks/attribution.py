@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtrit
 
 from ppo_vs_grpo.benchmarks.frames import Results
+from ppo_vs_grpo.benchmarks.stats import satterthwaite_interval
 
 ALL_TASKS = "all tasks"
-LEVEL = 0.95
 EFFECTS = {
     "total": {"grpo": 1.0, "ppo": -1.0},
     "baseline": {"ppo_group": 0.5, "ppo": -0.5, "grpo": 0.5, "grpo_value": -0.5},
@@ -54,22 +52,14 @@ def attribution(results: Results) -> pd.DataFrame:
     for name in EFFECTS:
         samples = {task: group[name].to_numpy(float) for task, group in seeds.groupby("task", sort=False)}
         for task, values in samples.items():
-            rows.append({"task": task, "effect": name} | _interval([values]))
+            rows.append({"task": task, "effect": name} | _ends([values]))
         if len(samples) > 1:
-            rows.append({"task": ALL_TASKS, "effect": name} | _interval(list(samples.values())))
+            rows.append({"task": ALL_TASKS, "effect": name} | _ends(list(samples.values())))
     table = pd.DataFrame(rows, columns=["task", "effect", "n", "mean", "low", "high"])
     order = {task: i for i, task in enumerate([*results.tasks, ALL_TASKS])}
     return table.sort_values("task", key=lambda tasks: tasks.map(order), kind="stable").reset_index(drop=True)
 
 
-def _interval(samples: Sequence[np.ndarray]) -> dict[str, Any]:
-    """The equal-weight mean of independent samples' means and its t interval; n is the smallest sample's size."""
-    mean, n = float(np.mean([values.mean() for values in samples])), min(len(values) for values in samples)
-    if n < 2:
-        return {"n": n, "mean": mean, "low": np.nan, "high": np.nan}
-    squares = np.array([values.var(ddof=1) / len(values) for values in samples])
-    if squares.sum() == 0:
-        return {"n": n, "mean": mean, "low": mean, "high": mean}
-    freedom = squares.sum() ** 2 / sum(s**2 / (len(v) - 1) for s, v in zip(squares, samples, strict=True))
-    half = float(stdtrit(freedom, (1 + LEVEL) / 2) * np.sqrt(squares.sum()) / len(samples))
-    return {"n": n, "mean": mean, "low": mean - half, "high": mean + half}
+def _ends(samples: list[np.ndarray]) -> dict[str, Any]:
+    interval = satterthwaite_interval(samples)
+    return {"n": interval.n, "mean": interval.mean, "low": interval.low, "high": interval.high}

@@ -1,0 +1,80 @@
+"""What a number of seeds can show: the smallest difference that would be seen, and the seeds that one would need.
+
+Of the paired, two-sided t test. In a family of tasks the worst case of Holm's correction is alpha over their number.
+"""
+
+from __future__ import annotations
+
+import math
+
+from scipy.special import nctdtr, stdtrit
+
+from ppo_vs_grpo.tasks.errors import UserError
+
+ALPHA = 0.05
+POWER = 0.8
+EFFECT = 0.05
+
+
+def power(effect: float, sd: float, n: int, alpha: float = ALPHA) -> float:
+    """Chance that n seeds show a true mean difference `effect` when differences have standard deviation `sd`.
+
+    The noncentral t distribution beyond both critical values (Cohen 1988, chapter 2); NaN below two seeds. Without
+    spread every difference shows: 1, and no difference has its chance alpha.
+    """
+    _refuse_no_probability("alpha", alpha)
+    if n < 2 or math.isnan(sd):
+        return math.nan
+    if sd == 0:
+        return 1.0 if effect else alpha
+    freedom, shift = n - 1, abs(effect) / sd * math.sqrt(n)
+    critical = float(stdtrit(freedom, 1 - alpha / 2))
+    return 1 - _below(critical, freedom, shift) + _below(-critical, freedom, shift)
+
+
+def smallest_effect(sd: float, n: int, alpha: float = ALPHA, target: float = POWER) -> float:
+    """The true difference, in units of `sd`'s, that n seeds show with probability `target`; NaN below two seeds."""
+    from scipy.optimize import brentq
+
+    _refuse_no_probability("power", target)
+    if target <= alpha:
+        raise UserError(f"power: {target}: must be above alpha, {alpha}, which no difference at all has")
+    if n < 2 or math.isnan(sd) or sd == 0:
+        return math.nan if n < 2 or math.isnan(sd) else 0.0
+    enough = 1.0
+    while power(enough, 1.0, n, alpha) < target:
+        enough *= 2
+    return sd * float(brentq(lambda effect: power(effect, 1.0, n, alpha) - target, 0.0, enough, xtol=1e-12))
+
+
+def seeds_needed(sd: float, effect: float = EFFECT, alpha: float = ALPHA, target: float = POWER) -> int | None:
+    """The fewest paired seeds that show `effect` with probability `target`; None where sd is unknown (NaN).
+
+    A verdict needs 8 whatever this says.
+    """
+    _refuse_no_probability("power", target)
+    if not effect > 0:
+        raise UserError(f"effect: {effect}: must be above 0, a difference of scores such as {EFFECT}")
+    if math.isnan(sd):
+        return None
+    too_few, enough = 1, 2
+    while power(effect, sd, enough, alpha) < target:
+        too_few, enough = enough, enough * 2
+    while enough - too_few > 1:
+        middle = (too_few + enough) // 2
+        if power(effect, sd, middle, alpha) < target:
+            too_few = middle
+        else:
+            enough = middle
+    return enough
+
+
+def _below(t: float, freedom: int, shift: float) -> float:
+    """The noncentral t distribution function, 0 where scipy's series gives up: that far out it is below 1e-13."""
+    found = float(nctdtr(freedom, shift, t))
+    return 0.0 if math.isnan(found) else found
+
+
+def _refuse_no_probability(name: str, value: float) -> None:
+    if not 0 < value < 1:
+        raise UserError(f"{name}: {value}: must lie between 0 and 1")

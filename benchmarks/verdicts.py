@@ -1,0 +1,131 @@
+"""What may be claimed of two arms: one is better, they are equivalent within a margin, or the data cannot tell.
+
+The rule, for a family of tasks with paired differences (second arm less first, higher is better):
+
+1. fewer than 8 seeds: no verdict, and the task does not count in the family;
+2. the Holm-adjusted p of the t test is below alpha: the arm on whose side the mean lies is better. In a family of one
+   that says: the (1 - alpha) t interval excludes 0;
+3. else the Holm-adjusted p of TOST is below alpha: equivalent within the margin. In a family of one: the
+   (1 - 2 alpha) t interval lies inside the margin;
+4. else inconclusive.
+
+So a difference that is sure but small is `better`, and the reason adds that it lies within the margin. The two steps
+are two families: wrongly naming a better arm anywhere has probability alpha at most, and so has wrongly naming any
+equivalence. Both rest on the t distribution; the sign-flip test stands beside them in a report and decides nothing.
+
+How far that holds with four tasks of eight seeds, simulated: two equal arms differ symmetrically, and 5% of suites get
+a false `better` when differences are normal, 2% when either arm now and then collapses. It does not hold where one arm
+alone collapses, in one seed of five, and its other seeds make up for that: 17% of tasks have no collapse in eight seeds
+and show the other seeds' lead. No test of eight numbers can see that; collapses are counted beside a verdict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ppo_vs_grpo.benchmarks.stats import MeanInterval, holm, one_sided_p, t_interval, two_sided_p
+from ppo_vs_grpo.tasks.errors import UserError
+
+MIN_SEEDS = 8
+MARGIN = 0.05
+ALPHA = 0.05
+ARMS = ("PPO", "GRPO")
+
+
+class Outcome(StrEnum):
+    """What a verdict says, whatever the arms are called."""
+
+    FIRST = "first better"
+    SECOND = "second better"
+    EQUIVALENT = "equivalent"
+    INCONCLUSIVE = "inconclusive"
+    NONE = "no verdict"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A task's verdict: its words, why, and the numbers it rests on.
+
+    `p` and `equivalence_p` are Holm-adjusted in the family, NaN without a verdict; `interval` is the task's own
+    (1 - alpha) t interval, not adjusted.
+    """
+
+    outcome: Outcome
+    text: str
+    reason: str
+    interval: MeanInterval
+    p: float
+    equivalence_p: float
+
+
+def equivalence_p(differences_S: ArrayLike, margin: float = MARGIN) -> float:
+    """p of two one-sided t tests (TOST, Schuirmann 1987) that the mean lies between -margin and margin.
+
+    Below alpha exactly where the (1 - 2 alpha) t interval lies inside. NaN below two values; without spread as in
+    `one_sided_p`. Raises UserError unless the margin is positive.
+    """
+    if not margin > 0:
+        raise UserError(f"margin: {margin}: must be above 0, a difference of scores such as {MARGIN}")
+    sample = np.asarray(differences_S, float)
+    return max(one_sided_p(sample, -margin), one_sided_p(-sample, -margin))
+
+
+def verdict(
+    differences_S: ArrayLike, *, arms: tuple[str, str] = ARMS, margin: float = MARGIN, alpha: float = ALPHA
+) -> Verdict:
+    """The verdict on one task that was the only question asked; see `verdicts`."""
+    return verdicts({"": differences_S}, arms=arms, margin=margin, alpha=alpha)[""]
+
+
+def verdicts(
+    differences: Mapping[str, ArrayLike],
+    *,
+    arms: tuple[str, str] = ARMS,
+    margin: float = MARGIN,
+    alpha: float = ALPHA,
+) -> dict[str, Verdict]:
+    """The verdict on every task of a family, by the module's rule.
+
+    `differences` has each task's paired differences, arms[1] less arms[0], shape (seeds,); tasks may differ in seeds.
+    Negate what is better low, such as seconds. Raises UserError for a margin or an alpha that is none.
+    """
+    if not 0 < alpha < 1:
+        raise UserError(f"alpha: {alpha}: must lie between 0 and 1, such as {ALPHA}")
+    samples = {task: np.asarray(values, float) for task, values in differences.items()}
+    judged = [len(sample) >= MIN_SEEDS for sample in samples.values()]
+    better = [two_sided_p(sample) if ok else np.nan for sample, ok in zip(samples.values(), judged, strict=True)]
+    same = [
+        equivalence_p(sample, margin) if ok else np.nan for sample, ok in zip(samples.values(), judged, strict=True)
+    ]
+    return {
+        task: _judge(t_interval(sample, 1 - alpha), float(p), float(tost), arms, margin, alpha)
+        for (task, sample), p, tost in zip(samples.items(), holm(better), holm(same), strict=True)
+    }
+
+
+def _judge(
+    interval: MeanInterval, p: float, tost: float, arms: tuple[str, str], margin: float, alpha: float
+) -> Verdict:
+    """The rule for one task, from adjusted p-values."""
+    n = interval.n
+    if n < MIN_SEEDS:
+        reason = f"{n} paired seeds, a verdict needs {MIN_SEEDS}: with 5 a sign-flip test cannot go below p = 0.0625"
+        return Verdict(Outcome.NONE, str(Outcome.NONE), reason, interval, p, tost)
+    spread = "" if interval.se > 0 else "; seeds do not differ, so p is that of sign flips"
+    inside = tost < alpha
+    if p < alpha:
+        outcome = Outcome.SECOND if interval.mean > 0 else Outcome.FIRST
+        small = f"; all the same within {margin:g} (TOST p = {tost:.2g})" if inside else ""
+        text, reason = f"{arms[interval.mean > 0]} better", f"p = {p:.2g} is below {alpha:g}{small}{spread}"
+    elif inside:
+        outcome, text = Outcome.EQUIVALENT, f"equivalent within {margin:g}"
+        reason = f"TOST p = {tost:.2g} is below {alpha:g}, that of a difference is {p:.2g}{spread}"
+    else:
+        outcome, text = Outcome.INCONCLUSIVE, str(Outcome.INCONCLUSIVE)
+        reason = f"neither a difference (p = {p:.2g}) nor equivalence within {margin:g} (TOST p = {tost:.2g}){spread}"
+    return Verdict(outcome, text, reason, interval, p, tost)
