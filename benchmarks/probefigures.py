@@ -16,21 +16,23 @@ from ppo_vs_grpo.benchmarks.frames import Results
 
 MOMENT = "middle"
 """Of a run: at its start a critic knows nothing, and at its end there may be little left to learn."""
+PHRASES = {"middle": "in mid-run", "end": "at the end"}
 
 
 def probe_figure(results: Results, caption: str = "") -> Figure:
     """A row a task: residual variance by baseline, cosine by estimator, value error by position; in mid-run."""
     colours = plots.arm_colours(algorithms(results))
-    left, middle, right = (
-        table(results)[lambda frame: frame["moment"] == MOMENT]
-        for table in (probetables.baselines, probetables.gradient_noise, probetables.value_error)
+    moment = MOMENT if MOMENT in set(probetables.moments(results)["moment"]) else "end"
+    left, middle, right, critics = (
+        table(results)[lambda frame: frame["moment"] == moment]
+        for table in (probetables.baselines, probetables.gradient_noise, probetables.value_error, probetables.critic)
     )
     tasks = [task for task in results.tasks if task in set(left["task"])]
     head_in, row_in, foot_in = 0.95, 1.75, 0.7
     height = head_in + row_in * max(len(tasks), 1) + foot_in
     with matplotlib.rc_context(plots.STYLE | {"axes.titlesize": 8.5, "ytick.labelsize": 7.5, "xtick.labelsize": 8}):
         figure = blank(height)
-        legend(figure, results, None, colours, f"{results.name}: probes in mid-run", height)
+        legend(figure, results, None, colours, f"{results.name}: probes {PHRASES[moment]}", height)
         grid = figure.add_gridspec(
             max(len(tasks), 1), 3, left=0.205, right=0.97, top=1 - head_in / height, bottom=foot_in / height,
             width_ratios=[1, 1, 1], wspace=0.58, hspace=0.38,
@@ -46,6 +48,7 @@ def probe_figure(results: Results, caption: str = "") -> Figure:
             dots(middle[middle["task"] == task], "estimator", "cosine", "cosine_se", cosine, colours, estimators)
             cosine.axvline(0, color=plots.FAINT, linewidth=0.9)
             by_position(right[right["task"] == task], error, colours)
+            break_even(critics[critics["task"] == task], error, colours)
             residual.text(
                 -0.98, 1.06, task, transform=residual.transAxes, fontsize=9, fontweight="bold", va="bottom"
             )  # fmt: skip
@@ -92,4 +95,18 @@ def by_position(table: pd.DataFrame, ax: Axes, colours: Mapping[str, str]) -> Ax
     ax.set_xlim(0, 1)
     if not ax.dataLim.y0 < 0:
         ax.set_ylim(bottom=0)
+    return ax
+
+
+def break_even(table: pd.DataFrame, ax: Axes, colours: Mapping[str, str]) -> Axes:
+    """Write each critic's break-even group size into its panel, above the curves."""
+    shown = table[table["arm"].isin(colours)]
+    low, high = ax.get_ylim()
+    ax.set_ylim(low, high + 0.16 * len(shown) * (high - low))
+    for place, (arm, size) in enumerate(zip(shown["arm"], shown["break_even_group_size"], strict=True)):
+        text = f"break-even G {size:.1f}" if np.isfinite(size) else "no break-even G"
+        ax.annotate(
+            text, (0.97, 1 - 0.11 * place), xycoords="axes fraction", ha="right", va="top", fontsize=7.5,
+            color=colours[arm],
+        )  # fmt: skip
     return ax

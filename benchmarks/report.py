@@ -98,7 +98,7 @@ PROBES = (
     "Measured on the policies of both arms half-way, on held-out prompts; dots are means over runs with twice "
     "their standard error. Left: a baseline is better the less of the reward's variance it leaves; 1 is none. "
     "Middle: an estimator is better the nearer its direction to that of a larger batch. Right: where in a "
-    "completion V is wrong, in reward squared."
+    "completion V is wrong, in reward squared, and the group size from which the mean of the others is the nearer one."
 )
 COSTS = (
     "One update of each arm. Left: what held the memory when it was fullest, measured tensor by tensor half-way "
