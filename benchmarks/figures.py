@@ -121,10 +121,11 @@ def attribution_figure(results: Results, caption: str = "") -> Figure:
 
 
 def save(figure: Figure, stem: Path) -> None:
-    """Write STEM.svg and STEM.png, without dates: the same figure gives the same bytes."""
+    """Write STEM.svg, STEM.png and STEM.pdf, without dates: the same figure gives the same bytes."""
     with matplotlib.rc_context(plots.STYLE):
         figure.savefig(stem.with_suffix(".svg"), metadata={"Date": None, "Creator": None})
         figure.savefig(stem.with_suffix(".png"), dpi=160, metadata={"Software": None})
+        figure.savefig(stem.with_suffix(".pdf"), metadata={"CreationDate": None, "Creator": None, "Producer": None})
 
 
 def algorithms(results: Results) -> dict[str, str]:

@@ -32,6 +32,7 @@ STYLE: dict[Any, Any] = {
     **{"text.color": INK, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK, "axes.titlecolor": INK},
     **{"xtick.major.size": 2.5, "ytick.major.size": 2.5, "legend.frameon": False, "font.family": "DejaVu Sans"},
     **{"figure.facecolor": "white", "axes.facecolor": "white", "svg.hashsalt": "ppo-vs-grpo", "svg.fonttype": "path"},
+    "pdf.fonttype": 42,
 }
 """Settings of a figure: fonts that come with matplotlib, and SVG ids from its content: a rebuild is the same bytes."""
 

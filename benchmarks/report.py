@@ -249,7 +249,22 @@ def _content(results: Results, name: str, made: dict[str, pd.DataFrame], drawn: 
         "unmatched": unmatched,
         "intervals": "attribution" in made,
         "limits": LIMITS,
+        "citation": citation(results, name),
     }
+
+
+def citation(results: Results, name: str) -> str:
+    """The report as a BibTeX entry; the version and commit are those that its runs name."""
+    environments = list(results.environments.values())
+    versions = sorted({str(env.get("versions", {}).get("ppo_vs_grpo", "unknown")) for env in environments})
+    commits = sorted({str(env.get("git", {}).get("commit", "unknown"))[:8] for env in environments})
+    return (
+        f"@techreport{{ppo-vs-grpo-{name},\n"
+        f"  title = {{{' and '.join(results.arms)} on {', '.join(results.tasks)}: suite {results.name}}},\n"
+        "  institution = {ppo-vs-grpo},\n"
+        f"  number = {{{name}}},\n"
+        f"  note = {{version {', '.join(versions)}, commit {', '.join(commits)}}}\n}}"
+    )
 
 
 def _about(results: Results, stem: str) -> str:

@@ -53,7 +53,9 @@ def test_a_rebuild_elsewhere_is_the_same_bytes_and_needs_no_torch(folder: Path, 
 
 def test_the_files_have_stable_names(page: Path) -> None:
     names = [
-        f"figures/{stem}.{kind}" for stem in ("overview", "task_recall", "task_sorting") for kind in ("png", "svg")
+        f"figures/{stem}.{kind}"
+        for stem in ("overview", "task_recall", "task_sorting")
+        for kind in ("png", "svg", "pdf")
     ]
     names += [
         f"tables/{stem}.csv"
@@ -76,7 +78,7 @@ def test_the_page_is_alone(page: Path) -> None:
     assert links
     assert [link for link in links if not link.startswith(("data:image/svg+xml;base64,", "tables/", "#"))] == []
     assert [link for link in links if link.startswith("tables/") and not (page.parent / link).exists()] == []
-    assert "<script" not in html
+    assert html.count("<script") == html.count("<script>") == 1
     assert "prefers-color-scheme: dark" in html
 
 

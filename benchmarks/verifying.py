@@ -1,0 +1,62 @@
+"""Is every number of a report what its runs say? The report is made again, and what differs is named."""
+
+from __future__ import annotations
+
+import csv
+import tempfile
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+
+from ppo_vs_grpo.benchmarks import report
+from ppo_vs_grpo.benchmarks.frames import load
+from ppo_vs_grpo.tasks.errors import UserError
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Something of a report that its runs do not say: where, what is there and what should be."""
+
+    where: str
+    found: str
+    expected: str
+
+
+def verify(folder: Path, results: Path | None = None) -> list[Difference]:
+    """Compare the report in `folder` with its runs, cell by cell and file by file; empty when all agrees.
+
+    The runs lie in the folder above, else in `results`. UserError where there is no report or there are no runs.
+    """
+    folder = folder.parent if folder.name == "report.html" else folder
+    if not (folder / "report.html").is_file():
+        raise UserError(f"{folder}: no report.html there; give the folder of a report, such as results/core/report")
+    with tempfile.TemporaryDirectory() as scratch:
+        made = report.write(load(results or folder.parent), Path(scratch)).parent
+        names = sorted({str(path.relative_to(root)) for root in (folder, made) for path in root.rglob("*.*")})
+        return [difference for name in names for difference in _differences(name, folder / name, made / name)]
+
+
+def _differences(name: str, theirs: Path, ours: Path) -> list[Difference]:
+    if not theirs.exists() or not ours.exists():
+        state = {True: "there", False: "missing"}
+        return [Difference(name, state[theirs.exists()], state[ours.exists()])]
+    if theirs.read_bytes() == ours.read_bytes():
+        return []
+    cells = _cells(name, theirs, ours) if name.endswith(".csv") else []
+    return cells or [Difference(name, "other content", "what the runs give; look at the tables first")]
+
+
+def _cells(name: str, theirs: Path, ours: Path) -> list[Difference]:
+    """The cells of two tables that differ, each with its row, from 1, and its column."""
+    tables = []
+    for path in (theirs, ours):
+        with path.open(newline="", encoding="utf-8") as file:
+            tables.append(list(csv.reader(file)))
+    header = max(tables, key=len)[0] if any(tables) else []
+    found = []
+    for place, (row, expected) in enumerate(zip_longest(*tables, fillvalue=[])):
+        for column, (cell, right) in enumerate(zip_longest(row, expected, fillvalue="")):
+            if cell != right:
+                title = header[column] if column < len(header) else str(column + 1)
+                found.append(Difference(f"{name}, row {place}, {title}", cell or "nothing", right or "nothing"))
+    return found

@@ -1,0 +1,110 @@
+"""The report as a reader sees it: in headless Chromium, wide and on a phone."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from browser import Page, chromium
+from ppo_vs_grpo.benchmarks import load, report
+from synthetic import make_suite, write_probes, write_results
+
+pytestmark = pytest.mark.skipif(
+    not (shutil.which("chromium") and shutil.which("chromedriver")),
+    reason="needs chromium and chromedriver: Debian's packages chromium and chromium-driver",
+)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = write_results(
+        tmp_path_factory.mktemp("core"), make_suite(tasks=("recall", "sorting"), updates=8, prompts=16)
+    )
+    write_probes(folder)
+    return report.write(load(folder), folder / "report")
+
+
+@pytest.fixture(scope="module", params=[390, 1280])
+def page(written: Path, request: pytest.FixtureRequest) -> Iterator[Page]:
+    with chromium(width=request.param) as opened:
+        opened.open(written)
+        yield opened
+
+
+def test_nothing_is_an_error_in_the_console(page: Page) -> None:
+    assert page.errors() == []
+    page.ask("console.error('seen')")
+    assert len(page.errors()) == 1  # or the line above could not fail
+
+
+def test_every_figure_is_visible_and_described(page: Page) -> None:
+    seen = "i => [i.complete && i.naturalWidth > 0, i.getBoundingClientRect().height, i.alt]"
+    figures = page.ask(f"return [...document.images].map({seen})")
+    assert len(figures) == 7
+    for loaded, height, alt in figures:
+        assert loaded
+        assert height > 100
+        assert len(alt) > 40
+
+
+def test_no_page_scrolls_sideways(page: Page) -> None:
+    wide, width = page.ask("return [document.documentElement.scrollWidth, window.innerWidth]")
+    assert wide <= width
+    boxes = page.ask("return [...document.querySelectorAll('.scroll')].map(e => e.getBoundingClientRect().right)")
+    assert max(boxes) <= width
+
+
+COLUMN = """
+const table = document.querySelectorAll('table.sortable')[arguments[0]], head = table.tHead.rows[0].cells;
+const at = [...head].findIndex(h => h.textContent.trim() === arguments[1]);
+if (arguments[2]) { const b = head[at].querySelector('button'); b.focus(); b.click(); }
+return [[...table.tBodies[0].rows].map(r => r.cells[at].textContent.trim()), head[at].getAttribute('aria-sort')];
+"""
+
+
+def test_a_columns_button_sorts_its_table(page: Page) -> None:
+    before, unsorted = page.ask(COLUMN, 0, "final mean", False)
+    assert unsorted is None
+    up, state = page.ask(COLUMN, 0, "final mean", True)
+    assert (up, state) == (sorted(before, key=float), "ascending")
+    down, state = page.ask(COLUMN, 0, "final mean", True)
+    assert (down, state) == (sorted(before, key=float, reverse=True), "descending")
+    words, _ = page.ask(COLUMN, 0, "task", True)
+    assert words == sorted(words)
+    assert page.ask(COLUMN, 0, "final mean", False)[1] is None  # only one column is the sorted one
+
+
+def test_numbers_sort_by_size_and_what_does_not_exist_comes_last(page: Page) -> None:
+    cells = ["10", "-", "9", "1,000"]
+    page.ask(
+        "const rows = document.querySelector('table.sortable').tBodies[0].rows;"
+        "arguments[0].forEach((text, i) => { rows[i].cells[0].textContent = text; });",
+        cells,
+    )
+    name = page.ask("return document.querySelector('table.sortable th').textContent.trim()")
+    page.ask("document.querySelector('table.sortable th').removeAttribute('aria-sort')")
+    assert page.ask(COLUMN, 0, name, True)[0] == ["9", "10", "1,000", "-"]
+    assert page.ask(COLUMN, 0, name, True)[0] == ["1,000", "10", "9", "-"]
+
+
+def test_the_keyboard_reaches_every_table_and_button(page: Page) -> None:
+    reachable = "return [...document.querySelectorAll('.scroll, th button, summary, a')].map(e => e.tabIndex)"
+    assert set(page.ask(reachable)) == {0}
+    sizes = page.ask(
+        "return [...document.querySelectorAll('th button')].filter(b => b.offsetParent).map(b => b.offsetHeight)"
+    )
+    assert min(sizes) > 0
+
+
+def test_dark_and_light_have_readable_text(page: Page) -> None:
+    contrasts = []
+    for scheme in ("light", "dark"):
+        page.prefer(scheme)
+        style = "const s = getComputedStyle(document.body); return [s.color, s.backgroundColor]"
+        ink, paper = (sum(int(n) for n in text[4:-1].split(",")) for text in page.ask(style))
+        contrasts.append(paper - ink)
+    assert contrasts[0] > 450
+    assert contrasts[1] < -450

@@ -1,0 +1,109 @@
+"""`verify` names every number of a report that its runs do not say; `compare` sets two folders side by side."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from ppo_vs_grpo.benchmarks import load, report
+from ppo_vs_grpo.benchmarks.__main__ import app
+from ppo_vs_grpo.benchmarks.comparing import compare, differing
+from ppo_vs_grpo.benchmarks.verifying import Difference, verify
+from ppo_vs_grpo.tasks.errors import UserError
+from synthetic import make_suite, write_results
+
+SUITE = make_suite(tasks=("recall",), seeds=3, updates=8, prompts=16)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    written = write_results(tmp_path / "core", SUITE)
+    report.write(load(written), written / "report")
+    return written
+
+
+def test_a_report_of_its_runs_has_no_difference_wherever_it_lies(folder: Path, tmp_path: Path) -> None:
+    assert verify(folder / "report") == []
+    assert verify(folder / "report" / "report.html") == []
+    (folder / "report").rename(tmp_path / "elsewhere")
+    assert verify(tmp_path / "elsewhere", folder) == []
+
+
+def test_a_changed_cell_is_named(folder: Path) -> None:
+    path = folder / "report" / "tables" / "summary.csv"
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    right, table.loc[1, "final"] = table.loc[1, "final"], "0.999"
+    table.to_csv(path, index=False, lineterminator="\n")
+    assert verify(folder / "report") == [Difference("tables/summary.csv, row 2, final", "0.999", right)]
+    ran = CliRunner().invoke(app, ["verify", str(folder / "report")])
+    assert ran.exit_code == 1
+    assert f"tables/summary.csv, row 2, final: 0.999; the runs say {right}" in ran.output
+
+
+def test_a_changed_page_a_missing_and_a_foreign_file_are_named(folder: Path) -> None:
+    page, stray = folder / "report" / "report.html", folder / "report" / "tables" / "stray.csv"
+    page.write_text(page.read_text().replace("0.", "1.", 1))
+    (folder / "report" / "figures" / "overview.png").unlink()
+    stray.write_text("a\n1\n")
+    found = {difference.where: (difference.found, difference.expected) for difference in verify(folder / "report")}
+    assert set(found) == {"report.html", "figures/overview.png", "tables/stray.csv"}
+    assert found["figures/overview.png"] == ("missing", "there")
+    assert found["tables/stray.csv"] == ("there", "missing")
+
+
+def test_a_shorter_table_is_named_cell_by_cell(folder: Path) -> None:
+    path = folder / "report" / "tables" / "final_scores.csv"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:-1]))
+    found = verify(folder / "report")
+    assert len(found) == len(lines[0].split(","))
+    assert {difference.found for difference in found} == {"nothing"}
+    assert found[0].where == f"tables/final_scores.csv, row {len(lines) - 1}, task"
+
+
+def test_no_report_is_one_message(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no report\.html there"):
+        verify(tmp_path)
+    with pytest.raises(UserError, match=r"no suite\.lock\.yaml"):
+        verify(folder / "report", tmp_path)
+
+
+def test_two_folders_side_by_side(tmp_path: Path) -> None:
+    one, other = (load(write_results(tmp_path / name, SUITE)) for name in "ab")
+    same = compare(one, other)
+    assert set(same["b_less_a"].dropna()) == {0.0}
+    assert list(same["measure"].unique()) == ["start", "final", "s per 1,000", "peak MB"]
+    assert differing(one, other).empty
+    scores = one.evals["passes"].where(one.evals["seed"] != 2, 0)
+    lower = type(one)(**{**{f: getattr(one, f) for f in one.__dataclass_fields__},
+                         "evals": one.evals.assign(passes=scores)})  # fmt: skip
+    table = compare(lower, one).set_index(["arm", "measure"])
+    seeds = one.score_matrix()["ppo"]["recall"]
+    assert table.loc[("ppo", "final"), "b_less_a"] == pytest.approx(seeds[2] / 3)
+    assert table.loc[("ppo", "final"), "paired_se"] == pytest.approx(seeds[2] / 3)  # differences 0, 0, x
+    assert table.loc[("ppo", "final"), "seeds"] == 3
+    assert pd.isna(table.loc[("ppo", "peak MB"), "paired_se"])
+
+
+def test_what_differs_between_two_folders_is_listed(tmp_path: Path) -> None:
+    one = load(write_results(tmp_path / "a", SUITE))
+    folder = write_results(tmp_path / "b", SUITE.model_copy(update={"start": "tiny"}))
+    for path in folder.rglob("env.json"):
+        env = json.loads(path.read_text())
+        path.write_text(json.dumps(env | {"threads": 7}))
+        manifest = json.loads((path.parent / "manifest.json").read_text())
+        del manifest["files"]["env.json"]
+        (path.parent / "manifest.json").write_text(json.dumps(manifest))
+    table = differing(one, load(folder)).set_index("field")
+    assert table.loc["start (all)"].tolist() == ["nano", "tiny"]
+    assert table.loc["threads"].tolist() == ["1", "7"]
+    ran = CliRunner().invoke(app, ["compare", str(tmp_path / "a"), str(folder)])
+    assert ran.exit_code == 0
+    assert "threads" in ran.output
+    other = load(write_results(tmp_path / "c", make_suite(arms=("grpo",), tasks=("sorting",), seeds=2, updates=8)))
+    with pytest.raises(UserError, match="no task and arm in common"):
+        compare(one, other)
