@@ -102,7 +102,7 @@ class Run:
         train, points = self.spec.train, self.spec.eval.points
         marks = sorted({round(i * train.updates / (points - 1)) * train.batch_completions for i in range(points)})
         evaluator = Evaluator(trainer, self.spec.eval, "validation" if self.spec.tuning else "heldout")
-        first, middle, last = marks[0], marks[(len(marks) - 1) // 2], marks[-1]
+        first, middle, last = marks[0], marks[len(marks) // 2], marks[-1]
 
         def look(update: int) -> None:
             mark = marks.pop(0)

@@ -14,7 +14,8 @@ import torch
 from ppo_vs_grpo.algorithms import entry, find
 from ppo_vs_grpo.algorithms.shared.config import TrainConfig
 from ppo_vs_grpo.algorithms.shared.trainer import Trainer
-from ppo_vs_grpo.benchmarks import load, probetables, report
+from ppo_vs_grpo.benchmarks import load, probefigures, probetables, report
+from ppo_vs_grpo.benchmarks.figures import blank
 from ppo_vs_grpo.benchmarks.probes.measuring import COMPARED, compared, probe_rows
 from ppo_vs_grpo.benchmarks.spec import ProbeConfig
 from synthetic import make_suite, write_probes, write_results
@@ -142,3 +143,14 @@ def test_a_suite_with_probes_has_them_in_its_report(tmp_path: Path) -> None:
     held = pd.read_csv(page.parent / "tables/memory_by_role.csv")
     assert held["phase"].iloc[0] == "total"
     assert set(held["role"]) == {"policy.params", "activations.policy"}  # what held nothing is left out
+
+
+def test_the_break_even_group_size_is_written_above_the_critics_error() -> None:
+    ax = blank(2).add_subplot()
+    probefigures.by_position(pd.DataFrame({"arm": ["ppo"], "position": [0.5], "mse": [0.2], "se": [0.0], "n": [2]}), ax,
+                             {"ppo": "#0072B2"})  # fmt: skip
+    top = ax.get_ylim()[1]
+    table = pd.DataFrame({"arm": ["ppo", "ppo-critic"], "break_even_group_size": [7.44, np.nan]})
+    probefigures.break_even(table, ax, {"ppo": "#0072B2", "ppo-critic": "#009E73"})
+    assert [text.get_text() for text in ax.texts] == ["break-even G 7.4", "no break-even G"]
+    assert ax.get_ylim()[1] > top
