@@ -12,16 +12,21 @@ if __name__ != "ppo_vs_grpo.benchmarks":
     raise ImportError(f"import this package as ppo_vs_grpo.benchmarks, not as {__name__}")
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from ppo_vs_grpo.benchmarks.frames import Results
 
 __all__ = ["load"]
 
 
-def load(path: str | Path) -> Results:
+def load(source: str | Path | pd.DataFrame) -> Results:
     """Open a suite's results folder such as `results/core`; see `frames.load`.
 
+    A frame or a .csv file exported from wandb gives Results that have metrics only; see `imported`.
     The import waits for the call: a run's own process never needs pandas' half second.
     """
-    from ppo_vs_grpo.benchmarks import frames
+    from ppo_vs_grpo.benchmarks import frames, imported
 
-    return frames.load(path)
+    if isinstance(source, str | Path) and Path(source).suffix != ".csv":
+        return frames.load(source)
+    return imported.results_of(source)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ppo_vs_grpo.benchmarks.mirroring import Mode, mirrored
 from ppo_vs_grpo.tasks.errors import UserError
 
 if TYPE_CHECKING:
@@ -55,6 +56,9 @@ def run(
         int | None, typer.Option(metavar="N", help="Runs at a time; as many as cores when not given.")
     ] = None,
     cache: CacheOption = None,
+    wandb: Annotated[
+        Mode, typer.Option(help="Mirror the results in wandb; offline leaves them for `wandb sync`.")
+    ] = Mode.off,
 ) -> None:
     """Run a suite, or what is not finished of it, and write its report."""
     from rich.console import Console
@@ -65,9 +69,11 @@ def run(
     console = Console()
     path = find_suite(suite)
     loaded = load_suite(path, changes or [])
-    code = run_suite(loaded, source_of(path, changes or []), results, cache=cache, slots=slots, console=console)
-    if code != 130:
-        folder = results / loaded.name
+    folder = results / loaded.name
+    with mirrored(folder, wandb):
+        code = run_suite(loaded, source_of(path, changes or []), results, cache=cache, slots=slots, console=console)
+        if code == 130:
+            raise typer.Exit(code)
         try:
             # index.parquet: the manifests as one table, for readers without this package
             _report(folder, folder / "report", console).runs.to_parquet(folder / "index.parquet", index=False)
@@ -76,6 +82,44 @@ def run(
                 raise
             print(f"no report: {error}", file=sys.stderr)
     raise typer.Exit(code)
+
+
+@app.command()
+def verify(
+    report: Annotated[Path, typer.Argument(metavar="REPORT", help="A report's folder, such as results/core/report.")],
+    results: Annotated[
+        Path | None, typer.Option(metavar="RESULTS", help="Its runs; else the folder above the report.")
+    ] = None,
+) -> None:
+    """Make a report again from its runs and name every number that differs; exit code 1 if any does."""
+    from ppo_vs_grpo.benchmarks.verifying import verify as differences
+
+    found = differences(report, results)
+    for difference in found:
+        print(f"{difference.where}: {difference.found}; the runs say {difference.expected}")
+    print(f"{report}: {len(found)} differences" if found else f"{report}: every number is what the runs say")
+    raise typer.Exit(1 if found else 0)
+
+
+@app.command()
+def compare(
+    a: Annotated[Path, typer.Argument(metavar="A", help="A suite's results.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="Others: of another commit, machine or suite.")],
+) -> None:
+    """Set two results folders side by side: scores, seconds, memory, and in what they were made differently."""
+    from rich.console import Console
+
+    from ppo_vs_grpo.benchmarks import load
+    from ppo_vs_grpo.benchmarks.comparing import compare as side_by_side
+    from ppo_vs_grpo.benchmarks.comparing import differing
+    from ppo_vs_grpo.benchmarks.tables import dashed
+
+    one, other = load(a), load(b)
+    console = Console()
+    for frame in (side_by_side(one, other), differing(one, other)):
+        shown = dashed(frame)
+        _print_rows(console, [tuple(shown.columns), *shown.itertuples(index=False, name=None)])
+        console.print()
 
 
 @app.command()

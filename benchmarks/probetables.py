@@ -123,6 +123,28 @@ def without_critic(results: Results) -> list[str]:
     return [arm for arm in results.arms if arm in probed - critics]
 
 
+def ranking(results: Results) -> pd.DataFrame:
+    """A row per task, arm, moment and subject: how log-probability and reward agree inside prompt groups.
+
+    The subject `start` is a fixed set of completions, sampled from the start model; `sampled` the policy's own, others
+    at each moment. Means over runs with standard errors over them; `silent` is the share of groups that tell nothing.
+    A run in which every group is silent is not in `n`.
+    """
+    frame = moments(results)
+    frame = frame[frame["probe"] == "ranking"]
+    rows = []
+    for (task, arm, moment, subject), cell in frame.groupby(["task", "arm", "moment", "subject"], sort=False):
+        wide = cell.pivot_table(index="key", columns="quantity", values="value", dropna=False)
+        row: dict[str, Any] = {"task": task, "arm": arm, "moment": moment, "subject": subject}
+        row["n"] = int(wide["tau"].count())
+        for name in ("tau", "auc", "tau_per_token", "auc_per_token"):
+            row |= {name: wide[name].mean(), f"{name}_se": wide[name].sem()}
+        rows.append(row | {"silent": wide["silent"].sum() / wide["groups"].sum()})
+    columns = ["task", "arm", "moment", "subject", "n", "tau", "tau_se", "auc", "auc_se"]
+    columns += ["tau_per_token", "tau_per_token_se", "auc_per_token", "auc_per_token_se", "silent"]
+    return pd.DataFrame(rows, columns=columns)
+
+
 def _means(frame: pd.DataFrame, by: list[str], name: str) -> pd.DataFrame:
     """Means of `value` over runs with their standard errors."""
     groups = frame.groupby(by, sort=False, dropna=False)["value"]

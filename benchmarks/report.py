@@ -59,6 +59,12 @@ TABLES = {
         "Break-even G: the group size from which the mean of the others is nearer to the prompt's true value than"
         " the critic; a dash: none.",
     ),
+    "ranking": (
+        "Does the policy rank answers",
+        "Agreement of log-probability and reward among the different completions of a prompt, a mean over groups. tau: "
+        "Kendall's tau-b, 0 is chance; auc: the chance that the better of two is the likelier, 0.5 is chance. `start` "
+        "is a fixed set, sampled from the start model; `sampled` the policy's own of that moment.",
+    ),
     "memory_by_role": (
         "Memory by role",
         "MB (10^6 bytes) that a role held when the phase held most, seen tensor by tensor in an update of its own "
@@ -152,7 +158,7 @@ def make_tables(results: Results) -> dict[str, pd.DataFrame]:
     if results.suite.get("attribution"):
         made["attribution"] = attribution(results)
     if len(results.probes):
-        names = ("gradient_noise", "baselines", "critic", "memory_by_role", "operations")
+        names = ("gradient_noise", "baselines", "critic", "ranking", "memory_by_role", "operations")
         made |= {name: getattr(probetables, name)(results) for name in names}
     return {name: made[name] for name in TABLES if name in made}
 

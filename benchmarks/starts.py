@@ -22,9 +22,11 @@ from typing import TYPE_CHECKING
 
 from platformdirs import user_cache_path
 
+from ppo_vs_grpo.benchmarks import rewardmodel
 from ppo_vs_grpo.benchmarks.spec import TaskChoice
 from ppo_vs_grpo.tasks import make
 from ppo_vs_grpo.tasks.errors import UserError
+from ppo_vs_grpo.tasks.learned import Learned
 from ppo_vs_grpo.tasks.splits import demonstrations
 
 if TYPE_CHECKING:
@@ -77,6 +79,10 @@ def locate(start: str, choice: TaskChoice, cache: Path) -> Path:
     """The folder of a start model, whether built or not. A path must hold a saved model, else UserError."""
     if start in SIZES:
         return cache / f"{start}.{choice.task.replace(':', '.')}.{_content_hash(start, choice)}"
+    if isinstance(make(choice.task, choice.options), Learned):
+        raise UserError(
+            f"start: {start!r}: a learned reward is taught beside an embedded start model: {', '.join(SIZES)}"
+        )
     folder = Path(start).expanduser()
     if (folder / "config.json").is_file():
         return folder
@@ -183,6 +189,8 @@ def _hash_of_recipe(start: str, choice_json: str) -> str:
     taught = [(problem.prompt, answer) for problem, answer in demonstrations(task, size.demonstrations)]
     versions = {name: version(name) for name in ("torch", "transformers", "trl")}
     made_of = {"recipe": RECIPE, "size": asdict(size), "characters": CHARACTERS, "taught": taught, "versions": versions}
+    if isinstance(task, Learned):
+        made_of["reward"] = [rewardmodel.RECIPE, choice_json]
     return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -217,6 +225,8 @@ def _warm_start(size: Size, choice: TaskChoice, folder: Path) -> None:
     model.save_pretrained(folder)
     characters.save_pretrained(folder)
     shutil.rmtree(folder / ".trainer", ignore_errors=True)
+    if isinstance(task, Learned):
+        rewardmodel.teach(task, folder)
 
 
 def main(arguments: list[str] | None = None) -> int:

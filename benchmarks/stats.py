@@ -113,7 +113,8 @@ def satterthwaite_interval(samples: Sequence[ArrayLike], level: float = LEVEL) -
     squares = np.array([_variance(row) / len(row) for row in rows])
     if squares.sum() == 0:
         return MeanInterval(n, mean, se=0.0, low=mean, high=mean)
-    freedom = float(squares.sum() ** 2 / sum(s**2 / (len(row) - 1) for s, row in zip(squares, rows, strict=True)))
+    shares = squares / squares.sum()  # of the whole, so that no square of a square vanishes
+    freedom = float(1 / sum(share**2 / (len(row) - 1) for share, row in zip(shares, rows, strict=True)))
     root = math.sqrt(squares.sum())
     half = float(stdtrit(freedom, (1 + level) / 2)) * root / len(rows)
     return MeanInterval(n, mean, root / len(rows), freedom, mean - half, mean + half)

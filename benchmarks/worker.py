@@ -173,11 +173,15 @@ def _trainer(spec: RunSpec, start: Path) -> Trainer:
 
     from ppo_vs_grpo.algorithms import find
     from ppo_vs_grpo.algorithms.shared.trainer import Trainer
+    from ppo_vs_grpo.benchmarks import rewardmodel
     from ppo_vs_grpo.tasks import make
+    from ppo_vs_grpo.tasks.learned import Learned
 
     accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     algorithm = find(spec.algorithm)
     task = make(spec.task_choice.task, spec.task_choice.options)
+    if isinstance(task, Learned):
+        task.judge = rewardmodel.load(start)
     model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(start, dtype=torch.float32)
     if accelerator is not None:
         torch.nn.Module.to(model, accelerator)

@@ -18,6 +18,7 @@ TASKS = {
     "sorting": "ppo_vs_grpo.tasks.sorting:Sorting",
     "recall": "ppo_vs_grpo.tasks.recall:Recall",
     "arithmetic": "ppo_vs_grpo.tasks.arithmetic:Arithmetic",
+    "learned": "ppo_vs_grpo.tasks.learned:Learned",
 }
 
 _MEMBERS = ("name", "version", "max_new_tokens", "best_score", "draw", "demonstrate", "score")

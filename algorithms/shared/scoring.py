@@ -6,7 +6,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from ppo_vs_grpo.algorithms.shared.types import Rollouts, ScoredRollouts
-from ppo_vs_grpo.tasks.base import Task
+from ppo_vs_grpo.tasks.base import Score, Task
 
 
 def texts(rollouts: Rollouts, tokenizer: PreTrainedTokenizerBase) -> list[str]:
@@ -19,9 +19,16 @@ def texts(rollouts: Rollouts, tokenizer: PreTrainedTokenizerBase) -> list[str]:
 
 
 def score(rollouts: Rollouts, task: Task, tokenizer: PreTrainedTokenizerBase) -> ScoredRollouts:
-    """Score every completion by the task's rule."""
+    """Score every completion by the task's rule, or all at once by its `score_all(problems, completions)`.
+
+    A task has that method, which returns a list of scores, where one pass over many is cheaper: a learned reward.
+    """
     problems = [rollouts.prompts.problems[g] for g in rollouts.group_B.tolist()]
-    scores = [task.score(p, text) for p, text in zip(problems, texts(rollouts, tokenizer), strict=True)]
+    written = texts(rollouts, tokenizer)
+    if (score_all := getattr(task, "score_all", None)) is not None:
+        scores: list[Score] = score_all(problems, written)
+    else:
+        scores = [task.score(problem, text) for problem, text in zip(problems, written, strict=True)]
     rewards = [float("nan") if s.reward is None else s.reward for s in scores]
     device = rollouts.mask_BT.device
     names = sorted({name for s in scores for name in s.parts})

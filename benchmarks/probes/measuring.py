@@ -7,8 +7,10 @@ completion, or none), value and its standard error, where there is one.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
+
+from transformers import PreTrainedModel
 
 from ppo_vs_grpo.algorithms import find
 from ppo_vs_grpo.algorithms.base import Algorithm
@@ -19,6 +21,7 @@ from ppo_vs_grpo.algorithms.shared.types import ScoredRollouts
 from ppo_vs_grpo.benchmarks.probes import gradient
 from ppo_vs_grpo.benchmarks.probes.baselines import Estimate
 from ppo_vs_grpo.benchmarks.probes.flops import Costs
+from ppo_vs_grpo.benchmarks.probes.ranking import rankings
 from ppo_vs_grpo.benchmarks.probes.values import ValueProbe, measure
 from ppo_vs_grpo.benchmarks.spec import ProbeConfig
 from ppo_vs_grpo.tasks.splits import Split, heldout
@@ -35,7 +38,10 @@ Row = dict[str, Any]
 def probe_rows(trainer: Trainer, config: ProbeConfig, split: Split, seed: int) -> list[Row]:
     """Probe the policy on prompts that it does not train on. Random numbers are the probe's own; nothing is changed."""
     drawn = heldout(trainer.task, split, config.prompts + config.reference_prompts)
-    rows = list(_gradient_rows(trainer, config, drawn, seed))
+    rows = [
+        *_gradient_rows(trainer, config, drawn, seed),
+        *_ranking_rows(trainer, drawn[: config.prompts], seed),
+    ]
     made = measure(
         trainer, drawn[: config.prompts], trainer.train.group_size, config.continuations, config.prefixes, seed
     )
@@ -75,6 +81,16 @@ def _gradient_rows(trainer: Trainer, config: ProbeConfig, drawn: list[Any], seed
             )
 
 
+def _ranking_rows(trainer: Trainer, drawn: list[Any], seed: int) -> Iterator[Row]:
+    """How the policy ranks its own completions, and those of the start model: the same ones at every moment."""
+    group = max(2, trainer.train.group_size)
+    sets = {"sampled": _sample(trainer, drawn, group, "probe-ranking", seed)}
+    if trainer.models.reference is not None and trainer.algorithm.needs.reference == "initial":
+        sets["start"] = _sample(trainer, drawn, group, "probe-ranking", seed, trainer.models.reference)
+    for subject, quantity, estimate in rankings(trainer, sets):
+        yield _row("ranking", subject, quantity, estimate)
+
+
 def compared(trainer: Trainer) -> dict[str, Algorithm]:
     """The run's own algorithm, the estimators of COMPARED, and PPO where the run has a critic."""
     own = trainer.algorithm
@@ -86,11 +102,19 @@ def compared(trainer: Trainer) -> dict[str, Algorithm]:
     return arms
 
 
-def _sample(trainer: Trainer, problems: list[Any], group: int, stream: str, seed: int) -> ScoredRollouts:
-    """Rated completions of the problems, from a random stream of their own."""
+def _sample(
+    trainer: Trainer,
+    problems: list[Any],
+    group: int,
+    stream: str,
+    seed: int,
+    policy: PreTrainedModel | None = None,
+) -> ScoredRollouts:
+    """Rated completions of the problems by `policy`, else the one in training, from a random stream of their own."""
     collector: Collector = trainer.collector
     uniforms_TB = collector.uniforms(stream, PROBE_DRAWS + seed, len(problems) * group)
-    rollouts = trainer.engine.generate(trainer.encode(problems), group, uniforms_TB)
+    engine = trainer.engine if policy is None else replace(trainer.engine, model=policy)
+    rollouts = engine.generate(trainer.encode(problems), group, uniforms_TB)
     return collector.score(rollouts).rated()
 
 

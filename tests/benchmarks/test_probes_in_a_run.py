@@ -38,7 +38,7 @@ def test_every_kind_of_arm_can_be_probed(name: str) -> None:
     list(learner.updates(1))
     rows = pd.DataFrame(probe_rows(learner, SMALL, "heldout", seed=3))
     critic = learner.models.value_head is not None
-    assert set(rows["probe"]) == {"gradient", "baseline", *(("value", "break_even") if critic else ())}
+    assert set(rows["probe"]) == {"gradient", "ranking", "baseline", *(("value", "break_even") if critic else ())}
     if name != "vine-ppo":
         assert set(rows.loc[rows["probe"] == "gradient", "subject"]) == {
             "own",

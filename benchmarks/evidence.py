@@ -1,0 +1,180 @@
+"""From paired values to an estimate, its interval and its p-values: one function per kind of comparison.
+
+Pure functions. What the data cannot give is NaN; `undefined` says why a comparison does not exist at all.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import bdtr, stdtr, stdtrit
+
+from ppo_vs_grpo.benchmarks.stats import (
+    LEVEL,
+    ROUNDING,
+    Array,
+    clopper_pearson,
+    improvement,
+    satterthwaite_interval,
+)
+
+DIFFERENCE, RATIO, SHARE = "difference", "ratio", "share of pairs"
+NULL = {DIFFERENCE: 0.0, RATIO: 1.0, SHARE: 0.5}
+"""What an estimate is where the arms are equal."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A comparison of the second arm with the first: difference, ratio, or share of pairs in which it was earlier.
+
+    `n` is the number of pairs, of the smallest task where there are several. `p` is that of the test that the estimate
+    is its null, `same_p` that of two one-sided tests (TOST) that it lies within the margin. Neither is adjusted.
+    """
+
+    effect: str
+    n: int
+    estimate: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    p: float = math.nan
+    same_p: float = math.nan
+    test: str = "none"
+    undefined: str = ""
+
+
+def mean_evidence(samples: Sequence[ArrayLike], margin: float, *, ratio: bool = False) -> Evidence:
+    """The equal-weight mean of the samples' means with its t interval, tested against 0 and against the margin.
+
+    With `ratio` samples are logarithms, and estimate, interval and margin are ratios: a margin of 1.25 is from 1/1.25
+    to 1.25. One sample is the paired t test, several are Satterthwaite's. Without spread in any sample p is that of
+    sign flips of all values.
+    """
+    rows = [np.asarray(values, float) for values in samples]
+    interval = satterthwaite_interval(rows)
+    total, half = sum(map(len, rows)), math.log(margin) if ratio else margin
+
+    def beyond(distance: float) -> float:
+        if interval.n < 2:
+            return math.nan
+        if interval.se == 0:
+            return 0.5**total if distance > 0 else 1.0
+        return float(stdtr(interval.freedom, -distance / interval.se))
+
+    p, same_p = _two_tests(beyond, interval.mean, half)
+    test = "paired t test" if len(rows) == 1 else "t test of the mean over tasks"
+    ends = np.array([interval.mean, interval.low, interval.high])
+    estimate, low, high = np.exp(ends) if ratio else ends
+    return Evidence(
+        RATIO if ratio else DIFFERENCE, interval.n, float(estimate), float(low), float(high), p, same_p, test
+    )
+
+
+def spread_evidence(pairs: Sequence[tuple[Array, Array]], margin: float) -> Evidence:
+    """The ratio of standard deviations, second over first; over several tasks the geometric mean of their ratios.
+
+    Of one task, from n pairs with correlation r: the sums and differences of values scaled to equal spread do not
+    correlate (Pitman 1939, Morgan 1939). So with q the true ratio, sinh(log(s2/s1) - log q) is t with n - 2 degrees of
+    freedom times v = sqrt((1 - r^2)/(n - 2)), and the interval, log(s2/s1) +- arsinh(t v), is exact for
+    normal pairs, whatever their correlation. Several tasks add up v^2, with Satterthwaite's degrees of freedom and
+    without the sinh, which is an approximation. Undefined where an arm's seeds do not differ, and below three pairs.
+    """
+    n = min(len(first) for first, _ in pairs)
+    if n < 3:
+        return Evidence(RATIO, n)
+    logs, squares, freedoms = [], [], []
+    for first, second in pairs:
+        spreads = [0.0 if np.ptp(x) <= ROUNDING * np.abs(x).max() else float(x.std(ddof=1)) for x in (first, second)]
+        if not all(spreads):
+            which = "both arms" if not any(spreads) else "one arm"
+            return Evidence(RATIO, n, undefined=f"all seeds of {which} score the same: no spread to compare")
+        logs.append(math.log(spreads[1] / spreads[0]))
+        unshared = 1 - float(np.corrcoef(first, second)[0, 1]) ** 2
+        squares.append(unshared / (len(first) - 2) if unshared > ROUNDING else 0.0)
+        freedoms.append(len(first) - 2)
+    mean, v = float(np.mean(logs)), math.sqrt(sum(squares)) / len(pairs)
+    one = len(pairs) == 1
+    freedom = sum(squares) ** 2 / sum(s**2 / f for s, f in zip(squares, freedoms, strict=True)) if v else math.nan
+
+    def beyond(distance: float) -> float:
+        if v == 0:
+            return 0.5 ** sum(len(first) for first, _ in pairs) if distance > 0 else 1.0
+        return float(stdtr(freedom, -(math.sinh(distance) if one else distance) / v))
+
+    p, same_p = _two_tests(beyond, mean, math.log(margin))
+    half = float(stdtrit(freedom, (1 + LEVEL) / 2)) * v if v else 0.0
+    half = math.asinh(half) if one else half
+    test = "Pitman-Morgan test" if one else "t test of the mean log ratio over tasks"
+    return Evidence(RATIO, n, math.exp(mean), math.exp(mean - half), math.exp(mean + half), p, same_p, test)
+
+
+def noise_sample(trace: tuple[Array, Array], signal: tuple[Array, Array]) -> Array | None:
+    """Jackknife pseudo-values of the log ratio of two arms' noise scales, shape (seeds,), shifted to the log ratio.
+
+    A noise scale is the runs' summed trace over their summed signal: a run's own ratio is no estimate, its signal can
+    be below 0. Leaving out a seed leaves out its run of both arms. The values' mean is the log ratio itself and their
+    t interval the jackknife's (Tukey 1958). None where a sum, of all seeds or of all but one, is not above 0.
+    """
+    arms_SQ = np.stack([trace[1], signal[0], trace[0], signal[1]], axis=1)
+    n, whole_Q = len(arms_SQ), arms_SQ.sum(axis=0)
+    sums_Q = np.vstack([whole_Q, whole_Q - arms_SQ]) if n > 1 else whole_Q[None]
+    if not (sums_Q > 0).all():
+        return None
+    log_ratio, *without = np.log(sums_Q) @ np.array([1.0, 1.0, -1.0, -1.0])
+    return log_ratio + (n - 1) * (np.mean(without) - np.array(without)) if n > 1 else np.array([log_ratio])
+
+
+def mcnemar_evidence(first: Array, second: Array, n: int) -> Evidence:
+    """The difference of two shares of paired yes-or-no values (0 and 1), second less first.
+
+    The pairs that differ are coins if the arms are equal (McNemar's test, exact). The interval takes each kind of
+    differing pair's share with Clopper and Pearson's interval at 97.5%, and the differences that both allow: it covers
+    at least 95%, and is wider than the test needs. There is no test of equivalence: it would take some 70 pairs.
+    """
+    if len(first) == 0:
+        return Evidence(DIFFERENCE, 0)
+    up, down, total = int(np.sum(second > first)), int(np.sum(first > second)), len(first)
+    more, fewer = (clopper_pearson(k, total, (1 + LEVEL) / 2) for k in (up, down))
+    return Evidence(
+        DIFFERENCE,
+        n,
+        (up - down) / total,
+        more.low - fewer.high,
+        more.high - fewer.low,
+        _coins(up, down),
+        test="exact McNemar test",
+    )
+
+
+def arrival_evidence(pairs: Sequence[tuple[Array, Array]], margin: float) -> Evidence:
+    """Who reached a threshold first, from the places where runs did; infinite is never.
+
+    Where all did, the ratio of places, by logarithms. Otherwise, or where a run starts there, the share of pairs in
+    which the second arm was earlier, ties counted half (two that never did are a tie): a sign test over all tasks'
+    pairs, without a test of equivalence.
+    """
+    n = min(len(first) for first, _ in pairs)
+    everything = np.concatenate([np.concatenate(pair) for pair in pairs])
+    if len(everything) == 0:
+        return Evidence(RATIO, 0)
+    if np.isfinite(everything).all() and (everything > 0).all():
+        return mean_evidence([np.log(second) - np.log(first) for first, second in pairs], margin, ratio=True)
+    # Not the sign of a difference: two infinities have none.
+    leads = np.concatenate([(second < first).astype(float) - (second > first) for first, second in pairs])
+    share = improvement(leads)
+    p = _coins(int(np.sum(leads > 0)), int(np.sum(leads < 0)))
+    return Evidence(SHARE, n, share.share, share.low, share.high, p, test="sign test")
+
+
+def _coins(heads: int, tails: int) -> float:
+    """Two-sided exact p that heads and tails are as likely; 1 without a throw."""
+    return min(1.0, 2 * float(bdtr(min(heads, tails), heads + tails, 0.5)))
+
+
+def _two_tests(beyond: Callable[[float], float], mean: float, margin: float) -> tuple[float, float]:
+    """p that the mean is not 0, and of TOST. `beyond` is the one-sided p of a distance from a null."""
+    p = 2 * min(beyond(mean), beyond(-mean), 0.5)
+    return p, max(beyond(mean + margin), beyond(margin - mean))

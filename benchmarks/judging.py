@@ -1,0 +1,227 @@
+"""Verdicts on two arms of a suite: every metric, task by task and over tasks, each in a sentence that can be quoted.
+
+The rule is that of `verdicts`: below 8 pairs none; an arm is better where the p-value is below 0.05; else the arms are
+equivalent where that of two one-sided tests is; else the data cannot tell. Both are adjusted by Holm over the tasks of
+a metric. The row over all tasks is one question of its own. Metrics are not adjusted for their number. Peak memory is
+compared without a test: beyond 5% an arm is lighter, within they are equivalent.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+
+import numpy as np
+import pandas as pd
+
+from ppo_vs_grpo.benchmarks.attribution import ALL_TASKS
+from ppo_vs_grpo.benchmarks.comparisons import MEMORY, METRICS, Case, Metric, compare, show
+from ppo_vs_grpo.benchmarks.evidence import DIFFERENCE, NULL, SHARE, Evidence
+from ppo_vs_grpo.benchmarks.frames import Results
+from ppo_vs_grpo.benchmarks.outcomes import choose_pair, final_scores
+from ppo_vs_grpo.benchmarks.power import seeds_needed, smallest_effect
+from ppo_vs_grpo.benchmarks.stats import LEVEL, holm, paired_differences
+from ppo_vs_grpo.benchmarks.verdicts import ALPHA, MIN_SEEDS
+
+NO_VERDICT, UNDEFINED, INCONCLUSIVE = "no verdict", "undefined", "inconclusive"
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What may be said of two arms by one metric on one task, or over all tasks.
+
+    `estimate` is of `effect`: difference and ratio are of the second arm to the first, the share is that of pairs in
+    which the second was earlier. `low` and `high` are its interval at `level`, not adjusted; `p` is adjusted, None
+    where nothing was tested; `n` counts pairs, of the smallest task over all tasks. A number that does not exist is
+    None, and `reason` says why.
+    """
+
+    metric: str
+    task: str
+    unit: str
+    effect: str
+    first: str | None
+    second: str | None
+    first_value: float | None
+    second_value: float | None
+    estimate: float | None
+    low: float | None
+    high: float | None
+    level: float | None
+    p: float | None
+    n: int
+    test: str
+    verdict: str
+    reason: str
+    sentence: str
+
+
+def judge(results: Results, first: str | None = None, second: str | None = None) -> tuple[Judgement, ...]:
+    """Every metric's verdict on each task, then over all tasks where the suite has several.
+
+    The arms are those of `choose_pair`; a suite of one arm has a row a metric that says so. Raises UserError for a
+    label that is no arm.
+    """
+    pair = choose_pair(results, first, second)
+    if pair is None:
+        return tuple(_lonely(metric, results.arms) for metric in METRICS)
+    return tuple(
+        judgement for metric, cases in compare(results, pair).items() for judgement in _family(metric, cases, pair)
+    )
+
+
+def judgement_table(results: Results, first: str | None = None, second: str | None = None) -> pd.DataFrame:
+    """`judge` as a frame: a row a judgement, a column a field; a number that does not exist is missing."""
+    columns = [field.name for field in fields(Judgement)]
+    frame = pd.DataFrame([asdict(judgement) for judgement in judge(results, first, second)], columns=columns)
+    numbers = ["first_value", "second_value", "estimate", "low", "high", "level", "p"]
+    return frame.astype(dict.fromkeys(numbers, float))
+
+
+def power_table(results: Results, first: str | None = None, second: str | None = None) -> pd.DataFrame:
+    """What the seeds can show of the final held-out pass rate: a row a task, then one over all tasks.
+
+    n pairs, `sd` of their differences, the smallest true difference that a paired t test at 5% shows with probability
+    0.8, and the seeds that one of 0.05 needs; `reason` says what is missing. Over all tasks `sd` is that of a mean
+    over tasks of a seed each, root of the sum of variances over the number of tasks, and `n` the smallest task's: with
+    as few degrees of freedom as one task it errs on the side of more seeds. Nothing is adjusted for several tasks.
+    """
+    columns = ["task", "n", "sd", "smallest_effect", "seeds_needed", "reason"]
+    pair = choose_pair(results, first, second)
+    if pair is None:
+        return _power_frame([[ALL_TASKS, 0, math.nan, math.nan, None, _one_arm(results.arms)]], columns)
+    samples = {task: paired_differences(*values.both) for task, values in final_scores(results, pair).items()}
+    sds = {task: float(sample.std(ddof=1)) if len(sample) > 1 else math.nan for task, sample in samples.items()}
+    counts = {task: len(sample) for task, sample in samples.items()}
+    if len(samples) > 1:
+        sds[ALL_TASKS] = math.sqrt(sum(sd**2 for sd in sds.values())) / len(sds)
+        counts[ALL_TASKS] = min(counts.values())
+    rows = []
+    for task, sd in sds.items():
+        n = counts[task]
+        reason = f"{n} paired seed{'s' * (n != 1)}: a spread needs 2" if math.isnan(sd) else ""
+        rows.append([task, n, sd, smallest_effect(sd, n), seeds_needed(sd), reason])
+    return _power_frame(rows, columns)
+
+
+def _power_frame(rows: list[list[object]], columns: list[str]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=columns).astype({"n": int, "seeds_needed": "Int64"})
+
+
+def _family(metric: Metric, cases: Mapping[str, Case], pair: tuple[str, str]) -> list[Judgement]:
+    """Judge a metric's tasks together, and the mean over them on its own."""
+    tasks = [task for task in cases if task != ALL_TASKS]
+    judged = []
+    for family in (tasks, [task for task in cases if task == ALL_TASKS]):
+        tested = [_tested(cases[task].evidence) for task in family]
+        cell = [(cases[task].evidence.p, cases[task].evidence.same_p) for task in family]
+        adjusted = [holm(np.where(tested, column, np.nan)) for column in np.array(cell, float).reshape(-1, 2).T]
+        over = f" (Holm over {sum(tested)} tasks)" if sum(tested) > 1 else ""
+        for task, p, same_p in zip(family, *adjusted, strict=True):
+            judged.append(_judgement(metric, task, cases[task], pair, float(p), float(same_p), over))
+    return judged
+
+
+def _tested(evidence: Evidence) -> bool:
+    return not evidence.undefined and evidence.n >= MIN_SEEDS and not math.isnan(evidence.p)
+
+
+def _judgement(
+    metric: Metric, task: str, case: Case, pair: tuple[str, str], p: float, same_p: float, over: str
+) -> Judgement:
+    evidence = case.evidence
+    verdict, reason = _rule(metric, case, pair, p, same_p, over)
+    numbers = [*case.values, evidence.estimate, evidence.low, evidence.high, p]
+    first_value, second_value, estimate, low, high, adjusted = (x if math.isfinite(x) else None for x in numbers)
+    return Judgement(
+        metric=metric.name,
+        task=task,
+        unit=metric.unit,
+        effect=evidence.effect,
+        first=pair[0],
+        second=pair[1],
+        first_value=first_value,
+        second_value=second_value,
+        estimate=estimate,
+        low=low,
+        high=high,
+        level=None if low is None or high is None else LEVEL,
+        p=adjusted,
+        n=evidence.n,
+        test=evidence.test,
+        verdict=verdict,
+        reason=reason,
+        sentence=_sentence(metric, task, case, pair, verdict, reason),
+    )
+
+
+def _rule(metric: Metric, case: Case, pair: tuple[str, str], p: float, same_p: float, over: str) -> tuple[str, str]:
+    """The verdict and its reason, from p-values that are adjusted already."""
+    evidence, note = case.evidence, f"; {case.note}" if case.note else ""
+    winner = f"{pair[_second_wins(metric, evidence)]} {metric.word}"
+    if evidence.undefined:
+        return UNDEFINED, evidence.undefined + note
+    if metric is MEMORY and evidence.n:
+        within = abs(math.log(evidence.estimate)) <= math.log(metric.margin)
+        lead = f"the ratio is {'within' if within else 'beyond'} {metric.within}, without a test{note}"
+        return (f"equivalent within {metric.within}" if within else winner), lead
+    if metric is MEMORY or (evidence.n == 0 and case.note):
+        return NO_VERDICT, case.note
+    if not _tested(evidence):
+        return NO_VERDICT, f"{metric.count(evidence.n)}, a verdict needs {MIN_SEEDS}{note}"
+    inside = same_p < ALPHA
+    if p < ALPHA:
+        small = f"; all the same within {metric.within}, TOST {_p(same_p)}" if inside else ""
+        return winner, f"{_p(p)}{over} is below {ALPHA:g}{small}{note}"
+    if inside:
+        words = f"TOST {_p(same_p)}{over} is below {ALPHA:g}, that of a difference is not, {_p(p)}{note}"
+        return f"equivalent within {metric.within}", words
+    if math.isnan(same_p):
+        return INCONCLUSIVE, f"no difference shows, {_p(p)}{over}, and equivalence is not tested{note}"
+    return (
+        INCONCLUSIVE,
+        f"neither a difference, {_p(p)}{over}, nor equivalence within {metric.within}, TOST {_p(same_p)}{note}",
+    )
+
+
+def _second_wins(metric: Metric, evidence: Evidence) -> bool:
+    larger = evidence.estimate > NULL[evidence.effect]
+    return larger == (metric.higher_is_better or evidence.effect == SHARE)
+
+
+def _sentence(metric: Metric, task: str, case: Case, pair: tuple[str, str], verdict: str, reason: str) -> str:
+    """One sentence with both values, the estimate, its interval, n, the test, the verdict and its reason."""
+    evidence, (first, second) = case.evidence, pair
+    where = "over all tasks" if task == ALL_TASKS else f"on {task}"
+    parts = [f"{metric.name[0].upper()}{metric.name[1:]} {where} ({metric.unit}): {first} {case.shown[0]}, "]
+    parts[0] += f"{second} {case.shown[1]}"
+    if not math.isnan(evidence.estimate):
+        amount = show(evidence.estimate)
+        if evidence.effect == SHARE:
+            amount = f"{second} earlier in {amount} of pairs, ties counted half"
+        else:
+            amount = f"{second} {'less' if evidence.effect == DIFFERENCE else 'over'} {first} {amount}"
+        if not math.isnan(evidence.low):
+            amount += f", {LEVEL:.0%} interval {show(evidence.low)} to {show(evidence.high)}"
+        parts.append(amount)
+        parts.append(f"n = {metric.count(evidence.n)}{' a task' * (task == ALL_TASKS)}, {evidence.test}")
+    return f"{'; '.join(parts)}: {verdict}, since {reason}."
+
+
+def _lonely(metric: Metric, arms: list[str]) -> Judgement:
+    """The row of a suite that has no two arms."""
+    arm, reason = next(iter(arms), None), _one_arm(arms)
+    nothing = (None,) * 7
+    sentence = f"{metric.name[0].upper()}{metric.name[1:]}: {NO_VERDICT}, since {reason}."
+    return Judgement(
+        metric.name, ALL_TASKS, metric.unit, "none", arm, None, *nothing, 0, "none", NO_VERDICT, reason, sentence
+    )
+
+
+def _one_arm(arms: list[str]) -> str:
+    return f"the suite has {len(arms)} arm{'s' * (len(arms) != 1)}, {', '.join(arms) or 'none'}; a verdict needs two"
+
+
+def _p(p: float) -> str:
+    return "p < 0.0001" if p < 0.0001 else f"p = {p:.2g}"

@@ -1,0 +1,273 @@
+"""Results as runs of wandb, by a process of its own that can neither stop nor slow a suite.
+
+`python -m ppo_vs_grpo.benchmarks.mirror results/core --mode offline` mirrors what is finished and not mirrored yet;
+`mirrored` starts the same beside a suite. The files in results/ stay the truth: this only reads them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import json
+import os
+import select
+import shutil
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from ppo_vs_grpo.benchmarks.mirroring import MODULE, Mode, fingerprint, finished, mirrored_so_far, places, read_lock
+from ppo_vs_grpo.tasks.errors import UserError
+
+if TYPE_CHECKING:
+    from wandb import Run
+
+POLL_S = 2.0
+SMALL_BYTES = 1_000_000
+HELD_OUT = ("reward_mean", "greedy_pass", "completion_tokens_mean")
+REPORT = "report"
+
+
+@dataclass(slots=True)
+class Tail:
+    """The lines of a growing file, each once; all of them again where another file took its place."""
+
+    path: Path
+    offset_bytes: int = 0
+    inode: int = 0
+
+    def read(self) -> list[dict[str, Any]]:
+        """The objects in the lines that are new and whole; a broken line is the report's to name."""
+        try:
+            with self.path.open("rb") as file:
+                found = os.fstat(file.fileno())
+                if found.st_ino != self.inode or found.st_size < self.offset_bytes:
+                    self.inode, self.offset_bytes = found.st_ino, 0
+                file.seek(self.offset_bytes)
+                lines, newline, _ = file.read().rpartition(b"\n")
+        except FileNotFoundError:
+            return []
+        self.offset_bytes += len(lines) + len(newline)
+        rows = []
+        for line in lines.splitlines():
+            with suppress(ValueError):
+                rows.append(json.loads(line))
+        return [row for row in rows if isinstance(row, dict) and isinstance(row.get("update"), int)]
+
+
+class Course:
+    """What a run logs at each update: its metrics, and what the held-out prompts said there."""
+
+    def __init__(self, folder: Path) -> None:
+        self._metrics, self._evals = Tail(folder / "metrics.jsonl"), Tail(folder / "evals.jsonl")
+        self._rows: dict[int, dict[str, Any]] = {}
+        self._prompts: dict[int, dict[int, dict[str, Any]]] = {}
+        self._logged = -1
+        self.scores: list[dict[str, float]] = []
+
+    def read(self, ended: bool) -> list[tuple[int, dict[str, Any]]]:
+        """Updates in order, each once. The newest waits for the next one: its evaluation may be half written."""
+        self._rows |= {row["update"]: row for row in self._metrics.read()}
+        for row in self._evals.read():
+            # by prompt: an interrupted run that starts anew says everything again
+            self._prompts.setdefault(row["update"], {})[row["prompt"]] = row
+        newest = max(self._rows, default=0)
+        ready = sorted(u for u in {*self._rows, *self._prompts} if ended or u < newest)
+        moments = [(u, _moment(self._rows.pop(u, {}), list(self._prompts.pop(u, {}).values()))) for u in ready]
+        moments = [(u, moment) for u, moment in moments if u > self._logged]
+        for update, moment in moments:
+            self._logged = update
+            if "eval/pass_rate" in moment:
+                self.scores.append({name[5:]: value for name, value in moment.items() if name.startswith("eval/")})
+        return moments
+
+
+def _moment(metrics: Mapping[str, Any], prompts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What one update logs; without what is null, which wandb would plot as text."""
+    moment = {name: value for name, value in metrics.items() if value is not None}
+    if prompts:
+        moment |= {name: prompts[0][name] for name in ("update", "completions")}
+        moment["eval/pass_rate"] = sum(row["passes"] / row["samples"] for row in prompts) / len(prompts)
+        moment |= {f"eval/{name}": sum(row[name] for row in prompts) / len(prompts) for name in HELD_OUT}
+    return moment
+
+
+@dataclass(slots=True)
+class Mirror:
+    """A suite's folder and what of it is mirrored in one mode."""
+
+    folder: Path
+    mode: Mode
+    active: dict[str, tuple[Run, Course]] = field(default_factory=dict)
+
+    def step(self, ended: bool) -> None:
+        """Mirror what is new; once the suite has ended, everything.
+
+        While a timing run has the machine to itself, nothing: what the timing pass left comes at the end.
+        """
+        runs = places(self.folder)
+        begun = [place for place in runs.values() if place.exists() and not finished(place)]
+        if not ended and any(place.parent.name == "timing" for place in begun):
+            return
+        done = mirrored_so_far(self.folder).get(self.mode.value, {})
+        for key, place in runs.items():
+            # a run that is to be tried again loses its folder first: the next step finds the new one
+            with suppress(FileNotFoundError):
+                if finished(place):
+                    if done.get(key) != fingerprint(place / "manifest.json") and (ended or place.parent.name == "runs"):
+                        self._finish(key, place)
+                elif not ended and place in begun and (place / "metrics.jsonl").exists():
+                    self._log(key, place, ended=False)
+        if ended:
+            for run, _ in self.active.values():
+                run.finish(exit_code=1)
+            page = self.folder / REPORT / "report.html"
+            if page.exists() and done.get(REPORT) != fingerprint(page):
+                self._report(page)
+
+    def _log(self, key: str, place: Path, ended: bool) -> tuple[Run, Course]:
+        if key not in self.active:
+            spec = json.loads((place / "spec.json").read_text(encoding="utf-8"))
+            self.active[key] = self._init(key, spec["suite"], spec["arm"], spec), Course(place)
+        run, course = self.active[key]
+        for update, moment in course.read(ended):
+            run.log(moment, step=update)
+        return run, course
+
+    def _finish(self, key: str, place: Path) -> None:
+        manifest = json.loads((place / "manifest.json").read_text(encoding="utf-8"))
+        run, course = self._log(key, place, ended=True)
+        run.summary.update(_summary(manifest, course.scores))
+        small = [path for path in sorted(place.iterdir()) if path.is_file() and path.stat().st_size <= SMALL_BYTES]
+        _attach(run, f"record-{key}", "run-record", small)
+        run.finish(exit_code=int(manifest["status"] == "failed"))
+        del self.active[key]
+        self._note(key, place / "manifest.json")
+
+    def _report(self, page: Path) -> None:
+        import wandb
+
+        suite = read_lock(self.folder)["suite"]
+        run = self._init(f"{suite['name']}.{REPORT}", suite["name"], REPORT, suite)
+        figures = sorted((page.parent / "figures").glob("*.png"))
+        run.log({f"figures/{path.stem}": wandb.Image(str(path)) for path in figures})
+        _attach(run, f"{REPORT}-{suite['name']}", REPORT, [page])
+        run.finish()
+        self._note(REPORT, page)
+
+    def _init(self, key: str, group: str, job_type: str, config: Mapping[str, Any]) -> Run:
+        """Begin a run, or go on with one; wandb itself drops the updates that it already has."""
+        import wandb
+
+        if self.mode is Mode.offline:
+            for half in (self.folder / "wandb").glob(f"offline-run-*-{key}"):
+                shutil.rmtree(half)
+        settings = wandb.Settings(
+            mode=self.mode.value, silent=True, console="off", symlink=False, disable_git=True, disable_code=True,
+            save_code=False, x_save_requirements=False, x_disable_stats=True, x_disable_meta=True,
+            x_disable_machine_info=True,
+        )  # fmt: skip
+        run = wandb.init(
+            project=os.environ.get("WANDB_PROJECT", "ppo-vs-grpo"), id=key, name=key, group=group, job_type=job_type,
+            config=dict(config), dir=str(self.folder), resume="allow", reinit="create_new", settings=settings,
+        )  # fmt: skip
+        run.define_metric("*", step_metric="completions")
+        return run
+
+    def _note(self, key: str, path: Path) -> None:
+        """Remember that a run is mirrored, by the hash of the file that ended it."""
+        place = self.folder / "wandb" / "mirrored.json"
+        notes = mirrored_so_far(self.folder)
+        notes.setdefault(self.mode.value, {})[key] = fingerprint(path)
+        half = place.with_suffix(".part")
+        half.write_text(json.dumps(notes, indent=1))
+        half.replace(place)
+
+
+def watch(mirror: Mirror, stdin: IO[bytes]) -> None:
+    """Mirror as the files grow, until `stdin` ends; then the rest."""
+    ended = False
+    while not ended:
+        ended = bool(select.select([stdin], [], [], POLL_S)[0])
+        mirror.step(ended)
+
+
+def _summary(manifest: Mapping[str, Any], scores: Sequence[Mapping[str, float]]) -> dict[str, Any]:
+    """How a run ended: its manifest's numbers, and its last evaluation where the run came to its end."""
+    plain = {name: value for name, value in manifest.items() if not isinstance(value, dict) and value is not None}
+    final = scores[-1] if scores and manifest["status"] == "ok" else {}
+    return plain | {f"final_{name}": value for name, value in final.items()}
+
+
+def _attach(run: Run, name: str, kind: str, paths: Sequence[Path]) -> None:
+    import wandb
+
+    artifact = wandb.Artifact(name, type=kind)
+    for path in paths:
+        artifact.add_file(str(path), skip_cache=True)
+    run.log_artifact(artifact)
+
+
+@contextmanager
+def _claimed(folder: Path) -> Iterator[None]:
+    """Let one process at a time mirror a folder."""
+    (folder / "wandb").mkdir(exist_ok=True)
+    with (folder / "wandb" / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(f"{folder}: another process is mirroring it; wait for it or stop it") from None
+        yield
+
+
+def _surroundings(folder: Path) -> None:
+    """Keep what wandb stages with the results, and its own telemetry off."""
+    os.environ["WANDB_ERROR_REPORTING"] = "false"
+    for name in ("DATA", "CACHE"):
+        os.environ.setdefault(f"WANDB_{name}_DIR", str(folder / "wandb" / name.lower()))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Mirror a folder; whatever fails is one line on stderr."""
+    parser = argparse.ArgumentParser(prog=f"python -m {MODULE}", description="Mirror a suite's results to wandb.")
+    parser.add_argument("results", type=Path, metavar="RESULTS", help="a suite's results, such as results/core")
+    parser.add_argument("--mode", type=Mode, choices=(Mode.online, Mode.offline), default=Mode.offline)
+    parser.add_argument("--follow", action="store_true", help="go on as the files grow, until standard input ends")
+    given = parser.parse_args(arguments)
+    folder = given.results.resolve()
+    try:
+        if given.follow:
+            os.nice(19)  # the runs come first
+            _wait_for(folder)
+        if not (folder / "suite.lock.yaml").exists():
+            if given.follow:
+                return 0
+            raise UserError(f"{given.results}: not a suite's results: no suite.lock.yaml there")
+        with _claimed(folder):
+            _surroundings(folder)
+            mirror = Mirror(folder, given.mode)
+            if given.follow:
+                watch(mirror, sys.stdin.buffer)
+            else:
+                mirror.step(ended=True)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except Exception as error:  # any that wandb may raise: none is worth a traceback beside results that are there
+        print(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _wait_for(folder: Path) -> None:
+    """Wait for a suite's first file, or for the end of the input without one."""
+    while not (folder / "suite.lock.yaml").exists():
+        if select.select([sys.stdin.buffer], [], [], POLL_S / 10)[0]:
+            return
+
+
+if __name__ == "__main__":
+    sys.exit(main())

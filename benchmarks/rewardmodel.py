@@ -1,0 +1,167 @@
+"""A reward model beside a start model: taught from preferences by TRL, saved in the start model's folder.
+
+It starts as the start model's trunk with a new head of one number (Ouyang et al. 2022, arXiv 2203.02155, section 3.5).
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ppo_vs_grpo.tasks.base import Problem
+from ppo_vs_grpo.tasks.errors import UserError
+from ppo_vs_grpo.tasks.learned import Judge, Learned
+from ppo_vs_grpo.tasks.splits import problems, rng
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+RECIPE = 1
+"""Version of how a reward model is taught; part of the start model's content hash."""
+
+SAVED = "reward"
+"""The folder inside a start model's that holds the reward model."""
+
+STREAM = 10**6
+"""The seed of the problems that preferences are about; no run has it."""
+
+SAMPLES = 2
+"""Completions of each problem by the start model; a demonstration is added."""
+
+BATCH, EPOCHS, LEARNING_RATE = 64, 2, 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """The completions of a problem and their gold rewards."""
+
+    problem: Problem
+    texts: tuple[str, ...]
+    rewards: tuple[float, ...]
+
+
+def chance_to_win(ahead: float, temperature: float) -> float:
+    """1 / (1 + exp(-ahead / temperature)), which cannot overflow as a tangent; its limit at temperature 0."""
+    return (1 + float(np.tanh(ahead / temperature / 2) if temperature else np.sign(ahead))) / 2
+
+
+def preferences(asked: Sequence[Candidates], temperature: float, stream: np.random.Generator) -> list[dict[str, str]]:
+    """Every pair of a problem's different completions, as `prompt`, `chosen` and `rejected`.
+
+    The label is drawn by Bradley and Terry's model at the temperature; a pair of equal rewards falls either way. At
+    temperature 0 such pairs say nothing and are left out.
+    """
+    pairs = []
+    for candidates in asked:
+        rated = list(dict(zip(candidates.texts, candidates.rewards, strict=True)).items())
+        for i, (text, reward) in enumerate(rated):
+            for other, others_reward in rated[:i]:
+                if temperature == 0 and reward == others_reward:
+                    continue
+                wins = stream.random() < chance_to_win(reward - others_reward, temperature)
+                chosen, rejected = (text, other) if wins else (other, text)
+                pairs.append({"prompt": candidates.problem.prompt, "chosen": chosen, "rejected": rejected})
+    return pairs
+
+
+def candidates(task: Learned, policy: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[Candidates]:
+    """What preferences are about: samples of the start model and a demonstration for each training problem."""
+    from ppo_vs_grpo.algorithms.shared.collecting import encode
+    from ppo_vs_grpo.algorithms.shared.rollout import HuggingFaceEngine
+    from ppo_vs_grpo.algorithms.shared.scoring import texts
+
+    drawn = problems(task, "train", STREAM, 0, task.preferences)
+    stream = rng("preferences", task.name, task.version)
+    uniforms_TB = stream.random((task.max_new_tokens, SAMPLES * len(drawn)), dtype="float32")
+    pad, end = int(tokenizer.pad_token_id), int(tokenizer.eos_token_id)
+    engine = HuggingFaceEngine(policy, pad, end, task.max_new_tokens, temperature=1.0)
+    written = texts(engine.generate(encode(tokenizer, drawn), SAMPLES, uniforms_TB), tokenizer)
+    found = []
+    for i, problem in enumerate(drawn):
+        answers = (*written[SAMPLES * i : SAMPLES * (i + 1)], task.demonstrate(problem, stream))
+        rewards = (task.score(problem, text).reward for text in answers)
+        rated = [(text, reward) for text, reward in zip(answers, rewards, strict=True) if reward is not None]
+        found.append(Candidates(problem, tuple(text for text, _ in rated), tuple(reward for _, reward in rated)))
+    return found
+
+
+def teach(task: Learned, start: Path) -> None:
+    """Teach a reward model from the start model saved in the folder, and save it inside.
+
+    Its rewards are shifted and scaled to the gold reward's mean and standard deviation over what it was taught from:
+    preferences fix neither, and beta should weigh the same under both rewards.
+    """
+    import torch
+    from datasets import Dataset
+    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+    from trl import RewardConfig, RewardTrainer
+
+    tokenizer = AutoTokenizer.from_pretrained(start)
+    asked = candidates(task, AutoModelForCausalLM.from_pretrained(start, dtype=torch.float32).eval(), tokenizer)
+    pairs = preferences(asked, task.label_temperature, rng("labels", task.name, task.version))
+    if not pairs:
+        raise UserError(f"task: 'learned': the completions of {task.preferences} problems give no preference")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = AutoModelForSequenceClassification.from_pretrained(start, num_labels=1, dtype=torch.float32)
+    arguments = RewardConfig(
+        output_dir=str(start / ".trainer"),
+        num_train_epochs=EPOCHS,
+        per_device_train_batch_size=BATCH,
+        learning_rate=LEARNING_RATE,
+        lr_scheduler_type="cosine",
+        use_cpu=True,
+        bf16=False,
+        gradient_checkpointing=False,
+        report_to=[],
+        save_strategy="no",
+        logging_strategy="no",
+        disable_tqdm=True,
+        seed=0,
+    )
+    RewardTrainer(
+        model=model, args=arguments, train_dataset=Dataset.from_list(pairs), processing_class=tokenizer
+    ).train()
+    shutil.rmtree(start / ".trainer", ignore_errors=True)
+    rated = [(c.problem.prompt, text, gold) for c in asked for text, gold in zip(c.texts, c.rewards, strict=True)]
+    prompts, answers, golds = zip(*rated, strict=True)
+    raw = judge_of(model, tokenizer)(prompts, answers)
+    scale = float(np.std(golds) / max(np.std(raw), 1e-6))
+    model.config.reward_scale, model.config.reward_shift = scale, float(np.mean(golds) - scale * np.mean(raw))
+    model.save_pretrained(start / SAVED)
+
+
+def load(start: Path) -> Judge:
+    """The reward model saved beside the start model."""
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    model = AutoModelForSequenceClassification.from_pretrained(start / SAVED, dtype=torch.float32)
+    if torch.accelerator.is_available():
+        torch.nn.Module.to(model, torch.accelerator.current_accelerator())
+    return judge_of(model, AutoTokenizer.from_pretrained(start))
+
+
+def judge_of(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Judge:
+    """Rewards by a sequence classifier, read at the end token that follows every completion, cut ones too."""
+    import torch
+
+    model.eval()
+    scale, shift = getattr(model.config, "reward_scale", 1.0), getattr(model.config, "reward_shift", 0.0)
+
+    @torch.no_grad()
+    def judge(prompts: Sequence[str], completions: Sequence[str]) -> list[float]:
+        whole = [prompt + text + tokenizer.eos_token for prompt, text in zip(prompts, completions, strict=True)]
+        rewards: list[float] = []
+        for at in range(0, len(whole), 256):
+            rows = tokenizer(whole[at : at + 256], padding=True, padding_side="right", return_tensors="pt")
+            inputs = {name: rows[name].to(model.device) for name in ("input_ids", "attention_mask")}
+            rewards += (model(**inputs).logits[:, 0].float() * scale + shift).tolist()
+        return rewards
+
+    return judge

@@ -1,0 +1,77 @@
+"""A task whose training reward is a model's: what it was taught of the gold reward, with all its mistakes.
+
+The reward model is taught from pairs of completions, of which the gold reward says, with noise, which is better
+(Ouyang et al. 2022, arXiv 2203.02155; Gao et al. 2023, arXiv 2210.10760). Who trains on it can be seen to leave the
+gold reward behind: every score has the gold reward as its part `gold`, and `passed` is the gold task's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ppo_vs_grpo.tasks import make
+from ppo_vs_grpo.tasks.base import Problem, Score
+from ppo_vs_grpo.tasks.errors import UserError
+from ppo_vs_grpo.tasks.options import share, whole
+
+Judge = Callable[[Sequence[str], Sequence[str]], list[float]]
+"""The rewards of completions by a model, from their prompts and their texts."""
+
+
+class Learned:
+    """The problems, demonstrations and passes of the gold `task` made with `options`, under a learned reward.
+
+    The model is taught from the completions of `preferences` problems. Of two completions a wins over b with
+    probability 1 / (1 + exp((gold b - gold a) / `label_temperature`)) (Bradley and Terry 1952); at 0 the better one
+    always wins. `judge` is that model, given by who has taught it.
+    """
+
+    name: ClassVar[str] = "learned"
+    version: ClassVar[int] = 1
+
+    def __init__(
+        self,
+        task: str = "sorting",
+        options: Mapping[str, Any] | None = None,
+        preferences: int = 2000,
+        label_temperature: float = 0.1,
+    ) -> None:
+        if task == "learned":
+            raise UserError("options.task: 'learned': should be a task with a rule of its own")
+        self.gold = make(task, options)
+        self.preferences = whole("preferences", preferences, 10, 100_000)
+        self.label_temperature = share("label_temperature", label_temperature)
+        self.max_new_tokens, self.best_score = self.gold.max_new_tokens, self.gold.best_score
+        self.judge: Judge | None = None
+
+    def draw(self, rng: np.random.Generator) -> Problem:
+        """Draw a problem of the gold task."""
+        return self.gold.draw(rng)
+
+    def demonstrate(self, problem: Problem, rng: np.random.Generator) -> str:
+        """Demonstrate as the gold task does."""
+        return self.gold.demonstrate(problem, rng)
+
+    def score(self, problem: Problem, completion: str) -> Score:
+        """The gold score: what the model is taught from, and what it is measured against."""
+        return self.gold.score(problem, completion)
+
+    def score_all(self, problems: Sequence[Problem], completions: Sequence[str]) -> list[Score]:
+        """The model's rewards, all in one pass, with the gold reward as a part beside them.
+
+        Raises ValueError before a `judge` is given.
+        """
+        if self.judge is None:
+            raise ValueError("a learned reward needs its model: set `judge`")
+        rewards = self.judge([problem.prompt for problem in problems], completions)
+        golds = [self.gold.score(problem, text) for problem, text in zip(problems, completions, strict=True)]
+        return [_rejudged(gold, reward) for gold, reward in zip(golds, rewards, strict=True)]
+
+
+def _rejudged(gold: Score, reward: float) -> Score:
+    own = float("nan") if gold.reward is None else gold.reward
+    return replace(gold, reward=reward, parts={**gold.parts, "gold": own})

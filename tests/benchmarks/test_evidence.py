@@ -1,0 +1,164 @@
+"""Comparisons of two arms: every interval and p-value against a number worked out by hand, or another way to it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats as oracle
+
+from handmade import OTHER_WAVE, WAVE
+from ppo_vs_grpo.benchmarks.evidence import (
+    RATIO,
+    SHARE,
+    arrival_evidence,
+    mcnemar_evidence,
+    mean_evidence,
+    noise_sample,
+    spread_evidence,
+)
+from ppo_vs_grpo.benchmarks.stats import one_sided_p, t_interval, two_sided_p
+from ppo_vs_grpo.benchmarks.verdicts import equivalence_p
+
+T6, T7 = 2.4469118511449692, 2.364624251592785
+"""t(0.975) of 6 and of 7 degrees of freedom."""
+SE = math.sqrt(5 / 7 / 8)
+INF = math.inf
+
+
+@given(st.lists(st.floats(-1, 1), min_size=2, max_size=12), st.floats(0.01, 0.5))
+def test_one_sample_is_the_paired_t_test_and_tost(values: list[float], margin: float) -> None:
+    found, interval = mean_evidence([values], margin), t_interval(values)
+    assert (found.n, found.estimate, found.low, found.high) == pytest.approx(
+        (interval.n, interval.mean, interval.low, interval.high)
+    )
+    assert found.p == pytest.approx(two_sided_p(values))
+    assert found.same_p == pytest.approx(equivalence_p(values, margin))
+    assert one_sided_p(values) <= 1
+
+
+def test_a_mean_over_tasks_adds_squared_errors() -> None:
+    found = mean_evidence([0.1 + 0.01 * WAVE, 0.05 * WAVE], 0.05)
+    squares = np.array([0.01, 0.05]) ** 2 * SE**2
+    freedom = squares.sum() ** 2 / (squares**2 / 7).sum()
+    t = 0.05 / (math.sqrt(squares.sum()) / 2)
+    assert (found.n, found.estimate) == (8, pytest.approx(0.05))
+    assert found.p == pytest.approx(2 * oracle.t.sf(t, freedom))
+    assert found.high == pytest.approx(0.05 + oracle.t.ppf(0.975, freedom) * 0.05 / t)
+    assert found.same_p == pytest.approx(0.5)  # the mean is the margin
+
+
+def test_logs_give_ratios() -> None:
+    found = mean_evidence([math.log(0.8) + 0.1 * WAVE], 1.25, ratio=True)
+    assert (found.effect, found.estimate) == (RATIO, pytest.approx(0.8))
+    assert found.low == pytest.approx(0.8 * math.exp(-T7 * 0.1 * SE))
+    assert found.same_p == pytest.approx(0.5)  # 0.8 is 1 / 1.25
+
+
+def test_without_spread_p_is_that_of_sign_flips() -> None:
+    assert mean_evidence([np.full(8, 0.2)], 0.05).p == 2 * 0.5**8
+    assert mean_evidence([np.full(8, 0.2), np.full(8, 0.2)], 0.05).p == 2 * 0.5**16
+    assert mean_evidence([np.zeros(8)], 0.05).p == 1.0
+    assert mean_evidence([np.zeros(8)], 0.05).same_p == 0.5**8
+
+
+def test_spreads_that_do_not_correlate_by_hand() -> None:
+    """r = 0, so v = 1/sqrt(6) and t = sinh(log 2) sqrt(6) = 0.75 sqrt(6)."""
+    found = spread_evidence([(0.5 + 0.02 * WAVE, 0.7 + 0.04 * OTHER_WAVE)], 1.25)
+    assert (found.n, found.estimate) == (8, pytest.approx(2.0))
+    assert found.p == pytest.approx(2 * oracle.t.sf(0.75 * math.sqrt(6), 6))
+    k = T6 / math.sqrt(6)
+    assert found.high == pytest.approx(2 * (k + math.sqrt(k * k + 1)))
+    assert found.low == pytest.approx(2 / (k + math.sqrt(k * k + 1)))
+    assert found.same_p == pytest.approx(oracle.t.cdf((1.6 - 1 / 1.6) / 2 * math.sqrt(6), 6))
+
+
+@given(st.integers(0, 999), st.floats(-0.9, 0.9))
+def test_pitman_and_morgan_by_their_correlation(seed: int, shared: float) -> None:
+    """The p-value is that of the correlation of sums and differences; at the interval's ends it is 0.05."""
+    noise = np.random.default_rng(seed).normal(size=(2, 9))
+    first, second = noise[0], shared * noise[0] + noise[1]
+    found = spread_evidence([(first, second)], 1.25)
+    assert found.p == pytest.approx(oracle.pearsonr(second + first, second - first).pvalue, rel=1e-6)
+    for end in (found.low, found.high):
+        assert oracle.pearsonr(second + end * first, second - end * first).pvalue == pytest.approx(0.05)
+
+
+def test_spreads_keep_their_level_for_pairs_that_correlate() -> None:
+    """5,000 pairs of arms of true ratio 1: 4 standard errors around 0.05 and, over three tasks, 0.05 with some room."""
+    noise = np.random.default_rng(5).normal(size=(5000, 3, 3, 8))
+    first, second = noise[:, :, 0] + noise[:, :, 1], noise[:, :, 0] + noise[:, :, 2]
+    one = np.mean([spread_evidence([(a[0], b[0])], 1.25).p < 0.05 for a, b in zip(first, second, strict=True)])
+    three = np.mean(
+        [spread_evidence(list(zip(a, b, strict=True)), 1.25).p < 0.05 for a, b in zip(first, second, strict=True)]
+    )
+    assert abs(one - 0.05) < 4 * math.sqrt(0.05 * 0.95 / 5000)
+    assert abs(three - 0.05) < 0.015
+
+
+def test_several_tasks_have_the_geometric_mean_of_their_ratios() -> None:
+    """Two tasks of ratio 2 and 8, v^2 = 1/6 each: mean log 4, its standard error sqrt(2/6)/2, 12 degrees of freedom."""
+    pairs = [(WAVE, ratio * OTHER_WAVE) for ratio in (2, 8)]
+    found, v = spread_evidence(pairs, 1.25), math.sqrt(2 / 6) / 2
+    assert found.estimate == pytest.approx(4.0)
+    assert found.p == pytest.approx(2 * oracle.t.sf(math.log(4) / v, 12))
+    assert found.high == pytest.approx(4 * math.exp(2.1788128296672284 * v))
+
+
+def test_no_spread_is_undefined_and_equal_arms_are_equal() -> None:
+    assert "all seeds of one arm" in spread_evidence([(WAVE, np.full(8, 0.3))], 1.25).undefined
+    assert "all seeds of both arms" in spread_evidence([(np.full(8, 0.1 + 0.2), np.full(8, 0.3))], 1.25).undefined
+    same = spread_evidence([(WAVE, WAVE + 1)], 1.25)
+    assert (same.estimate, same.low, same.high, same.p, same.same_p) == pytest.approx((1, 1, 1, 1, 0.5**8))
+    assert math.isnan(spread_evidence([(WAVE[:2], OTHER_WAVE[:2])], 1.25).p)
+
+
+def test_the_jackknife_of_noise_scales_leaves_out_a_seed_of_both_arms() -> None:
+    traces, signals = (8 + WAVE, 4 + 2 * OTHER_WAVE), (2 + OTHER_WAVE, 3 - WAVE)
+
+    def log_ratio(kept: list[int]) -> float:
+        first, second = (traces[i][kept].sum() / signals[i][kept].sum() for i in (0, 1))
+        return math.log(second / first)
+
+    without = np.array([log_ratio([j for j in range(8) if j != i]) for i in range(8)])
+    se = math.sqrt(7 / 8 * ((without - without.mean()) ** 2).sum())
+    sample = noise_sample(traces, signals)
+    assert sample is not None
+    assert sample.mean() == pytest.approx(math.log((4 / 3) / (8 / 2)))
+    assert sample.std(ddof=1) / math.sqrt(8) == pytest.approx(se)
+
+
+def test_noise_scales_need_sums_above_zero_without_any_seed() -> None:
+    ones = np.ones(3)
+    assert noise_sample((ones, ones), (ones, np.array([1.0, -2.0, 0.5]))) is None
+    assert noise_sample((ones, ones), (np.array([2.0, -0.5, -0.5]), ones)) is None  # without the first, -1
+    assert noise_sample((np.ones(1), np.ones(1)), (np.ones(1), np.full(1, 2.0))) == pytest.approx([-math.log(2)])
+
+
+def test_mcnemar_counts_pairs_that_differ() -> None:
+    first, second = np.array([1.0] * 7 + [0.0]), np.zeros(8)
+    found = mcnemar_evidence(first, second, 8)
+    assert (found.estimate, found.p) == (-7 / 8, 2 * 0.5**7)
+    assert found.low == pytest.approx(-oracle.binomtest(7, 8).proportion_ci(0.975).high)
+    assert found.high == pytest.approx(1 - 0.0125 ** (1 / 8) - oracle.binomtest(7, 8).proportion_ci(0.975).low)
+    assert mcnemar_evidence(second, second, 8).p == 1.0
+    assert mcnemar_evidence(np.zeros(0), np.zeros(0), 0).n == 0
+
+
+def test_arrivals_of_all_are_a_ratio_and_else_a_sign_test() -> None:
+    found = arrival_evidence([(np.full(8, 200.0), np.full(8, 100.0))], 1.25)
+    assert (found.effect, found.estimate, found.p) == (RATIO, pytest.approx(0.5), 2 * 0.5**8)
+    first = np.array([INF, INF, 200, 200, 200, 200, 100, INF])
+    second = np.array([100, 100, 100, 100, 100, INF, 100, INF])
+    found = arrival_evidence([(first, second)], 1.25)
+    assert (found.effect, found.estimate) == (SHARE, (5 + 1) / 8)  # five earlier, two ties, one later
+    assert found.p == pytest.approx(oracle.binomtest(5, 6).pvalue)
+    assert math.isnan(found.same_p)
+
+
+def test_a_run_that_starts_at_the_threshold_has_no_logarithm() -> None:
+    found = arrival_evidence([(np.array([0.0, 5.0]), np.array([0.0, 4.0]))], 1.25)
+    assert (found.effect, found.estimate) == (SHARE, 0.75)

@@ -1,0 +1,115 @@
+"""Metrics that went to wandb and came back as an export."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from ppo_vs_grpo.benchmarks import load
+from ppo_vs_grpo.benchmarks.frames import Results
+from ppo_vs_grpo.benchmarks.imported import load_export
+from ppo_vs_grpo.benchmarks.mirror import Course
+from ppo_vs_grpo.benchmarks.report import make_tables
+from ppo_vs_grpo.tasks.errors import UserError
+from synthetic import make_suite, write_results
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    suite = make_suite(tasks=("sorting", "recall"), seeds=2, updates=12, prompts=5)
+    return write_results(tmp_path_factory.mktemp("results") / "synthetic", suite)
+
+
+@pytest.fixture(scope="module")
+def results(folder: Path) -> Results:
+    return load(folder)
+
+
+@pytest.fixture
+def exported(folder: Path) -> pd.DataFrame:
+    """What the mirror logs, run by run, with the columns that wandb adds."""
+    rows = []
+    for key in yaml.safe_load((folder / "suite.lock.yaml").read_text())["keys"]:
+        place = folder / ("timing" if ".r" in key.partition(".")[2][-12:] else "runs") / key
+        for step, moment in Course(place).read(ended=True):
+            added = {"_step": step, "_runtime": 1.5, "_timestamp": 1.7e9, "run_id": key, "group": "synthetic"}
+            rows.append(moment | added | {"job_type": key.partition(".")[0]})
+    return pd.DataFrame(rows)
+
+
+def same(a: pd.DataFrame, b: pd.DataFrame) -> None:
+    a, b = (frame.sort_values(["key", "update"]).reset_index(drop=True) for frame in (a, b))
+    pd.testing.assert_frame_equal(a, b, check_like=True, check_exact=True)
+
+
+@pytest.mark.parametrize("through", ["frame", "shuffled", "csv"])
+def test_what_was_mirrored_comes_back_exactly(
+    exported: pd.DataFrame, results: Results, tmp_path: Path, through: str
+) -> None:
+    if through == "csv":
+        exported.to_csv(tmp_path / "core.csv", index=False)
+    csv: pd.DataFrame | Path = tmp_path / "core.csv"
+    again = load({"frame": exported, "shuffled": exported.sample(frac=1, random_state=0), "csv": csv}[through])
+    same(again.metrics, results.metrics)
+    same(again.timing, results.timing)
+    assert (again.name, sorted(again.arms)) == ("synthetic", sorted(results.arms))
+    assert (sorted(again.tasks), again.seeds) == (sorted(results.tasks), results.seeds)
+
+
+def test_a_row_by_hand() -> None:
+    row = dict.fromkeys(("tokens", "optimizer_steps", "skipped_steps", "reward_mean", "reward_std", "pass_rate"), 2.0)
+    row |= dict.fromkeys(("completion_tokens_mean", "ended_fraction", "entropy", "learning_rate", "train_s"), 0.5)
+    row |= dict.fromkeys(("rollout_s", "reward_s", "reference_s", "value_s", "update_s"), 0.25)
+    row |= {"update": 1.0, "completions": 128.0, "warmup": False, "reward_parts/format": 0.75}
+    start = {"update": 0, "completions": 0, "eval/pass_rate": 0.5}
+    (read,) = load_export(pd.DataFrame([start, row]).assign(name="dr-grpo.recall.s7.0123abcd")).to_dict("records")
+    identity = {"arm": "dr-grpo", "task": "recall", "seed": 7, "kind": "s", "key": "dr-grpo.recall.s7.0123abcd"}
+    assert identity.items() <= read.items()
+    assert (read["update"], read["completions"], read["warmup"], read["tokens"]) == (1, 128, False, 2)
+    assert (read["value_s"], read["reward_parts/format"]) == (0.25, 0.75)
+    assert pd.isna(read["value_loss"])
+    assert "eval/pass_rate" not in read
+
+
+def test_tables_of_an_export_are_there_and_know_no_scores(exported: pd.DataFrame) -> None:
+    again = load(exported)
+    tables = make_tables(again)
+    assert tables["summary"]["n"].tolist() == [0] * 4
+    assert tables["summary"]["final"].isna().all()
+    assert not again.complete
+    assert len(again.evals) == len(again.runs) == 0
+    assert all(frame.isna().all(axis=None) for frame in again.score_matrix().values())
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda frame: frame.drop(columns="run_id"), "no column of run keys; expected one of run_id, id, key, name"),
+        (lambda frame: frame.rename(columns={"tokens": "tokn"}), "'tokens' is missing; did you mean 'tokn'?"),
+        (lambda frame: frame.assign(run_id="lively-sun-3"), "run_id: 'lively-sun-3': not a run's key, such as ppo."),
+        (lambda frame: frame[frame["update"] != 5], "22 rows, not each of updates 1 to 23 once; export the whole"),
+        (lambda frame: pd.concat([frame, frame]), "46 rows, not each of updates 1 to 23 once"),
+        (lambda frame: frame.assign(entropy="high"), "'entropy' holds text or gaps; expected numbers"),
+        (lambda frame: frame.assign(tokens=frame["tokens"].where(frame["update"] != 3)), "'tokens' holds text or gaps"),
+    ],
+)
+def test_an_export_that_lacks_something_is_one_clear_message(
+    exported: pd.DataFrame, change: Callable[[pd.DataFrame], pd.DataFrame], says: str
+) -> None:
+    with pytest.raises(UserError) as caught:
+        load(change(exported))
+    assert says in str(caught.value)
+    assert str(caught.value).startswith("the frame: ")
+
+
+@pytest.mark.parametrize(("content", "says"), [(None, "cannot be read"), ("", "not a CSV file")])
+def test_a_csv_that_cannot_be_read(tmp_path: Path, content: str | None, says: str) -> None:
+    path = tmp_path / "core.csv"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(UserError, match=f"{path}: {says}"):
+        load(path)
