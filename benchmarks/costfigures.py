@@ -64,7 +64,7 @@ def cost_figure(results: Results, caption: str = "") -> Figure:
             stack(took, arms, seconds_segments(measured))
             stack(computed, arms, flop_segments(flops[flops["task"] == task]))
             beside = blended_transform_factory(figure.transFigure, held.transAxes)
-            held.text(0.012, 0.5, textwrap.fill(task, 11), transform=beside, fontsize=9, fontweight="bold", va="center")
+            held.text(0.012, 1, textwrap.fill(task, 16), transform=beside, fontsize=9, fontweight="bold", va="bottom")
             if measured["contended"].any():
                 took.annotate("contended", (1, 1), xycoords="axes fraction", ha="right", va="top", fontsize=7.5,
                               color=plots.ALERT)  # fmt: skip
@@ -151,10 +151,10 @@ def _legends(figure: Figure, memory: pd.DataFrame, flops: pd.DataFrame, height: 
     phases = [phase for phase in FLOP_COLOURS if phase in {*PHASES, *flops["phase"]}]
     others = [Patch(facecolor=FLOP_COLOURS[phase], label=phase) for phase in phases]
     others.append(Patch(facecolor=plots.FAINT, label="critic's part", **CRITIC))
-    for handles, x in ((patches, 0.01), (others, 0.56)):
+    for handles, x, columns in ((patches, 0.01, 3), (others, 0.68, 2)):
         figure.legend(
-            handles=handles, loc="upper left", bbox_to_anchor=(x, 1.02 / height), ncols=3, fontsize=8, handlelength=1,
-            handleheight=0.8, columnspacing=1.0, labelspacing=0.3, borderaxespad=0,
+            handles=handles, loc="upper left", bbox_to_anchor=(x, 1.02 / height), ncols=columns, fontsize=8,
+            handlelength=1, handleheight=0.8, columnspacing=1.0, labelspacing=0.3, borderaxespad=0,
         )  # fmt: skip
 
 
