@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from ppo_vs_grpo.benchmarks.curves import area_under_curve
 from ppo_vs_grpo.benchmarks.runfiles import (
     EVAL_COLUMNS,
     MEMORY_COLUMNS,
@@ -114,7 +115,7 @@ class Results:
                 y = curve[name].to_numpy(float)
                 start = y[0] if x[0] == 0 else np.nan
                 final = y[-1] if complete else np.nan
-                area = float(np.trapezoid(y, x)) / (x[-1] - x[0]) if complete and x[-1] > x[0] else np.nan
+                area = area_under_curve(x, y) if complete else np.nan
                 row |= {f"start_{name}": start, f"final_{name}": final, f"gain_{name}": final - start}
                 row[f"area_{name}"] = area
             rows.append(row)

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -34,6 +34,12 @@ SAMPLES = 2
 """Completions of each problem by the start model; a demonstration is added."""
 
 BATCH, EPOCHS, LEARNING_RATE = 64, 2, 1e-3
+
+TEACHING: dict[str, Any] = {
+    **{"lr_scheduler_type": "cosine", "use_cpu": True, "bf16": False, "gradient_checkpointing": False, "seed": 0},
+    **{"report_to": [], "save_strategy": "no", "logging_strategy": "no", "disable_tqdm": True},
+}
+"""Settings of TRL's trainers that teach a start model or its reward model: quiet, repeatable, nothing left behind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,15 +120,7 @@ def teach(task: Learned, start: Path) -> None:
         num_train_epochs=EPOCHS,
         per_device_train_batch_size=BATCH,
         learning_rate=LEARNING_RATE,
-        lr_scheduler_type="cosine",
-        use_cpu=True,
-        bf16=False,
-        gradient_checkpointing=False,
-        report_to=[],
-        save_strategy="no",
-        logging_strategy="no",
-        disable_tqdm=True,
-        seed=0,
+        **TEACHING,
     )
     RewardTrainer(
         model=model, args=arguments, train_dataset=Dataset.from_list(pairs), processing_class=tokenizer

@@ -209,16 +209,8 @@ def _warm_start(size: Size, choice: TaskChoice, folder: Path) -> None:
         max_steps=size.steps,
         per_device_train_batch_size=size.batch,
         learning_rate=size.learning_rate,
-        lr_scheduler_type="cosine",
         warmup_steps=size.steps // 10,
-        use_cpu=True,
-        bf16=False,
-        gradient_checkpointing=False,
-        report_to=[],
-        save_strategy="no",
-        logging_strategy="no",
-        disable_tqdm=True,
-        seed=0,
+        **rewardmodel.TEACHING,
     )
     model = untrained(size, characters)
     SFTTrainer(model=model, args=arguments, train_dataset=rows, processing_class=characters).train()

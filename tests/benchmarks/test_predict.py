@@ -82,12 +82,8 @@ def total_bytes(peaks: list[Peak] | tuple[Peak, ...], phase: str) -> int:
     return sum(row.bytes_at_total_peak for row in peaks if row.phase == phase)
 
 
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("arm", ARMS)
-def test_a_prediction_is_what_the_tracker_measures(case: str, arm: str) -> None:
-    config, work = CASES[case]
-    predicted = prediction(case, arm)
-    measured = measure_update(real(config, arm, work))
+def assert_near(predicted: Prediction, measured: list[Peak]) -> None:
+    """Within 5% of the tracker: in all, by phase, and by role where it is more than a hundredth of the peak."""
     assert predicted.total_peak_bytes == pytest.approx(total_bytes(measured, TOTAL), rel=0.05)
     for phase in {row.phase for row in measured} - {"reward"}:
         assert total_bytes(predicted.peaks, phase) == pytest.approx(total_bytes(measured, phase), rel=0.05), phase
@@ -95,6 +91,13 @@ def test_a_prediction_is_what_the_tracker_measures(case: str, arm: str) -> None:
     for row in measured:
         if row.own_peak_bytes > 0.01 * predicted.total_peak_bytes:
             assert ours[row.phase, row.role] == pytest.approx(row.own_peak_bytes, rel=0.05), row
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("arm", ARMS)
+def test_a_prediction_is_what_the_tracker_measures(case: str, arm: str) -> None:
+    config, work = CASES[case]
+    assert_near(prediction(case, arm), measure_update(real(config, arm, work)))
 
 
 @pytest.mark.parametrize("arm", ARMS)

@@ -16,7 +16,7 @@ from ppo_vs_grpo.benchmarks.probes.predict import Work, predict, shape
 from ppo_vs_grpo.benchmarks.probes.predicting import work_of
 from ppo_vs_grpo.tasks.errors import UserError
 from test_cli import call, mistake
-from test_predict import ARMS, CASES, NANO, own_bytes, real, total_bytes
+from test_predict import ARMS, CASES, NANO, assert_near, own_bytes, real
 
 OPTIONS = {
     "lora": {"lora_rank": 4},
@@ -30,14 +30,7 @@ OPTIONS = {
 def test_a_prediction_is_what_the_tracker_measures(case: str, arm: str, options: str) -> None:
     config, work = CASES[case][0], replace(CASES[case][1], **OPTIONS[options])
     (predicted,) = predict(config, [arm], work)
-    measured = measure_update(real(config, arm, work))
-    assert predicted.total_peak_bytes == pytest.approx(total_bytes(measured, TOTAL), rel=0.05)
-    for phase in {row.phase for row in measured} - {"reward"}:
-        assert total_bytes(predicted.peaks, phase) == pytest.approx(total_bytes(measured, phase), rel=0.05), phase
-    ours = {(row.phase, row.role): row.own_peak_bytes for row in predicted.peaks}
-    for row in measured:
-        if row.own_peak_bytes > 0.01 * predicted.total_peak_bytes:
-            assert ours[row.phase, row.role] == pytest.approx(row.own_peak_bytes, rel=0.05), row
+    assert_near(predicted, measure_update(real(config, arm, work)))
 
 
 @pytest.mark.parametrize("options", OPTIONS)

@@ -12,6 +12,7 @@ from browser import Page, chromium
 from ppo_vs_grpo.benchmarks import load, report
 from synthetic import make_suite, write_probes, write_results
 
+# A browser is a package of the system, not of Python: where it is missing nothing can be installed for it.
 pytestmark = pytest.mark.skipif(
     not (shutil.which("chromium") and shutil.which("chromedriver")),
     reason="needs chromium and chromedriver: Debian's packages chromium and chromium-driver",
