@@ -88,7 +88,7 @@ def variance(results: Results) -> pd.DataFrame:
 def step_noise_scale(metrics: pd.DataFrame) -> float:
     """Gradient noise of the arm's own steps: summed tr(Sigma) over summed |g|^2 of all updates, in prompts of a step.
 
-    NaN where steps were one pass each, or the signal was lost in the noise.
+    NaN where no step was taken in halves, or the signal was lost in the noise.
     """
     if "gradient_signal" not in metrics or not (signal := metrics["gradient_signal"].astype(float).sum()) > 0:
         return np.nan

@@ -96,15 +96,14 @@ def micro_batches(tokens_B: Tensor, budget_tokens: int) -> list[Tensor]:
 def micro_batches_by_half(tokens_B: Tensor, group_B: Tensor, budget_tokens: int) -> tuple[list[Tensor], list[Tensor]]:
     """Micro-batches of one half of the prompt groups and of the other, so that their gradients are independent.
 
-    All are in the first list where one pass is enough or one prompt is all there is: a split would cost a pass.
+    All are in the first list where that would take more passes than the rows need together: the split is free or not made.
     """
     whole, groups = micro_batches(tokens_B, budget_tokens), group_B.unique()
-    if len(whole) < 2 or len(groups) < 2:
-        return whole, []
     first_B = torch.isin(group_B, groups[: len(groups) // 2])
     halves = [half_B.nonzero()[:, 0] for half_B in (first_B, ~first_B)]
     one, other = ([rows[part] for part in micro_batches(tokens_B[rows], budget_tokens)] for rows in halves)
-    return one, other
+    split = one and other and len(one) + len(other) <= len(whole)
+    return (one, other) if split else (whole, [])
 
 
 def over_rows(sequences: Sequences, budget_tokens: int, read: Callable[[Packed], Tensor]) -> Tensor:

@@ -29,7 +29,7 @@ REPORTS = (
 )
 """What `update` tells of the steps it took; None where there is no critic, no reference, or no finite step.
 
-`gradient_signal` and `gradient_trace` are `split_noise` of the policy network, None where steps were one pass each.
+`gradient_signal` and `gradient_trace` are `split_noise` of the policy network, None where no step was taken in halves.
 """
 
 

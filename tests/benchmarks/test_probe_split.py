@@ -39,7 +39,7 @@ def test_the_halves_of_many_steps_tell_a_gaussians_noise() -> None:
 @pytest.mark.parametrize("name", ["grpo", "rloo"])
 def test_a_step_tells_the_noise_of_its_halves(name: str) -> None:
     """Two of five prompts against all five, whatever the order of the rows, before the gradient is clipped."""
-    train = TRAIN.model_copy(update={"max_grad_norm": 1e-3})
+    train = TRAIN.model_copy(update={"max_grad_norm": 1e-3, "micro_batch_tokens": 1})
     models, sequences, batch, group_B = prepared(arm(name))
     units_UD = probes.unit_gradients(models, arm(name), sequences, batch, group_B, train).double()
     policy = llama(0)
@@ -51,9 +51,10 @@ def test_a_step_tells_the_noise_of_its_halves(name: str) -> None:
     )
 
 
-def test_a_step_that_needs_one_pass_or_trains_the_critic_alone_tells_nothing() -> None:
+def test_a_step_whose_halves_are_not_free_or_that_trains_the_critic_alone_tells_nothing() -> None:
     models, sequences, batch, _ = prepared(arm("ppo"))
-    for train, critic_only in ((TRAIN.model_copy(update={"micro_batch_tokens": 10_000}), False), (TRAIN, True)):
+    for budget, critic_only in ((10_000, False), (1, True)):
+        train = TRAIN.model_copy(update={"micro_batch_tokens": budget})
         learning = learner(Models(llama(0), None, models.value_head, None), arm("ppo"), train)
         seen = update(learning, arm("ppo"), sequences, batch, np.random.default_rng(7), critic_only)
         assert seen["gradient_signal"] is None
@@ -66,8 +67,9 @@ def test_the_halves_hold_every_row_once_and_share_no_prompt() -> None:
     assert sorted(torch.cat(one).tolist()) == [1, 2, 5, 6]  # prompts 0 and 1 of 0, 1, 2, 3, 5
     assert sorted(torch.cat(other).tolist()) == [0, 3, 4, 7, 8]
     assert all(len(part) * int(tokens_B[part].max()) <= 10 for part in one + other)
-    for group in (group_B, torch.zeros_like(group_B)):  # one pass is enough; one prompt
-        budget = 1000 if group is group_B else 10
+    one_prompt = torch.zeros_like(group_B)
+    # One pass is enough; one prompt; three passes as a whole (9, 8 | 6, 5, 5 | 4, 3, 2, 1), two for either half.
+    for group, budget in ((group_B, 1000), (one_prompt, 10), (group_B, 18)):
         alone, none = micro_batches_by_half(tokens_B, group, budget)
         assert none == []
         assert [a.tolist() for a in alone] == [a.tolist() for a in micro_batches(tokens_B, budget)]
