@@ -80,7 +80,7 @@ TABLES = {
     "variance": (
         "Variance",
         "Training metrics in the first and last tenth of the updates and over all of them. Step noise scale: the "
-        "gradient noise of the arm's own steps, from their two halves, in prompts; a dash where halves would cost a pass.",
+        "gradient noise of the arm's own steps, from their two halves, in prompts; a dash where halves cost a pass.",
     ),
     "memory": ("Memory", "Peak MB (10^6 bytes) by phase."),
     "seconds": ("Seconds", "Seconds per 1,000 completions by phase, warm-up updates left out."),

@@ -96,7 +96,7 @@ def micro_batches(tokens_B: Tensor, budget_tokens: int) -> list[Tensor]:
 def micro_batches_by_half(tokens_B: Tensor, group_B: Tensor, budget_tokens: int) -> tuple[list[Tensor], list[Tensor]]:
     """Micro-batches of one half of the prompt groups and of the other, so that their gradients are independent.
 
-    All are in the first list where that would take more passes than the rows need together: the split is free or not made.
+    All are in the first list where that would take more passes than the rows need together: it is free or not made.
     """
     whole, groups = micro_batches(tokens_B, budget_tokens), group_B.unique()
     first_B = torch.isin(group_B, groups[: len(groups) // 2])
