@@ -194,11 +194,13 @@ def predict(
 def _report(folder: Path, out: Path, console: Console) -> Results:
     """Write and announce the report; returns the results, which are read once."""
     from ppo_vs_grpo.benchmarks import load
-    from ppo_vs_grpo.benchmarks.report import summary, write
+    from ppo_vs_grpo.benchmarks.report import headlines, summary, write
 
     results = load(folder)
     page = write(results, out)
     _print_summary(console, summary(results))
+    for line in headlines(results):
+        console.print(line, markup=False, highlight=False)
     console.print(f"report: {page}", style="bold", markup=False, highlight=False, soft_wrap=True)
     return results
 

@@ -24,11 +24,14 @@ from ppo_vs_grpo.benchmarks.frames import Results
 from ppo_vs_grpo.benchmarks.outcomes import (
     Paired,
     Threshold,
+    all_runs,
+    collapse_count,
     collapses,
     crossings,
     final_scores,
     gradient_moments,
     peak_megabytes,
+    shared_tasks,
     threshold,
     timed_seconds,
 )
@@ -82,23 +85,25 @@ class Case:
     """One comparison: the arms' values (NaN where there is none), how a sentence shows them, and what is missing.
 
     Values of means are those of the pairs, so that they agree with the estimate; without any pair, of all an arm's
-    runs.
+    runs. `collapsed` counts both arms' collapsed runs in words; it is empty where there are none.
     """
 
     evidence: Evidence
     values: tuple[float, float]
     shown: tuple[str, str]
     note: str = ""
+    collapsed: str = ""
 
 
 def compare(results: Results, pair: tuple[str, str]) -> dict[Metric, dict[str, Case]]:
-    """Every metric's cases by task, the last over all tasks where the suite has several."""
+    """Every metric's cases by task on which both arms run, the last over all of these where they are several."""
+    tasks = shared_tasks(results, pair)
     finals, areas = final_scores(results, pair), final_scores(results, pair, "area_pass_rate")
     seconds, collapsed, probed = timed_seconds(results, pair), collapses(results, pair), gradient_moments(results, pair)
     timed = "timing run that had the machine to itself"
-    peaks = {task: peak_megabytes(results, pair, task) for task in results.tasks}
+    peaks = {task: peak_megabytes(results, pair, task) for task in tasks}
     arrivals = {budget: crossings(results, pair, budget) for budget in ("completions", "seconds")}
-    thresholds = {task: threshold(results, pair, task) for task in results.tasks}
+    thresholds = {task: threshold(results, pair, task) for task in tasks}
     cases: dict[Metric, Callable[[list[str]], Case]] = {
         FINAL: lambda some: _means([finals[task] for task in some], pair, "final score", MARGIN),
         AREA: lambda some: _means([areas[task] for task in some], pair, "area", MARGIN),
@@ -112,7 +117,12 @@ def compare(results: Results, pair: tuple[str, str]) -> dict[Metric, dict[str, C
             arrivals["seconds"], thresholds, some, pair, "curve over seconds measured alone on the machine"
         ),
     }
-    return {metric: _by_task(results.tasks, case) for metric, case in cases.items()}
+    counts = {task: collapse_count([collapsed[task]], pair) for task in tasks}
+    counts[ALL_TASKS] = collapse_count([collapsed[task] for task in tasks], pair)
+    return {
+        metric: {task: replace(one, collapsed=counts[task]) for task, one in _by_task(tasks, case).items()}
+        for metric, case in cases.items()
+    }
 
 
 def show(value: float) -> str:
@@ -139,12 +149,20 @@ def _by_task(tasks: list[str], case: Callable[[list[str]], Case]) -> dict[str, C
 
 
 def _means(pairs: list[Paired], pair: tuple[str, str], what: str, margin: float, *, ratio: bool = False) -> Case:
-    """Means, compared by the pairs' differences; with `ratio` geometric means, compared by their log ratios."""
+    """Means, compared by the pairs' differences; with `ratio`, as of seconds, geometric means by their log ratios.
+
+    Over tasks, pairs of repeats count together: a repeat is no seed, only the same work timed again, and the minimum of
+    pairs is the seeds' (`judging` has the reasons). The test stays the one over tasks, with a degree of freedom less
+    than repeats for each.
+    """
     scale: Callable[[Array], Array] = np.log if ratio else np.asarray
     samples = [paired_differences(*(scale(values) for values in one.both)) for one in pairs]
     average = _geometric if ratio else _mean
     note = _missing(pairs, pair, what, "repeat" if ratio else "seed")
-    return _case(mean_evidence(samples, margin, ratio=ratio), pairs, average, average, note)
+    evidence = mean_evidence(samples, margin, ratio=ratio)
+    if ratio:
+        evidence = replace(evidence, n=sum(map(len, samples)))
+    return _case(evidence, pairs, average, average, note)
 
 
 def _spread(pairs: list[Paired], pair: tuple[str, str]) -> Case:
@@ -155,8 +173,7 @@ def _spread(pairs: list[Paired], pair: tuple[str, str]) -> Case:
 def _collapsed(pairs: list[Paired], pair: tuple[str, str]) -> Case:
     """Shares are of all an arm's runs, the test is of the pairs."""
     both = [np.concatenate(arm) for arm in zip(*(one.both for one in pairs), strict=True)]
-    arms = [np.concatenate([getattr(one, name) for one in pairs]) for name in ARMS]
-    arms = [values[~np.isnan(values)] for values in arms]
+    arms = all_runs(pairs)
     shares = [clopper_pearson(int(values.sum()), len(values)) for values in arms]
     shown = [
         f"{values.sum():.0f} of {len(values)} runs ({share.low:.0%} to {share.high:.0%})" if len(values) else "no runs"
@@ -219,8 +236,7 @@ def _arrival(
     """Geometric means of the pairs where every run got there, else medians with the rest infinitely late."""
     pairs = [places[task] for task in some]
     evidence = arrival_evidence([one.both for one in pairs], FACTOR)
-    arms = [np.concatenate([getattr(one, name) for one in pairs]) for name in ARMS]
-    arms = [values[~np.isnan(values)] for values in arms]
+    arms = all_runs(pairs)
     values = [math.nan, math.nan]
     if evidence.effect == RATIO and evidence.n:
         values = [_geometric(np.array([_geometric(one.both[i]) for one in pairs])) for i in (0, 1)]

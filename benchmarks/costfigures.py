@@ -16,7 +16,7 @@ from matplotlib.transforms import blended_transform_factory
 
 from ppo_vs_grpo.benchmarks import plots
 from ppo_vs_grpo.benchmarks.costs import BUDGETS, flops_by_phase, memory_by_role, phase_seconds, scores_by_cost
-from ppo_vs_grpo.benchmarks.figures import algorithms, blank, legend, legend_rows, sign
+from ppo_vs_grpo.benchmarks.figures import algorithms, arms_on, blank, legend, legend_rows, sign, timed
 from ppo_vs_grpo.benchmarks.frames import Results
 from ppo_vs_grpo.benchmarks.runfiles import PHASES
 
@@ -42,35 +42,35 @@ Segments = Mapping[str, Sequence[tuple[float, dict[str, Any]]]]
 
 def cost_figure(results: Results, caption: str = "") -> Figure:
     """A row a task: memory by role with its prediction, seconds by phase, operations by phase; a bar an arm."""
-    arms = list(results.arms)
-    memory, seconds, flops = memory_by_role(results), phase_seconds(results), flops_by_phase(results)
+    memory, seconds, flops = memory_by_role(results), timed(results, phase_seconds(results)), flops_by_phase(results)
     memory = memory[memory["phase"] == "total"]
-    tasks = [task for task in results.tasks if task in set(memory["task"])]
-    head_in, row_in, foot_in = 0.82, 0.4 + 0.22 * max(len(arms), 2), 1.4
-    height = head_in + row_in * max(len(tasks), 1) + foot_in
+    arms = {task: list(arms_on(results, task)) for task in results.tasks if task in set(memory["task"])}
+    rows_in = [0.4 + 0.22 * max(len(here), 2) for here in arms.values()] or [0.84]
+    head_in, foot_in = 0.82, 1.4
+    height = head_in + sum(rows_in) + foot_in
     with matplotlib.rc_context(plots.STYLE | {"axes.titlesize": 8.5, "ytick.labelsize": 8, "xtick.labelsize": 8}):
         figure = blank(height)
         title = f"{results.name}: what an update costs"
         figure.text(0.012, 1 - 0.08 / height, title, va="top", fontsize=13, fontweight="bold")
         grid = figure.add_gridspec(
-            max(len(tasks), 1), 3, left=0.24, right=0.975, top=1 - head_in / height, bottom=foot_in / height,
-            wspace=0.12, hspace=0.4,
+            len(rows_in), 3, left=0.24, right=0.975, top=1 - head_in / height, bottom=foot_in / height,
+            wspace=0.12, hspace=0.4, height_ratios=rows_in,
         )  # fmt: skip
-        for row, task in enumerate(tasks):
+        for row, (task, names) in enumerate(arms.items()):
             held, took, computed = (figure.add_subplot(grid[row, column]) for column in range(3))
             here = memory[memory["task"] == task]
-            stack(held, arms, roles(here), predictions(here))
+            stack(held, names, roles(here), predictions(here))
             measured = seconds[seconds["task"] == task]
-            stack(took, arms, seconds_segments(measured))
-            stack(computed, arms, flop_segments(flops[flops["task"] == task]))
+            stack(took, names, seconds_segments(measured))
+            stack(computed, names, flop_segments(flops[flops["task"] == task]))
             beside = blended_transform_factory(figure.transFigure, held.transAxes)
             held.text(0.012, 1, textwrap.fill(task, 16), transform=beside, fontsize=9, fontweight="bold", va="bottom")
             if measured["contended"].any():
                 took.annotate("contended", (1, 1), xycoords="axes fraction", ha="right", va="top", fontsize=7.5,
                               color=plots.ALERT)  # fmt: skip
-            for ax, name in zip((held, took, computed), COLUMNS, strict=True):
+            for ax, column in zip((held, took, computed), COLUMNS, strict=True):
                 ax.tick_params(labelleft=ax is held)
-                ax.set_title("" if row else name)
+                ax.set_title("" if row else column)
         _legends(figure, memory, flops, height)
         sign(figure, caption, height)
     return figure
@@ -176,7 +176,7 @@ def budget_figure(results: Results, caption: str = "") -> Figure:
             here = scores[scores["task"] == task]
             for column, budget in enumerate(budgets):
                 ax = figure.add_subplot(grid[row, column])
-                _curve(here, budget, ax, colours)
+                _curve(timed(results, here) if budget == "seconds" else here, budget, ax, arms_on(results, task))
                 ax.tick_params(labelleft=column == 0)
                 if column == 0:
                     ax.set_ylabel(task, fontweight="bold")

@@ -23,10 +23,10 @@ WIDTH_IN = 6.3
 
 
 def task_figure(results: Results, task: str, caption: str = "") -> Figure:
-    """Reward, variance, memory and wall-clock of every arm on one task."""
-    colours = plots.arm_colours(algorithms(results))
-    memory = _of(peak_memory(results), task)
-    seconds = _of(phase_seconds(results), task)
+    """Reward, variance, memory and wall-clock of every arm that runs on one task."""
+    colours = arms_on(results, task)
+    memory = timed(results, _of(peak_memory(results), task))
+    seconds = timed(results, _of(phase_seconds(results), task))
     scores, metrics = _of(results.scores, task), _of(results.metrics, task)
     metrics = metrics[metrics["key"].isin(results.complete)]
     bars = max(memory.groupby("phase")["arm"].nunique().sum(), 4)
@@ -67,7 +67,7 @@ def task_figure(results: Results, task: str, caption: str = "") -> Figure:
 def overview_figure(results: Results, caption: str = "") -> Figure:
     """A row a task: learning curves, final scores by seed, seconds, peak memory."""
     colours = plots.arm_colours(algorithms(results))
-    memory, seconds = peak_memory(results), phase_seconds(results)
+    memory, seconds = (timed(results, frame) for frame in (peak_memory(results), phase_seconds(results)))
     memory = memory[memory["phase"] == "process"]
     legend_in, row_in, foot_in = 0.75 + 0.2 * legend_rows(colours), 1.35, 0.65
     height = legend_in + row_in * len(results.tasks) + foot_in
@@ -80,12 +80,13 @@ def overview_figure(results: Results, caption: str = "") -> Figure:
         )  # fmt: skip
         for row, task in enumerate(results.tasks):
             curve, final, time_ax, bytes_ax = (figure.add_subplot(grid[row, column]) for column in range(4))
-            plots.learning_curve(_of(results.scores, task), curve, colours)
+            here = arms_on(results, task)
+            plots.learning_curve(_of(results.scores, task), curve, here)
             curve.set_ylabel(textwrap.fill(task, 15), fontweight="bold")
-            plots.final_scores(_of(results.finals, task), final, colours)
+            plots.final_scores(_of(results.finals, task), final, here)
             final.set_ylim(curve.get_ylim())
-            plots.totals(_of(seconds, task), "total_s", time_ax, colours)
-            plots.totals(_of(memory, task), "mb", bytes_ax, colours, digits=0)
+            plots.totals(_of(seconds, task), "total_s", time_ax, here)
+            plots.totals(_of(memory, task), "mb", bytes_ax, here, digits=0)
             last = row == len(results.tasks) - 1
             curve.tick_params(labelbottom=last)
             if row == 0:
@@ -133,6 +134,18 @@ def algorithms(results: Results) -> dict[str, str]:
     return {arm: str(results.suite["arms"][arm]["algorithm"]) for arm in results.arms}
 
 
+def arms_on(results: Results, task: str) -> dict[str, str]:
+    """The colours of the arms that run on a task; an arm has the same one on all its tasks."""
+    colours = plots.arm_colours(algorithms(results))
+    return {arm: colour for arm, colour in colours.items() if task in results.runs_on(arm)}
+
+
+def timed(results: Results, costs: pd.DataFrame) -> pd.DataFrame:
+    """The rows of costs without arms that the suite's timing pass leaves out: training runs are no match for it."""
+    arms = (results.suite.get("timing") or {}).get("arms")
+    return costs[costs["arm"].isin(arms)] if arms else costs
+
+
 def _of(frame: pd.DataFrame, task: str) -> pd.DataFrame:
     """The rows of one task."""
     return frame[frame["task"] == task]
@@ -153,7 +166,7 @@ def legend(
     labels = []
     for arm in colours:
         runs = complete[complete["arm"] == arm].groupby("task")["key"].count()
-        counts = {int(runs.get(name, 0)) for name in ([task] if task else results.tasks)}
+        counts = {int(runs.get(name, 0)) for name in ([task] if task else results.runs_on(arm))}
         number = f"{min(counts)}" if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
         labels.append(f"{arm} (n = {number})")
     if any(unmatched(results, name) for name in ([task] if task else results.tasks)):

@@ -81,6 +81,11 @@ class Results:
         """The suite's seeds, in its order."""
         return list(self.suite["seeds"])
 
+    def runs_on(self, arm: str) -> list[str]:
+        """The tasks on which an arm runs, in the suite's order."""
+        chosen = self.suite["arms"][arm].get("tasks")
+        return [task for task in self.tasks if chosen is None or task in chosen]
+
     @cached_property
     def complete(self) -> frozenset[str]:
         """Keys of the training runs with a final score: all but the failed, and the diverged that stopped early."""

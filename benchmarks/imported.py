@@ -34,6 +34,12 @@ MAY_LACK = (
 )
 """Metrics that may be null in every update of a suite, and are then in no export."""
 
+LACKS = (
+    "Made from an export of wandb, which has what training logged and nothing else: no held-out scores, memory or "
+    "probes, nor how a run ended and whether it shared the machine. For those, make the report from the results folder."
+)
+"""What a report of an export says of itself."""
+
 COUNTS = ("update", "completions", "tokens", "optimizer_steps", "skipped_steps")
 KEY = r"(?P<arm>[^.]+)\.(?P<task>[^.]+)\.(?P<kind>[sr])(?P<seed>\d+)\.[0-9a-f]{8}"
 
@@ -71,7 +77,8 @@ def load_export(source: pd.DataFrame | str | Path) -> pd.DataFrame:
 def results_of(source: pd.DataFrame | str | Path) -> Results:
     """An export as Results: `metrics` and `timing` are there, every other frame is empty and no run is complete.
 
-    Arms, tasks and seeds are those of the keys, in the order in which they come.
+    Arms, tasks and seeds are those of the keys, in the order in which they come; an arm's algorithm is taken to be what
+    the arm is called.
     """
     made = load_export(source)
     frame = source if isinstance(source, pd.DataFrame) else _read(Path(source))
@@ -79,7 +86,9 @@ def results_of(source: pd.DataFrame | str | Path) -> Results:
     metrics, timing = (made[rows].drop(columns="kind").reset_index(drop=True) for rows in (training, ~training))
     suite: dict[str, Any] = {
         "name": str(frame["group"].dropna().iloc[0]) if "group" in frame else "export",
-        "arms": {arm: {} for arm in made["arm"].unique()},
+        "description": LACKS,
+        "eval": dict.fromkeys(("samples", "prompts"), "an unknown number of"),
+        "arms": {arm: {"algorithm": arm} for arm in made["arm"].unique()},
         "tasks": {task: {} for task in made["task"].unique()},
         "seeds": sorted(metrics["seed"].unique().tolist()),
     }

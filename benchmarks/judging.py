@@ -4,6 +4,15 @@ The rule is that of `verdicts`: below 8 pairs none; an arm is better where the p
 equivalent where that of two one-sided tests is; else the data cannot tell. Both are adjusted by Holm over the tasks of
 a metric. The row over all tasks is one question of its own. Metrics are not adjusted for their number. Peak memory is
 compared without a test: beyond 5% an arm is lighter, within they are equivalent.
+
+Tasks are those on which both arms run. Where a run of either arm collapsed, the reason counts them: no test of a few
+seeds sees a rare collapse.
+
+Of eight pairs a task, seconds need eight over all tasks together. A seed is a draw of everything that training depends
+on, and with fewer than eight a sign-flip test cannot reach 0.05 after adjustment, nor would a collapse show. A repeat
+of the timing pass is the same work once more, which differs by the machine's noise alone: what few repeats leave
+unknown is the size of that noise, and the t test pays for it with its degrees of freedom, one a task where tasks are
+timed twice.
 """
 
 from __future__ import annotations
@@ -16,15 +25,15 @@ import numpy as np
 import pandas as pd
 
 from ppo_vs_grpo.benchmarks.attribution import ALL_TASKS
-from ppo_vs_grpo.benchmarks.comparisons import MEMORY, METRICS, Case, Metric, compare, show
+from ppo_vs_grpo.benchmarks.comparisons import COLLAPSES, MEMORY, METRICS, SECONDS, Case, Metric, compare, show
 from ppo_vs_grpo.benchmarks.evidence import DIFFERENCE, NULL, SHARE, Evidence
 from ppo_vs_grpo.benchmarks.frames import Results
-from ppo_vs_grpo.benchmarks.outcomes import choose_pair, final_scores
+from ppo_vs_grpo.benchmarks.outcomes import choose_pair, final_scores, shared_tasks
 from ppo_vs_grpo.benchmarks.power import seeds_needed, smallest_effect
 from ppo_vs_grpo.benchmarks.stats import LEVEL, holm, paired_differences
-from ppo_vs_grpo.benchmarks.verdicts import ALPHA, MIN_SEEDS
+from ppo_vs_grpo.benchmarks.verdicts import MIN_SEEDS, Outcome, ruling
 
-NO_VERDICT, UNDEFINED, INCONCLUSIVE = "no verdict", "undefined", "inconclusive"
+NO_VERDICT, UNDEFINED = str(Outcome.NONE), "undefined"
 
 
 @dataclass(frozen=True)
@@ -33,8 +42,8 @@ class Judgement:
 
     `estimate` is of `effect`: difference and ratio are of the second arm to the first, the share is that of pairs in
     which the second was earlier. `low` and `high` are its interval at `level`, not adjusted; `p` is adjusted, None
-    where nothing was tested; `n` counts pairs, of the smallest task over all tasks. A number that does not exist is
-    None, and `reason` says why.
+    where nothing was tested; `n` counts pairs: over all tasks those of the smallest one, of seconds those of all. A
+    number that does not exist is None, and `reason` says why.
     """
 
     metric: str
@@ -58,14 +67,14 @@ class Judgement:
 
 
 def judge(results: Results, first: str | None = None, second: str | None = None) -> tuple[Judgement, ...]:
-    """Every metric's verdict on each task, then over all tasks where the suite has several.
+    """Every metric's verdict on each task on which both arms run, then over all these where they are several.
 
-    The arms are those of `choose_pair`; a suite of one arm has a row a metric that says so. Raises UserError for a
-    label that is no arm.
+    The arms are those of `choose_pair`; a suite of one arm, or two arms without a common task, have a row a metric that
+    says so. Raises UserError for a label that is no arm.
     """
     pair = choose_pair(results, first, second)
-    if pair is None:
-        return tuple(_lonely(metric, results.arms) for metric in METRICS)
+    if pair is None or not shared_tasks(results, pair):
+        return tuple(_nothing(metric, pair or tuple(results.arms)) for metric in METRICS)
     return tuple(
         judgement for metric, cases in compare(results, pair).items() for judgement in _family(metric, cases, pair)
     )
@@ -89,9 +98,11 @@ def power_table(results: Results, first: str | None = None, second: str | None =
     """
     columns = ["task", "n", "sd", "smallest_effect", "seeds_needed", "reason"]
     pair = choose_pair(results, first, second)
-    if pair is None:
-        return _power_frame([[ALL_TASKS, 0, math.nan, math.nan, None, _one_arm(results.arms)]], columns)
-    samples = {task: paired_differences(*values.both) for task, values in final_scores(results, pair).items()}
+    if pair is None or not (tasks := shared_tasks(results, pair)):
+        reason = _no_comparison(pair or tuple(results.arms))
+        return _power_frame([[ALL_TASKS, 0, math.nan, math.nan, None, reason]], columns)
+    scores = final_scores(results, pair)
+    samples = {task: paired_differences(*scores[task].both) for task in tasks}
     sds = {task: float(sample.std(ddof=1)) if len(sample) > 1 else math.nan for task, sample in samples.items()}
     counts = {task: len(sample) for task, sample in samples.items()}
     if len(samples) > 1:
@@ -106,7 +117,8 @@ def power_table(results: Results, first: str | None = None, second: str | None =
 
 
 def _power_frame(rows: list[list[object]], columns: list[str]) -> pd.DataFrame:
-    return pd.DataFrame(rows, columns=columns).astype({"n": int, "seeds_needed": "Int64"})
+    """Seeds needed stay whole numbers, or None: a float would show 8.0, and pandas' own NA is no number to others."""
+    return pd.DataFrame(rows, columns=columns, dtype=object).astype({"n": int, "sd": float, "smallest_effect": float})
 
 
 def _family(metric: Metric, cases: Mapping[str, Case], pair: tuple[str, str]) -> list[Judgement]:
@@ -132,6 +144,8 @@ def _judgement(
 ) -> Judgement:
     evidence = case.evidence
     verdict, reason = _rule(metric, case, pair, p, same_p, over)
+    if case.collapsed and metric is not COLLAPSES:  # which has these counts as its values
+        reason += f"; collapsed runs: {case.collapsed}"
     numbers = [*case.values, evidence.estimate, evidence.low, evidence.high, p]
     first_value, second_value, estimate, low, high, adjusted = (x if math.isfinite(x) else None for x in numbers)
     return Judgement(
@@ -159,30 +173,21 @@ def _judgement(
 def _rule(metric: Metric, case: Case, pair: tuple[str, str], p: float, same_p: float, over: str) -> tuple[str, str]:
     """The verdict and its reason, from p-values that are adjusted already."""
     evidence, note = case.evidence, f"; {case.note}" if case.note else ""
-    winner = f"{pair[_second_wins(metric, evidence)]} {metric.word}"
+    words, second_wins = (f"{pair[0]} {metric.word}", f"{pair[1]} {metric.word}"), _second_wins(metric, evidence)
     if evidence.undefined:
         return UNDEFINED, evidence.undefined + note
     if metric is MEMORY and evidence.n:
         within = abs(math.log(evidence.estimate)) <= math.log(metric.margin)
         lead = f"the ratio is {'within' if within else 'beyond'} {metric.within}, without a test{note}"
-        return (f"equivalent within {metric.within}" if within else winner), lead
+        return (f"equivalent within {metric.within}" if within else words[second_wins]), lead
     if metric is MEMORY or (evidence.n == 0 and case.note):
         return NO_VERDICT, case.note
-    if not _tested(evidence):
+    if evidence.n < MIN_SEEDS:
         return NO_VERDICT, f"{metric.count(evidence.n)}, a verdict needs {MIN_SEEDS}{note}"
-    inside = same_p < ALPHA
-    if p < ALPHA:
-        small = f"; all the same within {metric.within}, TOST {_p(same_p)}" if inside else ""
-        return winner, f"{_p(p)}{over} is below {ALPHA:g}{small}{note}"
-    if inside:
-        words = f"TOST {_p(same_p)}{over} is below {ALPHA:g}, that of a difference is not, {_p(p)}{note}"
-        return f"equivalent within {metric.within}", words
-    if math.isnan(same_p):
-        return INCONCLUSIVE, f"no difference shows, {_p(p)}{over}, and equivalence is not tested{note}"
-    return (
-        INCONCLUSIVE,
-        f"neither a difference, {_p(p)}{over}, nor equivalence within {metric.within}, TOST {_p(same_p)}{note}",
-    )
+    if math.isnan(evidence.p):
+        return NO_VERDICT, f"a task has one {metric.pair}: a spread needs 2{note}"
+    _, text, reason = ruling(p, same_p, words, second_wins, metric.within, over=over)
+    return text, reason + note
 
 
 def _second_wins(metric: Metric, evidence: Evidence) -> bool:
@@ -205,23 +210,21 @@ def _sentence(metric: Metric, task: str, case: Case, pair: tuple[str, str], verd
         if not math.isnan(evidence.low):
             amount += f", {LEVEL:.0%} interval {show(evidence.low)} to {show(evidence.high)}"
         parts.append(amount)
-        parts.append(f"n = {metric.count(evidence.n)}{' a task' * (task == ALL_TASKS)}, {evidence.test}")
+        several = "" if task != ALL_TASKS else " in all" if metric is SECONDS else " a task"
+        parts.append(f"n = {metric.count(evidence.n)}{several}, {evidence.test}")
     return f"{'; '.join(parts)}: {verdict}, since {reason}."
 
 
-def _lonely(metric: Metric, arms: list[str]) -> Judgement:
-    """The row of a suite that has no two arms."""
-    arm, reason = next(iter(arms), None), _one_arm(arms)
-    nothing = (None,) * 7
+def _nothing(metric: Metric, arms: tuple[str, ...]) -> Judgement:
+    """The row of a suite that has no two arms, or of two arms that have no task in common."""
+    first, second = (*arms, None, None)[:2]
+    reason, no_numbers = _no_comparison(arms), (None,) * 7
     sentence = f"{metric.name[0].upper()}{metric.name[1:]}: {NO_VERDICT}, since {reason}."
-    return Judgement(
-        metric.name, ALL_TASKS, metric.unit, "none", arm, None, *nothing, 0, "none", NO_VERDICT, reason, sentence
-    )
+    about = (metric.name, ALL_TASKS, metric.unit, "none", first, second)
+    return Judgement(*about, *no_numbers, 0, "none", NO_VERDICT, reason, sentence)
 
 
-def _one_arm(arms: list[str]) -> str:
+def _no_comparison(arms: tuple[str, ...]) -> str:
+    if len(arms) > 1:
+        return f"{arms[0]} and {arms[1]} run on no common task"
     return f"the suite has {len(arms)} arm{'s' * (len(arms) != 1)}, {', '.join(arms) or 'none'}; a verdict needs two"
-
-
-def _p(p: float) -> str:
-    return "p < 0.0001" if p < 0.0001 else f"p = {p:.2g}"

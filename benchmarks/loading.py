@@ -118,9 +118,10 @@ def _apply(data: dict[str, Any], override: str) -> None:
 def resolve(suite: Suite, source: str) -> list[RunSpec]:
     """The suite's runs in the order in which to start them: seed by seed, task by task, arms alternating.
 
-    Then the timing pass: per task the arms forward, then backward. Algorithms and tasks are loaded
-    here and their settings checked; `source` names the suite's file in a message.
+    Then the timing pass: per task the arms forward, then backward, and so on. Algorithms and tasks are loaded
+    here and their settings checked, as are the claims' measures; `source` names the suite's file in a message.
     """
+    _check_claims(suite, source)
     tasks = {label: _resolve_task(choice, f"{source}: tasks.{label}") for label, choice in suite.tasks.items()}
     digests = {label: _start_digest(suite.start, choice, source) for label, choice in suite.tasks.items()}
     arms = {label: _resolve_arm(suite, label, arm, tasks, source) for label, arm in suite.arms.items()}
@@ -150,11 +151,25 @@ def resolve(suite: Suite, source: str) -> list[RunSpec]:
             probes=None if timing else suite.probes,
         )
 
-    specs = [spec(arm, task, seed) for seed in suite.seeds for task in tasks for arm in arms]
+    on = {task: [arm for arm in arms if task in suite.runs_on(arm)] for task in tasks}
+    specs = [spec(arm, task, seed) for seed in suite.seeds for task in tasks for arm in on[task]]
     if suite.timing:
-        rounds = [(0, list(arms)), (1, list(arms)[::-1])]
-        specs += [spec(arm, task, repeat, suite.timing) for task in tasks for repeat, order in rounds for arm in order]
+        for task in tasks:
+            timed = [arm for arm in on[task] if arm in (suite.timing.arms or arms)]
+            for repeat in range(suite.timing.repeats):
+                order = timed[::-1] if repeat % 2 else timed
+                specs += [spec(arm, task, repeat, suite.timing) for arm in order]
     return specs
+
+
+def _check_claims(suite: Suite, source: str) -> None:
+    if suite.claims:
+        from ppo_vs_grpo.benchmarks.claims import check
+
+        try:
+            check({name: claim.model_dump() for name, claim in suite.claims.items()})
+        except UserError as error:
+            raise UserError(f"{source}: {error}") from None  # the error begins with its key
 
 
 def _resolve_task(choice: TaskChoice, place: str) -> tuple[str, int]:
@@ -164,9 +179,9 @@ def _resolve_task(choice: TaskChoice, place: str) -> tuple[str, int]:
 
     try:
         task = make(choice.task, choice.options)
+        return data_hash(task), task.max_new_tokens
     except UserError as error:
         raise UserError(f"{place}.{error}") from None  # the error begins with its key
-    return data_hash(task), task.max_new_tokens
 
 
 def _start_digest(start: str, choice: TaskChoice, source: str) -> str:
@@ -202,7 +217,7 @@ def _resolve_arm(
         needs = algorithm(config, train).needs
     except UserError as error:
         raise UserError(f"{source}: {place}.{error}") from None  # the error begins with its key
-    _check_batch(train, needs, max(limit for _, limit in tasks.values()), f"{source}: {place}")
+    _check_batch(train, needs, max(tasks[task][1] for task in suite.runs_on(label)), f"{source}: {place}")
     return config.model_dump(mode="json"), train
 
 

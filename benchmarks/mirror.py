@@ -19,7 +19,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from ppo_vs_grpo.benchmarks.mirroring import MODULE, Mode, fingerprint, finished, mirrored_so_far, places, read_lock
+from ppo_vs_grpo.benchmarks.mirroring import (
+    ACCOUNT,
+    MODULE,
+    Mode,
+    account_is_damaged,
+    fingerprint,
+    finished,
+    mirrored_so_far,
+    places,
+    read_lock,
+)
 from ppo_vs_grpo.tasks.errors import UserError
 
 if TYPE_CHECKING:
@@ -140,7 +150,8 @@ class Mirror:
     def _finish(self, key: str, place: Path) -> None:
         manifest = json.loads((place / "manifest.json").read_text(encoding="utf-8"))
         run, course = self._log(key, place, ended=True)
-        run.summary.update(_summary(manifest, course.scores))
+        spec = json.loads((place / "spec.json").read_text(encoding="utf-8"))
+        run.summary.update(_summary(manifest, spec, course.scores))
         small = [path for path in sorted(place.iterdir()) if path.is_file() and path.stat().st_size <= SMALL_BYTES]
         _attach(run, f"record-{key}", "run-record", small)
         run.finish(exit_code=int(manifest["status"] == "failed"))
@@ -179,7 +190,7 @@ class Mirror:
 
     def _note(self, key: str, path: Path) -> None:
         """Remember that a run is mirrored, by the hash of the file that ended it."""
-        place = self.folder / "wandb" / "mirrored.json"
+        place = self.folder / ACCOUNT
         notes = mirrored_so_far(self.folder)
         notes.setdefault(self.mode.value, {})[key] = fingerprint(path)
         half = place.with_suffix(".part")
@@ -195,11 +206,22 @@ def watch(mirror: Mirror, stdin: IO[bytes]) -> None:
         mirror.step(ended)
 
 
-def _summary(manifest: Mapping[str, Any], scores: Sequence[Mapping[str, float]]) -> dict[str, Any]:
-    """How a run ended: its manifest's numbers, and its last evaluation where the run came to its end."""
+def _summary(
+    manifest: Mapping[str, Any], spec: Mapping[str, Any], scores: Sequence[Mapping[str, float]]
+) -> dict[str, Any]:
+    """How a run ended: its manifest's numbers, and its last evaluation where that is final as in `Results.complete`."""
     plain = {name: value for name, value in manifest.items() if not isinstance(value, dict) and value is not None}
-    final = scores[-1] if scores and manifest["status"] == "ok" else {}
+    final = scores[-1] if scores and _complete(manifest, spec) else {}
     return plain | {f"final_{name}": value for name, value in final.items()}
+
+
+def _complete(manifest: Mapping[str, Any], spec: Mapping[str, Any]) -> bool:
+    """Whether a run came to its budget's end; one that diverged there did too."""
+    if manifest["status"] != "diverged":
+        return bool(manifest["status"] == "ok")
+    from ppo_vs_grpo.benchmarks.frames import planned_completions  # and pandas with it, which other runs do not need
+
+    return bool(manifest["completions"] >= planned_completions(spec))
 
 
 def _attach(run: Run, name: str, kind: str, paths: Sequence[Path]) -> None:
@@ -248,6 +270,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise UserError(f"{given.results}: not a suite's results: no suite.lock.yaml there")
         with _claimed(folder):
             _surroundings(folder)
+            if account_is_damaged(folder) and not given.follow:  # the suite that is followed has said so
+                print(f"{folder / ACCOUNT}: damaged; everything is mirrored again", file=sys.stderr)
             mirror = Mirror(folder, given.mode)
             if given.follow:
                 watch(mirror, sys.stdin.buffer)

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
@@ -27,6 +27,9 @@ HURRY_S = 5.0
 """The same for one that was interrupted or went wrong."""
 
 MODULE = "ppo_vs_grpo.benchmarks.mirror"
+
+ACCOUNT = Path("wandb") / "mirrored.json"
+"""Where a results folder keeps account of what is mirrored."""
 
 
 class Mode(StrEnum):
@@ -46,22 +49,27 @@ def mirrored(folder: Path, mode: Mode) -> Iterator[None]:
     if mode is Mode.off:
         yield
         return
+    if account_is_damaged(folder):
+        print(f"wandb: {folder / ACCOUNT}: damaged; everything is mirrored again", file=sys.stderr)
     command = [sys.executable, "-P", "-m", MODULE, str(folder), "--mode", mode.value, "--follow"]
-    with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=log, start_new_session=True
-        )
-        patience_s = HURRY_S
+    with ExitStack() as open_files:
+        patience_s, process, reason = HURRY_S, None, ""
+        try:
+            log = open_files.enter_context(tempfile.TemporaryFile())
+            process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=log, start_new_session=True
+            )
+        except OSError as error:  # no memory, no processes or no disk left: the suite may still do without
+            reason = f"it cannot be started: {error.strerror or error}"
         try:
             yield
             patience_s = WAIT_S
         finally:
-            reason = _conclude(process, patience_s, log)
+            if process:
+                reason = _conclude(process, patience_s, log)
             if reason and (folder / "suite.lock.yaml").exists():
-                left, total = _left(folder, mode)
-                what = f"{left} of {total} runs" if left else "the report"
                 later = f"python -m {MODULE} {folder} --mode {mode.value}"
-                print(f"wandb: {what} not mirrored ({reason}); later: {later}", file=sys.stderr)
+                print(f"wandb: {_left(folder, mode)} not mirrored ({reason}); later: {later}", file=sys.stderr)
 
 
 def _conclude(process: subprocess.Popen[bytes], patience_s: float, log: IO[bytes]) -> str:
@@ -77,7 +85,7 @@ def _conclude(process: subprocess.Popen[bytes], patience_s: float, log: IO[bytes
     except subprocess.TimeoutExpired:
         return f"not done after {patience_s:g} s"
     finally:
-        with suppress(ProcessLookupError):
+        with suppress(ProcessLookupError, PermissionError):  # the latter of a group that is gone, on macOS
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
@@ -115,14 +123,33 @@ def fingerprint(path: Path) -> str:
 
 
 def mirrored_so_far(folder: Path) -> dict[str, dict[str, str]]:
-    """By mode, what is mirrored: the hash of its last file, by run."""
-    path = folder / "wandb" / "mirrored.json"
-    record: dict[str, dict[str, str]] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return record
+    """By mode, what is mirrored: the hash of its last file, by run. A damaged account knows of nothing."""
+    return _account(folder) or {}
 
 
-def _left(folder: Path, mode: Mode) -> tuple[int, int]:
-    """How many finished runs are not mirrored, and how many there are."""
-    ended = [place for place in places(folder).values() if finished(place)]
-    done = mirrored_so_far(folder).get(mode.value, {})
-    return sum(done.get(place.name) != fingerprint(place / "manifest.json") for place in ended), len(ended)
+def account_is_damaged(folder: Path) -> bool:
+    """Whether there is an account of what is mirrored that cannot be read, such as half a file."""
+    return _account(folder) is None
+
+
+def _account(folder: Path) -> dict[str, dict[str, str]] | None:
+    """The account, empty where there is none yet, None where it is damaged."""
+    try:
+        record: dict[str, dict[str, str]] = json.loads((folder / ACCOUNT).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError):
+        return None
+    right = isinstance(record, dict) and all(isinstance(runs, dict) for runs in record.values())
+    return record if right else None
+
+
+def _left(folder: Path, mode: Mode) -> str:
+    """What is not mirrored, in words."""
+    try:
+        ended = [place for place in places(folder).values() if finished(place)]
+        done = mirrored_so_far(folder).get(mode.value, {})
+        left = sum(done.get(place.name) != fingerprint(place / "manifest.json") for place in ended)
+    except Exception:  # whatever became of the folder's files: that is not the place to end a suite
+        return "some runs"
+    return f"{left} of {len(ended)} runs" if left else "the report"

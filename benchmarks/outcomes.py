@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,6 +85,12 @@ def choose_pair(results: Results, first: str | None = None, second: str | None =
     return first or others[0], second or others[0 if first else 1]
 
 
+def shared_tasks(results: Results, pair: tuple[str, str]) -> list[str]:
+    """The tasks on which both arms run, in the suite's order: a verdict knows of no other."""
+    first, second = (results.runs_on(arm) for arm in pair)
+    return [task for task in first if task in second]
+
+
 def final_scores(results: Results, pair: tuple[str, str], metric: str = "pass_rate") -> dict[str, Paired]:
     """By task, a column of `Results.score_matrix` of both arms."""
     matrix = results.score_matrix(metric)
@@ -106,6 +112,20 @@ def collapses(results: Results, pair: tuple[str, str]) -> dict[str, Paired]:
     low = (final < COLLAPSE * start).astype(float).where(start.notna() & final.notna())
     found = _values(pd.concat([early.assign(low=1.0), scores.assign(low=low)]), "low")
     return _by_task(results, pair, found)
+
+
+def all_runs(pairs: Sequence[Paired]) -> list[Array]:
+    """Each arm's values on all tasks, paired or not, shape (runs,) each."""
+    arms = zip(*((one.first_S, one.second_S) for one in pairs), strict=True)
+    return [values[~np.isnan(values)] for values in map(np.concatenate, arms)]
+
+
+def collapse_count(collapsed: Sequence[Paired], pair: tuple[str, str]) -> str:
+    """How many of each arm's runs collapsed, such as `ppo 2 of 8, grpo 0 of 8`; empty where none did."""
+    arms = all_runs(collapsed)
+    if not any(values.any() for values in arms):
+        return ""
+    return ", ".join(f"{arm} {values.sum():.0f} of {len(values)}" for arm, values in zip(pair, arms, strict=True))
 
 
 def gradient_moments(results: Results, pair: tuple[str, str]) -> dict[str, tuple[Paired, Paired]]:

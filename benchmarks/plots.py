@@ -20,7 +20,7 @@ from ppo_vs_grpo.benchmarks.runfiles import PHASES
 ALGORITHM_COLOURS = {"ppo": "#0072B2", "grpo": "#D55E00"}
 OTHER_COLOURS = (
     *("#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#332288", "#882255", "#999933", "#44AA99", "#6B4C3B", "#777777"),
-    *("#117733", "#AA4499"),
+    *("#117733", "#AA4499", "#8C6BB1", "#B15928", "#FF7F7F", "#A6761D"),
 )
 PHASE_COLOURS = dict(zip(PHASES, ("#46566E", "#D9D2C2", "#93A5BE", "#B79AC8", "#CDB45A"), strict=True))
 INK, FAINT, ALERT = "#333333", "#767676", "#9A3412"

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ppo_vs_grpo.benchmarks import plots, probetables
-from ppo_vs_grpo.benchmarks.figures import algorithms, blank, legend, sign
+from ppo_vs_grpo.benchmarks.figures import algorithms, blank, legend, legend_rows, sign
 from ppo_vs_grpo.benchmarks.frames import Results
 
 MOMENT = "middle"
@@ -28,7 +28,7 @@ def probe_figure(results: Results, caption: str = "") -> Figure:
         for table in (probetables.baselines, probetables.gradient_noise, probetables.value_error, probetables.critic)
     )
     tasks = [task for task in results.tasks if task in set(left["task"])]
-    head_in, row_in, foot_in = 0.95, 1.75, 0.7
+    head_in, row_in, foot_in = 0.75 + 0.2 * legend_rows(colours), 1.75, 0.7
     height = head_in + row_in * max(len(tasks), 1) + foot_in
     with matplotlib.rc_context(plots.STYLE | {"axes.titlesize": 8.5, "ytick.labelsize": 7.5, "xtick.labelsize": 8}):
         figure = blank(height)
@@ -67,10 +67,11 @@ def dots(
 ) -> Axes:
     """A row a name: a dot an arm with twice its standard error to both sides."""
     arms = [arm for arm in colours if arm in set(table["arm"])]
+    apart = min(0.16, 0.8 / max(len(arms), 1))
     for i, arm in enumerate(arms):
         here = table[table["arm"] == arm].set_index(name)
         shown = [(place, here.loc[n]) for place, n in enumerate(names) if n in here.index]
-        at = [place + 0.16 * (i - (len(arms) - 1) / 2) for place, _ in shown]
+        at = [place + apart * (i - (len(arms) - 1) / 2) for place, _ in shown]
         values = np.array([row[value] for _, row in shown], dtype=float)
         spread = 2 * np.nan_to_num(np.array([row[se] for _, row in shown], dtype=float))
         ax.errorbar(values, at, xerr=spread, fmt="o", markersize=3.2, linewidth=1.1, color=colours[arm])

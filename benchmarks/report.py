@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,21 @@ import jinja2
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ppo_vs_grpo.benchmarks import costfigures, figures, probefigures, probetables, tables, theoryfigure
+from ppo_vs_grpo.benchmarks import (
+    claims,
+    claimsfigure,
+    costfigures,
+    figures,
+    front,
+    probefigures,
+    probetables,
+    tables,
+    theoryfigure,
+    wording,
+)
 from ppo_vs_grpo.benchmarks.attribution import attribution
 from ppo_vs_grpo.benchmarks.frames import Results
+from ppo_vs_grpo.benchmarks.judging import judge, judgement_table, power_table
 from ppo_vs_grpo.tasks.errors import UserError
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -26,118 +39,21 @@ TERMINAL = {
 }
 """Columns of the summary, and what the terminal and the report call them."""
 
-TABLES = {
-    "summary": ("Summary", "Means over the seeds of each arm on each task."),
-    "final_scores": (
-        "Final scores",
-        "Each training run: held-out pass rate at its start and end, area under the curve.",
-    ),
-    "attribution": (
-        "Baseline or everything else",
-        "Differences of the final held-out pass rate with 95% t intervals over paired seeds, and their equal-weight "
-        "mean over tasks. Baseline: the group's mean instead of the learned value; everything else: GRPO's details "
-        "instead of PPO's; each is averaged over the other, and the two add up to the total, GRPO less PPO. The "
-        "interaction is the baseline's effect under GRPO's details less that under PPO's.",
-    ),
-    "gradient_noise": (
-        "Gradient noise",
-        "On one frozen policy, the same prompts and completions for every estimator. Noise scale: prompt groups "
-        "for which noise and signal are equal; less is better. Prompts' share: the part of the noise that comes "
-        "with the choice of prompts, the rest with that of completions. Cosine: to leave-one-out REINFORCE on other "
-        "and more prompts; more is better. `own` is the arm itself. The raw variance is not shown: it scales with the"
-        " square of the advantages.",
-    ),
-    "baselines": (
-        "Baselines",
-        "The share of the reward's variance that each baseline leaves, measured with fresh continuations; 1 is what no "
-        "baseline leaves, and `monte_carlo` what the best one would.",
-    ),
-    "critic": (
-        "Critic",
-        "Against fresh continuations from held-out prompts and from inside completions, corrected for their "
-        "noise. A critic that knows nothing has an explained variance of 0 or less, the true V one of 1. "
-        "Break-even G: the group size from which the mean of the others is nearer to the prompt's true value than"
-        " the critic; a dash: none.",
-    ),
-    "ranking": (
-        "Does the policy rank answers",
-        "Agreement of log-probability and reward among the different completions of a prompt, a mean over groups. tau: "
-        "Kendall's tau-b, 0 is chance; auc: the chance that the better of two is the likelier, 0.5 is chance. `start` "
-        "is a fixed set, sampled from the start model; `sampled` the policy's own of that moment.",
-    ),
-    "memory_by_role": (
-        "Memory by role",
-        "MB (10^6 bytes) that a role held when the phase held most, seen tensor by tensor in an update of its own "
-        "half-way; `total` is the whole update, where roles add up to its peak. Alone: the most that the role held at "
-        "any time in the phase. Predicted: the same update on tensors without memory, every prompt and completion at "
-        "full length.",
-    ),
-    "operations": (
-        "Operations",
-        "10^6 floating-point operations for a completion of the budget, by phase: matrix products and attention, "
-        "counted in an update of its own at each moment, and the critic's part of them.",
-    ),
-    "variance": (
-        "Variance",
-        "Training metrics in the first and last tenth of the updates and over all of them. Step noise scale: the "
-        "gradient noise of the arm's own steps, from their two halves, in prompts; a dash where halves cost a pass.",
-    ),
-    "memory": ("Memory", "Peak MB (10^6 bytes) by phase."),
-    "seconds": ("Seconds", "Seconds per 1,000 completions by phase, warm-up updates left out."),
-    "configuration_differing": ("Where the arms differ", "Generated from the specs of the runs."),
-    "configuration_shared": ("What the arms share", "Generated from the specs of the runs."),
-    "unfinished": ("Failed, diverged and missing runs", "They count in no mean above."),
-    "environment": ("Environment", "Versions, hardware and load of the runs."),
-}
-"""Each table's title and what it says, by the stem of its CSV file."""
-
-READING = (
-    "Thin lines are seeds, bold ones means over them, the dotted one the level of the start; a silent group is one "
-    "whose rewards are all equal; bars count from 0."
-)
-ATTRIBUTION = (
-    "What GRPO's final pass rate has over PPO's, split: dots are seeds, bars means with their 95% t intervals. Where "
-    "the baseline alone made the difference, its effect would be the total, and the other two would be 0. "
-    "The intervals are each row's own, not adjusted for their number."
-)
-PROBES = (
-    "Measured on the policies of both arms half-way, on held-out prompts; dots are means over runs with twice "
-    "their standard error. Left: a baseline is better the less of the reward's variance it leaves; 1 is none. "
-    "Middle: an estimator is better the nearer its direction to that of a larger batch. Right: where in a "
-    "completion V is wrong, in reward squared, and the group size from which the mean of the others is the nearer one."
-)
-COSTS = (
-    "One update of each arm. Left: what held the memory when it was fullest, measured tensor by tensor half-way "
-    "through the runs; the dashed outline is the prediction for full-length completions. Middle: seconds. Right: "
-    "operations, and the critic's part of them (hatched)."
-)
-BUDGETS = (
-    "The learning curves again, each against another cost: whoever is further left at the same height got there with "
-    "less. Seconds are those of the timing pass per completion; operations are counted at the probes' moments."
-)
-THEORY = (
-    "Lower is less noise from the same number of completions (1 is no baseline). Left: what lambda trades between "
-    "variance and the bias of a wrong V. Right: how the mean of the others approaches the true V(prompt) as the group "
-    "grows (above), and what fewer prompts then cost (below). Exact sums over ten tiny random worlds (thin lines, bold "
-    "their mean), not measurements of this suite."
-)
-LIMITS = (
-    "The means describe these runs. With the few seeds of a suite a difference between two means is not yet a finding: "
-    "compare it with the spread over seeds, and look at the dots.",
-    "A seed fixes prompts, sampling and initialisation and is shared by the arms: compare seed by seed.",
-    "The models are tiny and their tasks made for them: an order of arms here says nothing certain of large ones.",
-    "One set of hyperparameters was run, and another may order the arms differently.",
-    "Runs that failed, are missing or diverged before their budget count in no mean of scores: where there are any, "
-    "the mean flatters its arm.",
-    "Seconds and memory belong to the machine in the environment table. As headlines they come only from runs that had "
-    "the machine to themselves; peak resident memory contains the libraries, which every arm loads.",
-)
+FRONT = ("claims", "verdicts")
+"""Tables that the first page has in a form of its own; their CSV files have every column."""
 
 
 def summary(results: Results) -> pd.DataFrame:
     """A small table of text for the terminal: a row per task and arm, a dash for what does not exist."""
     table = tables.dashed(tables.summary(results))
     return table[list(TERMINAL)].rename(columns=TERMINAL)
+
+
+def headlines(results: Results) -> list[str]:
+    """The verdict on the first metric as a sentence, and each claim's verdict: what a terminal says of a report."""
+    table = claims.claims_table(results)
+    rows = zip(table["claim"], table["verdict"], table["here"], strict=True)
+    return [front.whole(judge(results))[0].sentence, *(f"{claim} {verdict}: {here}" for claim, verdict, here in rows)]
 
 
 def report_id(results: Results) -> str:
@@ -155,12 +71,15 @@ def make_tables(results: Results) -> dict[str, pd.DataFrame]:
         for name in ("summary", "final_scores", "variance", "memory", "seconds", "unfinished", "environment")
     }
     made |= {"configuration_differing": differing, "configuration_shared": shared}
+    made |= {"verdicts": judgement_table(results), "power": power_table(results)}
+    if results.suite.get("claims"):
+        made |= {"claims": claims.claims_table(results), "dials": claims.dials(results)}
     if results.suite.get("attribution"):
         made["attribution"] = attribution(results)
     if len(results.probes):
         names = ("gradient_noise", "baselines", "critic", "ranking", "memory_by_role", "operations")
         made |= {name: getattr(probetables, name)(results) for name in names}
-    return {name: made[name] for name in TABLES if name in made}
+    return {name: made[name] for name in wording.TABLES if name in made}
 
 
 def write(results: Results, out: Path) -> Path:
@@ -183,6 +102,7 @@ def write(results: Results, out: Path) -> Path:
             )
         drawn = _draw(results, name, out)
         page = _content(results, name, made, drawn)
+        _write_claims(results, name, made, out / "claims.json")
         loader = jinja2.FileSystemLoader(TEMPLATES)
         for file in ("report.md", "report.html"):
             environment = jinja2.Environment(
@@ -201,34 +121,43 @@ def write(results: Results, out: Path) -> Path:
     return out / "report.html"
 
 
-def _draw(results: Results, name: str, out: Path) -> list[dict[str, str]]:
-    """Draw the overview and each task; returns stem, title, explanation and caption of each figure."""
-    sign = f"{results.name} · report {name}"
-    drawn = [{
-        "stem": "overview",
-        "title": "Overview",
-        "reading": "Each row is a task: learning curves by seed (thin) and their mean (bold), each seed's final score "
-        "(dots) and their mean (bar), then seconds and peak memory, counted from 0.",
-        "caption": f"All tasks. {sign}",
-    }]  # fmt: skip
-    figures.save(figures.overview_figure(results, sign), out / "figures" / "overview")
-    more: list[tuple[str, str, str, Callable[[Results, str], Figure]]] = []
+def _write_claims(results: Results, name: str, made: dict[str, pd.DataFrame], path: Path) -> None:
+    """The verdicts and the claims for machines: what does not exist is null."""
+    verdicts = json.loads(made["verdicts"].to_json(orient="records", double_precision=15))
+    content = {"report": name, "suite": results.name, "verdicts": verdicts, "claims": claims.claims_json(results)}
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8", newline="\n")
+
+
+def _drawings(results: Results) -> dict[str, Callable[[Results, str], Figure]]:
+    """What draws each of the suite's figures, by its stem."""
+    found: dict[str, Callable[[Results, str], Figure]] = {"overview": figures.overview_figure}
+    if any(claim.get("dial") for claim in results.suite.get("claims", {}).values()):
+        found["dials"] = claimsfigure.dial_figure
     if results.suite.get("attribution"):
-        more += [("attribution", "Baseline or everything else", ATTRIBUTION, figures.attribution_figure)]
+        found["attribution"] = figures.attribution_figure
     if len(results.probes):
-        more += [
-            ("budgets", "Curves by cost", BUDGETS, costfigures.budget_figure),
-            ("probes", "Baselines, gradients and the critic", PROBES, probefigures.probe_figure),
-            ("costs", "What an update costs", COSTS, costfigures.cost_figure),
-            ("theory", "What theory says of baselines", THEORY, lambda _, sign: theoryfigure.theory_figure(sign)),
-        ]
-    for stem, title, reading, draw in more:
+        found |= {
+            "budgets": costfigures.budget_figure,
+            "probes": probefigures.probe_figure,
+            "costs": costfigures.cost_figure,
+            "theory": lambda _, sign: theoryfigure.theory_figure(sign),
+        }
+    return found | {f"task_{task}": partial(_task, task) for task in results.tasks}
+
+
+def _task(task: str, results: Results, sign: str) -> Figure:
+    return figures.task_figure(results, task, sign)
+
+
+def _draw(results: Results, name: str, out: Path) -> list[dict[str, str]]:
+    """Draw the figures; returns stem, title, explanation and caption of each."""
+    sign = f"{results.name} · report {name}"
+    drawn = []
+    for stem, draw in _drawings(results).items():
         figures.save(draw(results, sign), out / "figures" / stem)
-        about = "Ten worlds" if stem == "theory" else "All tasks"
-        drawn.append({"stem": stem, "title": title, "reading": reading, "caption": f"{about}. {sign}"})
-    for task in results.tasks:
-        figures.save(figures.task_figure(results, task, sign), out / "figures" / f"task_{task}")
-        drawn.append({"stem": f"task_{task}", "title": task, "reading": READING, "caption": f"{task}. {sign}"})
+        title, says = wording.FIGURES.get(stem, (stem.removeprefix("task_"), wording.TASK_FIGURE))
+        about = {"theory": "Ten worlds"}.get(stem, "All tasks" if stem in wording.FIGURES else title)
+        drawn.append({"stem": stem, "title": title, "reading": says, "caption": f"{about}. {sign}"})
     return drawn
 
 
@@ -239,6 +168,7 @@ def _content(results: Results, name: str, made: dict[str, pd.DataFrame], drawn: 
     if (at_a_glance["note"] == tables.DASH).all():
         at_a_glance = at_a_glance.drop(columns="note")
     unmatched = {task: text for task in results.tasks if (text := tables.unmatched(results, task))}
+    judgements = judge(results)
     return {
         "suite": results.suite,
         "id": name,
@@ -246,15 +176,25 @@ def _content(results: Results, name: str, made: dict[str, pd.DataFrame], drawn: 
         "trained": len(training),
         "planned": len(training) + int((results.missing["purpose"] == "train").sum()),
         "timed": int((results.runs["purpose"] == "timing").sum()),
+        "claims": tables.dashed(made["claims"]) if "claims" in made else None,
+        "verdicts": front.verdicts(judgements),
+        "verdicts_by_task": front.verdicts_by_task(judgements),
+        "lead": front.whole(judgements)[0].sentence,
+        "sentences": [judgement.sentence for judgement in judgements],
         "summary": at_a_glance,
         "figures": drawn,
         "tables": [
-            {"stem": stem, "title": TABLES[stem][0], "about": _about(results, stem), "frame": tables.dashed(table)}
+            {
+                "stem": stem,
+                "title": wording.TABLES[stem][0],
+                "about": _about(results, stem),
+                "frame": tables.dashed(table),
+            }
             for stem, table in made.items()
+            if stem not in FRONT
         ],
         "unmatched": unmatched,
-        "intervals": "attribution" in made,
-        "limits": LIMITS,
+        "limits": wording.LIMITS,
         "citation": citation(results, name),
     }
 
@@ -275,7 +215,7 @@ def citation(results: Results, name: str) -> str:
 
 def _about(results: Results, stem: str) -> str:
     """What a table says, and which arms cannot be in it."""
-    about = TABLES[stem][1]
+    about = wording.TABLES[stem][1]
     if stem == "critic" and (without := probetables.without_critic(results)):
         return f"{about} Not in it, having no critic: {', '.join(without)}."
     return about

@@ -1,6 +1,6 @@
-"""A reward model beside a start model: taught from preferences by TRL, saved in the start model's folder.
+"""Reward models beside a start model: taught from preferences by TRL, saved in the start model's folder.
 
-It starts as the start model's trunk with a new head of one number (Ouyang et al. 2022, arXiv 2203.02155, section 3.5).
+Each is the start model's trunk with a new head of one number (Ouyang et al. 2022, arXiv 2203.02155, section 3.5).
 """
 
 from __future__ import annotations
@@ -24,11 +24,8 @@ if TYPE_CHECKING:
 RECIPE = 1
 """Version of how a reward model is taught; part of the start model's content hash."""
 
-SAVED = "reward"
-"""The folder inside a start model's that holds the reward model."""
-
 STREAM = 10**6
-"""The seed of the problems that preferences are about; no run has it."""
+"""The seed of the problems that the first model's preferences are about, the next one's is one more; no run has it."""
 
 SAMPLES = 2
 """Completions of each problem by the start model; a demonstration is added."""
@@ -75,14 +72,26 @@ def preferences(asked: Sequence[Candidates], temperature: float, stream: np.rand
     return pairs
 
 
-def candidates(task: Learned, policy: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[Candidates]:
-    """What preferences are about: samples of the start model and a demonstration for each training problem."""
+def saved(start: Path, model: int) -> Path:
+    """The folder inside a start model's that holds its reward model of this number."""
+    return start / (f"reward-{model}" if model else "reward")
+
+
+def _stream(task: Learned, use: str, model: int) -> np.random.Generator:
+    """A model's own random numbers. The first one's bear no number: it is the same model however many there are."""
+    return rng(use, task.name, task.version, *([model] if model else []))
+
+
+def candidates(
+    task: Learned, policy: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, model: int = 0
+) -> list[Candidates]:
+    """What a model's preferences are about: samples of the start model and a demonstration for each problem."""
     from ppo_vs_grpo.algorithms.shared.collecting import encode
     from ppo_vs_grpo.algorithms.shared.rollout import HuggingFaceEngine
     from ppo_vs_grpo.algorithms.shared.scoring import texts
 
-    drawn = problems(task, "train", STREAM, 0, task.preferences)
-    stream = rng("preferences", task.name, task.version)
+    drawn = problems(task, "train", STREAM + model, 0, task.preferences)
+    stream = _stream(task, "preferences", model)
     uniforms_TB = stream.random((task.max_new_tokens, SAMPLES * len(drawn)), dtype="float32")
     pad, end = int(tokenizer.pad_token_id), int(tokenizer.eos_token_id)
     engine = HuggingFaceEngine(policy, pad, end, task.max_new_tokens, temperature=1.0)
@@ -96,8 +105,8 @@ def candidates(task: Learned, policy: PreTrainedModel, tokenizer: PreTrainedToke
     return found
 
 
-def teach(task: Learned, start: Path) -> None:
-    """Teach a reward model from the start model saved in the folder, and save it inside.
+def teach(task: Learned, start: Path, number: int = 0) -> None:
+    """Teach the reward model of this number from the start model saved in the folder, and save it inside.
 
     Its rewards are shifted and scaled to the gold reward's mean and standard deviation over what it was taught from:
     preferences fix neither, and beta should weigh the same under both rewards.
@@ -108,19 +117,20 @@ def teach(task: Learned, start: Path) -> None:
     from trl import RewardConfig, RewardTrainer
 
     tokenizer = AutoTokenizer.from_pretrained(start)
-    asked = candidates(task, AutoModelForCausalLM.from_pretrained(start, dtype=torch.float32).eval(), tokenizer)
-    pairs = preferences(asked, task.label_temperature, rng("labels", task.name, task.version))
+    policy = AutoModelForCausalLM.from_pretrained(start, dtype=torch.float32).eval()
+    asked = candidates(task, policy, tokenizer, number)
+    pairs = preferences(asked, task.label_temperature, _stream(task, "labels", number))
     if not pairs:
         raise UserError(f"task: 'learned': the completions of {task.preferences} problems give no preference")
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+        torch.manual_seed(number)
         model = AutoModelForSequenceClassification.from_pretrained(start, num_labels=1, dtype=torch.float32)
     arguments = RewardConfig(
         output_dir=str(start / ".trainer"),
         num_train_epochs=EPOCHS,
         per_device_train_batch_size=BATCH,
         learning_rate=LEARNING_RATE,
-        **TEACHING,
+        **TEACHING | {"seed": number},
     )
     RewardTrainer(
         model=model, args=arguments, train_dataset=Dataset.from_list(pairs), processing_class=tokenizer
@@ -131,15 +141,15 @@ def teach(task: Learned, start: Path) -> None:
     raw = judge_of(model, tokenizer)(prompts, answers)
     scale = float(np.std(golds) / max(np.std(raw), 1e-6))
     model.config.reward_scale, model.config.reward_shift = scale, float(np.mean(golds) - scale * np.mean(raw))
-    model.save_pretrained(start / SAVED)
+    model.save_pretrained(saved(start, number))
 
 
-def load(start: Path) -> Judge:
-    """The reward model saved beside the start model."""
+def load(start: Path, number: int = 0) -> Judge:
+    """The reward model of this number, saved beside the start model."""
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    model = AutoModelForSequenceClassification.from_pretrained(start / SAVED, dtype=torch.float32)
+    model = AutoModelForSequenceClassification.from_pretrained(saved(start, number), dtype=torch.float32)
     if torch.accelerator.is_available():
         torch.nn.Module.to(model, torch.accelerator.current_accelerator())
     return judge_of(model, AutoTokenizer.from_pretrained(start))

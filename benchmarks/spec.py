@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from ppo_vs_grpo.algorithms.shared.config import EvalConfig, Frozen, TrainConfig
+from ppo_vs_grpo.tasks.errors import nearest
 
 PROTOCOL = 1
 """Version of what a run measures and how; results of two versions are never mixed."""
@@ -28,18 +30,27 @@ class TaskChoice(Frozen):
 
 
 class Arm(Frozen):
-    """An algorithm with its own settings, and the shared ones in which this arm declares a difference."""
+    """An algorithm with its own settings, and the shared ones in which this arm declares a difference.
+
+    It runs on the `tasks` of these labels, or on all.
+    """
 
     algorithm: str
     config: dict[str, Any] = Field(default_factory=dict)
     train: dict[str, Any] = Field(default_factory=dict)
+    tasks: list[Label] | None = Field(None, min_length=1)
 
 
 class Timing(Frozen):
-    """The pass that measures wall-clock and memory: each arm x task alone on the idle machine, twice."""
+    """The pass that measures wall-clock and memory: each arm x task alone on the idle machine, `repeats` times.
+
+    Only the `arms` of these labels are timed, or all.
+    """
 
     updates: int = Field(12, ge=1)
     warmup_updates: int = Field(3, ge=0)
+    repeats: int = Field(2, ge=1)
+    arms: list[Label] | None = Field(None, min_length=1)
 
 
 class ProbeConfig(Frozen):
@@ -69,6 +80,37 @@ class Attribution(Frozen):
     grpo: Label
 
 
+class Cells(Frozen):
+    """Where a measure is read: of one arm, or of the second against the first, over tasks."""
+
+    arms: list[Label] = Field(min_length=1, max_length=2)
+    tasks: list[Label] = Field(min_length=1)
+
+
+class Dial(Frozen):
+    """A setting over which a claim's measure is drawn, not tested: each point's cells, by what the axis calls it."""
+
+    setting: str
+    points: dict[str, Cells] = Field(min_length=2)
+
+
+class Claim(Cells):
+    """A hypothesis about the source text, declared before its runs.
+
+    The source `says` something; `here` is what is tested of it: that `measure`, one of `claims.MEASURES`, lies on this
+    `side` of `than`. Within `margin` of `than` (a factor where the measure is a ratio) it counts as equal to it, which
+    refutes the claim.
+    """
+
+    says: str
+    here: str
+    measure: str
+    side: Literal["above", "below"]
+    than: float
+    margin: float = Field(gt=0)
+    dial: Dial | None = None
+
+
 class Suite(Frozen):
     """A comparison as its YAML file states it. `tasks` and `arms` map labels to choices.
 
@@ -87,6 +129,7 @@ class Suite(Frozen):
     timing: Timing | None = Timing()
     attribution: Attribution | None = None
     probes: ProbeConfig | None = None
+    claims: dict[Label, Claim] = Field(default_factory=dict)
 
     @field_validator("seeds", mode="before")
     @classmethod
@@ -108,6 +151,27 @@ class Suite(Frozen):
         return cells
 
     @model_validator(mode="after")
+    def _labels_are_there(self) -> Suite:
+        for label, arm in self.arms.items():
+            _known(f"arms.{label}.tasks", arm.tasks or (), self.tasks, "task of this suite")
+        for task in self.tasks:
+            if not any(task in self.runs_on(arm) for arm in self.arms):
+                raise ValueError(f"tasks.{task}: no arm runs on it; leave it out, or name it in an arm's `tasks`")
+        _known("timing.arms", (self.timing.arms if self.timing else None) or (), self.arms, "arm of this suite")
+        for name, claim in self.claims.items():
+            points = claim.dial.points if claim.dial else {}
+            for place, cells in {"": claim, **{f"dial.points.{at}.": cells for at, cells in points.items()}}.items():
+                _known(f"claims.{name}.{place}arms", cells.arms, self.arms, "arm of this suite")
+                for label in cells.arms:
+                    _known(f"claims.{name}.{place}tasks", cells.tasks, self.runs_on(label), f"task that {label} runs on")
+        return self
+
+    def runs_on(self, arm: str) -> list[str]:
+        """The labels of the tasks on which an arm runs, in the suite's order."""
+        chosen = self.arms[arm].tasks
+        return [task for task in self.tasks if chosen is None or task in chosen]
+
+    @model_validator(mode="after")
     def _seeds_fit_the_purpose(self) -> Suite:
         allowed = TUNING_SEEDS if self.tuning else EVALUATION_SEEDS
         for seed in self.seeds:
@@ -117,6 +181,14 @@ class Suite(Frozen):
             if self.seeds.count(seed) > 1:
                 raise ValueError(f"seeds: {seed}: listed more than once; each seed is one run of each arm")
         return self
+
+
+def _known(place: str, labels: Sequence[str], known: Collection[str], what: str) -> None:
+    for label in labels:
+        if label not in known:
+            raise ValueError(f"{place}: {label}: no {what}; {nearest(label, known)}")
+        if labels.count(label) > 1:
+            raise ValueError(f"{place}: {label}: listed more than once")
 
 
 class RunSpec(Frozen):
@@ -148,7 +220,8 @@ class RunSpec(Frozen):
     @property
     def cfg8(self) -> str:
         """Eight hex digits of everything that changes a result except the seed."""
-        fields = self.model_dump(mode="json", exclude={"suite", "seed", "arm", "task", "start"})
+        names: dict[str, Any] = dict.fromkeys(("suite", "seed", "arm", "task", "start"), True)
+        fields = self.model_dump(mode="json", exclude=names | {"timing": {"repeats", "arms"}})
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:8]
 
     @property

@@ -218,7 +218,8 @@ def _warm_start(size: Size, choice: TaskChoice, folder: Path) -> None:
     characters.save_pretrained(folder)
     shutil.rmtree(folder / ".trainer", ignore_errors=True)
     if isinstance(task, Learned):
-        rewardmodel.teach(task, folder)
+        for number in range(task.models):
+            rewardmodel.teach(task, folder, number)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -62,7 +62,7 @@ def summary(results: Results) -> pd.DataFrame:
         row |= {name: done[name].mean() for name in ("start", "final", "gain")}
         row |= {"seed_sd": done["final"].std(ddof=1)} | {name: done[name].mean() for name in ("area", "final_greedy")}
         row |= {name: series.get((task, arm), np.nan) for name, series in headlines.items()}
-        notes = [*_run_notes(cell), *_cost_notes(seconds, memory, task, arm), unmatched(results, task)]
+        notes = [*_run_notes(cell), *_cost_notes(results, seconds, memory, task, arm), unmatched(results, task)]
         rows.append(row | {"note": "; ".join(note for note in notes if note) or DASH})
     return pd.DataFrame(rows)
 
@@ -144,27 +144,31 @@ def environment(results: Results) -> pd.DataFrame:
 def configuration(results: Results) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Settings in which the arms differ, and those that they share, read from the specs of the training runs.
 
-    A row per setting (and task, where tasks have different values); a setting that an arm's
-    algorithm does not have is a dash.
+    Arms differ where their values on a common task do. A row per setting, or per setting and task where an arm's value
+    is not the same on all its tasks. A setting that an arm's algorithm does not have is a dash, as is that of an arm
+    which does not run on the task.
     """
-    arms: dict[str, dict[tuple[str, str], str]] = {arm: {} for arm in results.arms}
+    cells: dict[tuple[str, str], dict[str, str]] = {}
     for spec in results.specs.values():
         if spec["purpose"] == "train":
             kept = {name: value for name, value in spec.items() if name not in NOT_SETTINGS}
-            arms[spec["arm"]] |= {(name, spec["task"]): str(value) for name, value in _flat(kept)}
-    arms = {arm: values for arm, values in arms.items() if values}
-    tasks = [task for task in results.tasks if any(("start", task) in values for values in arms.values())]
-    names = dict.fromkeys(name for values in arms.values() for name, _ in values)
+            cells.setdefault((spec["arm"], spec["task"]), {}).update((name, str(value)) for name, value in _flat(kept))
+    arms = [arm for arm in results.arms if any(arm == label for label, _ in cells)]
+    tasks = [task for task in results.tasks if any(task == label for _, label in cells)]
     differing, shared = [], []
-    for name in names:
-        values = {task: tuple(arms[arm].get((name, task), DASH) for arm in arms) for task in tasks}
-        groups = {"all": values[tasks[0]]} if len(set(values.values())) == 1 else values
-        for task, row in groups.items():
+    for name in dict.fromkeys(name for values in cells.values() for name in values):
+        found = {cell: values.get(name, DASH) for cell, values in cells.items()}
+        own = {arm: {value for (label, _), value in found.items() if label == arm} for arm in arms}
+        rows = {task: {arm: found[arm, task] for arm in arms if (arm, task) in found} for task in tasks}
+        differ = any(len(set(row.values())) > 1 for row in rows.values())
+        if all(len(values) == 1 for values in own.values()) and (differ or len(set(found.values())) == 1):
+            rows = {"all": {arm: value for arm, (value,) in own.items()}}
+        for task, row in rows.items():
             line = {"setting": name, "task": task}
-            if len(set(row)) > 1:
-                differing.append(line | dict(zip(arms, row, strict=True)))
-            else:
-                shared.append(line | {"value": row[0]})
+            if len(set(row.values())) > 1:
+                differing.append(line | dict.fromkeys(arms, DASH) | row)
+            elif set(row.values()) != {DASH}:
+                shared.append(line | {"value": next(iter(row.values()))})
     return (
         pd.DataFrame(differing, columns=["setting", "task", *arms]),
         pd.DataFrame(shared, columns=["setting", "task", "value"]),
@@ -209,8 +213,10 @@ def _run_notes(cell: pd.DataFrame) -> list[str]:
     return [*notes, "one run: no spread"] if cell["final"].notna().sum() == 1 else notes
 
 
-def _cost_notes(seconds: pd.DataFrame, memory: pd.DataFrame, task: str, arm: str) -> list[str]:
+def _cost_notes(results: Results, seconds: pd.DataFrame, memory: pd.DataFrame, task: str, arm: str) -> list[str]:
     """Why seconds or memory are missing from the headline, or do not come from the timing pass."""
+    if arm not in ((results.suite.get("timing") or {}).get("arms") or results.arms):
+        return ["not timed"]
     notes = []
     for name, frame in (("time", seconds), ("memory", memory)):
         rows = frame[(frame["task"] == task) & (frame["arm"] == arm)]
@@ -224,8 +230,8 @@ def _cost_notes(seconds: pd.DataFrame, memory: pd.DataFrame, task: str, arm: str
 
 
 def _cells(results: Results) -> list[tuple[str, str]]:
-    """Each task with each arm, in the order of the suite."""
-    return [(task, arm) for task in results.tasks for arm in results.arms]
+    """Each task with each arm that runs on it, in the order of the suite."""
+    return [(task, arm) for task in results.tasks for arm in results.arms if task in results.runs_on(arm)]
 
 
 def _ordered(results: Results, table: pd.DataFrame) -> pd.DataFrame:

@@ -21,6 +21,7 @@ and show the other seeds' lead. No test of eight numbers can see that; collapses
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -108,24 +109,49 @@ def verdicts(
     }
 
 
+def ruling(
+    p: float,
+    same_p: float,
+    words: tuple[str, str],
+    second_leads: bool,
+    within: str,
+    *,
+    alpha: float = ALPHA,
+    over: str = "",
+) -> tuple[Outcome, str, str]:
+    """Steps 2 to 4 of the module's rule: a verdict, its words and its reason, from adjusted p-values.
+
+    `p` is that of a difference; `same_p` that of equivalence, NaN where nobody tested it. `words` are said of the first
+    and of the second arm, `within` is the margin in words, `over` what p was adjusted over, in words too.
+    """
+    inside = same_p < alpha
+    if p < alpha:
+        outcome, text = (Outcome.FIRST, Outcome.SECOND)[second_leads], words[second_leads]
+        small = f"; all the same within {within}, TOST {p_words(same_p)}" if inside else ""
+        return outcome, text, f"{p_words(p)}{over} is below {alpha:g}{small}"
+    if inside:
+        why = f"TOST {p_words(same_p)}{over} is below {alpha:g}, that of a difference is not, {p_words(p)}"
+        return Outcome.EQUIVALENT, f"equivalent within {within}", why
+    why = f"neither a difference, {p_words(p)}{over}, nor equivalence within {within}, TOST {p_words(same_p)}"
+    if math.isnan(same_p):
+        why = f"no difference shows, {p_words(p)}{over}, and equivalence is not tested"
+    return Outcome.INCONCLUSIVE, str(Outcome.INCONCLUSIVE), why
+
+
+def p_words(p: float) -> str:
+    """A p-value as a sentence shows it; so far out in a tail that its digits mean nothing, a bound."""
+    return "p < 0.0001" if p < 0.0001 else f"p = {p:.2g}"
+
+
 def _judge(
-    interval: MeanInterval, p: float, tost: float, arms: tuple[str, str], margin: float, alpha: float
+    interval: MeanInterval, p: float, same_p: float, arms: tuple[str, str], margin: float, alpha: float
 ) -> Verdict:
-    """The rule for one task, from adjusted p-values."""
+    """One task's verdict, from adjusted p-values."""
     n = interval.n
     if n < MIN_SEEDS:
         reason = f"{n} paired seeds, a verdict needs {MIN_SEEDS}: with 5 a sign-flip test cannot go below p = 0.0625"
-        return Verdict(Outcome.NONE, str(Outcome.NONE), reason, interval, p, tost)
+        return Verdict(Outcome.NONE, str(Outcome.NONE), reason, interval, p, same_p)
+    words = (f"{arms[0]} better", f"{arms[1]} better")
+    outcome, text, reason = ruling(p, same_p, words, interval.mean > 0, f"{margin:g}", alpha=alpha)
     spread = "" if interval.se > 0 else "; seeds do not differ, so p is that of sign flips"
-    inside = tost < alpha
-    if p < alpha:
-        outcome = Outcome.SECOND if interval.mean > 0 else Outcome.FIRST
-        small = f"; all the same within {margin:g} (TOST p = {tost:.2g})" if inside else ""
-        text, reason = f"{arms[interval.mean > 0]} better", f"p = {p:.2g} is below {alpha:g}{small}{spread}"
-    elif inside:
-        outcome, text = Outcome.EQUIVALENT, f"equivalent within {margin:g}"
-        reason = f"TOST p = {tost:.2g} is below {alpha:g}, that of a difference is {p:.2g}{spread}"
-    else:
-        outcome, text = Outcome.INCONCLUSIVE, str(Outcome.INCONCLUSIVE)
-        reason = f"neither a difference (p = {p:.2g}) nor equivalence within {margin:g} (TOST p = {tost:.2g}){spread}"
-    return Verdict(outcome, text, reason, interval, p, tost)
+    return Verdict(outcome, text, reason + spread, interval, p, same_p)

@@ -181,7 +181,7 @@ def _trainer(spec: RunSpec, start: Path) -> Trainer:
     algorithm = find(spec.algorithm)
     task = make(spec.task_choice.task, spec.task_choice.options)
     if isinstance(task, Learned):
-        task.judge = rewardmodel.load(start)
+        task.judge = rewardmodel.load(start, task.model_of(spec.seed))
     model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(start, dtype=torch.float32)
     if accelerator is not None:
         torch.nn.Module.to(model, accelerator)

@@ -18,6 +18,7 @@ TASKS = {
     "sorting": "ppo_vs_grpo.tasks.sorting:Sorting",
     "recall": "ppo_vs_grpo.tasks.recall:Recall",
     "arithmetic": "ppo_vs_grpo.tasks.arithmetic:Arithmetic",
+    "noisy": "ppo_vs_grpo.tasks.noisy:Noisy",
     "learned": "ppo_vs_grpo.tasks.learned:Learned",
 }
 
@@ -48,6 +49,17 @@ def make(task: str, options: Mapping[str, Any] | None = None) -> Task:
         raise UserError(f"task: {task!r} is no task: it lacks {', '.join(missing)} (see docs/tasks.md)")
     checked: Task = made
     return checked
+
+
+def make_gold(task: str, options: Mapping[str, Any] | None = None) -> Task:
+    """The task that another one wraps, and holds as `gold`; UserError for one that is itself such a wrapper."""
+    try:
+        made = make(task, options)
+    except UserError as error:
+        raise UserError(f"options.{error}") from None  # the error begins with its key
+    if hasattr(made, "gold"):
+        raise UserError(f"options.task: {task!r}: should be a task with a rule of its own")
+    return made
 
 
 def _find(task: str) -> Callable[..., Any]:

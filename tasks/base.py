@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -36,10 +36,18 @@ class Task(Protocol):
     Every character of a prompt or a demonstration is printable ASCII.
     """
 
-    name: ClassVar[str]
-    version: ClassVar[int]
     max_new_tokens: int
     best_score: float
+
+    @property
+    def name(self) -> str:
+        """Part of every random stream's seed."""
+        ...
+
+    @property
+    def version(self) -> int:
+        """Part of the seeds of problems and demonstrations."""
+        ...
 
     def draw(self, rng: np.random.Generator) -> Problem:
         """Draw one problem."""

@@ -13,9 +13,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ppo_vs_grpo.tasks import make
+from ppo_vs_grpo.tasks import make_gold
 from ppo_vs_grpo.tasks.base import Problem, Score
-from ppo_vs_grpo.tasks.errors import UserError
 from ppo_vs_grpo.tasks.options import share, whole
 
 Judge = Callable[[Sequence[str], Sequence[str]], list[float]]
@@ -28,6 +27,9 @@ class Learned:
     The model is taught from the completions of `preferences` problems. Of two completions a wins over b with
     probability 1 / (1 + exp((gold b - gold a) / `label_temperature`)) (Bradley and Terry 1952); at 0 the better one
     always wins. `judge` is that model, given by who has taught it.
+
+    With `models` above 1 so many are taught, each from other problems, completions and labels and from another new
+    head. A run has one of them, by its seed: paired runs share it, and seeds draw reward models as well as prompts.
     """
 
     name: ClassVar[str] = "learned"
@@ -39,14 +41,18 @@ class Learned:
         options: Mapping[str, Any] | None = None,
         preferences: int = 2000,
         label_temperature: float = 0.1,
+        models: int = 1,
     ) -> None:
-        if task == "learned":
-            raise UserError("options.task: 'learned': should be a task with a rule of its own")
-        self.gold = make(task, options)
+        self.gold = make_gold(task, options)
         self.preferences = whole("preferences", preferences, 10, 100_000)
         self.label_temperature = share("label_temperature", label_temperature)
+        self.models = whole("models", models, 1, 64)
         self.max_new_tokens, self.best_score = self.gold.max_new_tokens, self.gold.best_score
         self.judge: Judge | None = None
+
+    def model_of(self, seed: int) -> int:
+        """The number of the model that judges a run with this seed, 0 to `models` - 1."""
+        return seed % self.models
 
     def draw(self, rng: np.random.Generator) -> Problem:
         """Draw a problem of the gold task."""

@@ -35,10 +35,21 @@ def make_suite(tasks: Sequence[str] = ("red", "blue"), seeds: int = 2, timing: b
 def make_specs(suite: Suite) -> list[RunSpec]:
     """The suite's runs in the order in which `loading.resolve` gives them."""
     arms = list(suite.arms)
-    cells = [("train", arm, task, seed) for seed in suite.seeds for task in suite.tasks for arm in arms]
+    cells = [
+        ("train", arm, task, seed)
+        for seed in suite.seeds
+        for task in suite.tasks
+        for arm in arms
+        if task in suite.runs_on(arm)
+    ]
     if suite.timing:
         rounds = [(arm, 0) for arm in arms] + [(arm, 1) for arm in arms[::-1]]
-        cells += [("timing", arm, task, repeat) for task in suite.tasks for arm, repeat in rounds]
+        cells += [
+            ("timing", arm, task, repeat)
+            for task in suite.tasks
+            for arm, repeat in rounds
+            if task in suite.runs_on(arm)
+        ]
     return [
         RunSpec(
             suite=suite.name,

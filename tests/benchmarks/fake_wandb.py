@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -47,7 +48,7 @@ def put_fake(folder: Path, monkeypatch: pytest.MonkeyPatch, at_import: str = "pa
     """Put a fake wandb before the real one; returns the file to which it tells what it does."""
     (folder / "fake").mkdir()
     (folder / "fake" / "wandb.py").write_text(at_import + "\n" + FAKE.replace("BEHAVE", in_init))
-    monkeypatch.setenv("PYTHONPATH", str(folder / "fake"))
+    monkeypatch.setenv("PYTHONPATH", str(folder / "fake"), prepend=os.pathsep)
     monkeypatch.setenv("FAKE_LOG", str(folder / "told"))
     return folder / "told"
 

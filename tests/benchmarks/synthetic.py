@@ -35,17 +35,23 @@ def make_suite(
     prompts: int = 256,
     timing: bool = True,
     train_of: Mapping[str, dict[str, Any]] | None = None,
+    tasks_of: Mapping[str, list[str]] | None = None,
+    timed: list[str] | None = None,
 ) -> Suite:
-    """A suite of `arms`; an arm's algorithm is its label up to the first dash."""
+    """A suite of `arms`; an arm's algorithm is its label up to the first dash. It runs on its `tasks_of`, or on all."""
     return Suite.model_validate(
         {
             "name": "synthetic",
             "tasks": {task: {"task": task} for task in tasks},
-            "arms": {arm: {"algorithm": arm.split("-")[0], "train": (train_of or {}).get(arm, {})} for arm in arms},
+            "arms": {
+                arm: {"algorithm": arm.split("-")[0]}
+                | {"train": (train_of or {}).get(arm, {}), "tasks": (tasks_of or {}).get(arm)}
+                for arm in arms
+            },
             "seeds": seeds,
             "train": {"completions": 128 * updates},
             "eval": {"prompts": prompts},
-            "timing": {"updates": 20, "warmup_updates": 3} if timing else None,
+            "timing": {"updates": 20, "warmup_updates": 3, "arms": timed} if timing else None,
         }
     )
 
@@ -75,6 +81,7 @@ def make_specs(suite: Suite, repeats: int = 2) -> list[RunSpec]:
         for seed in seeds
         for task, choice in suite.tasks.items()
         for label, arm in suite.arms.items()
+        if task in suite.runs_on(label) and (purpose == "train" or label in (suite.timing.arms or suite.arms))
     ]
 
 

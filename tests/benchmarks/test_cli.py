@@ -75,9 +75,9 @@ def test_no_command_is_a_usage_error_that_prints_help() -> None:
 @pytest.mark.parametrize(
     ("what", "names"),
     [
-        ("tasks", ["countdown", "sorting", "recall", "arithmetic", "learned"]),
+        ("tasks", ["countdown", "sorting", "recall", "arithmetic", "noisy", "learned"]),
         ("algorithms", list(ALGORITHMS)),
-        ("suites", ["attribution", "core", "family", "memory", "reward_model", "smoke", "tuning"]),
+        ("suites", ["attribution", "claims", "core", "family", "memory", "smoke", "tuning"]),
     ],
 )
 def test_list(what: str, names: list[str]) -> None:

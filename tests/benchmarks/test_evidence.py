@@ -12,6 +12,7 @@ from scipy import stats as oracle
 
 from handmade import OTHER_WAVE, WAVE
 from ppo_vs_grpo.benchmarks.evidence import (
+    DIFFERENCE,
     RATIO,
     SHARE,
     arrival_evidence,
@@ -49,6 +50,7 @@ def test_a_mean_over_tasks_adds_squared_errors() -> None:
     assert found.p == pytest.approx(2 * oracle.t.sf(t, freedom))
     assert found.high == pytest.approx(0.05 + oracle.t.ppf(0.975, freedom) * 0.05 / t)
     assert found.same_p == pytest.approx(0.5)  # the mean is the margin
+    assert (found.test, mean_evidence([WAVE], 0.05).test) == ("t test of the mean over tasks", "paired t test")
 
 
 def test_logs_give_ratios() -> None:
@@ -56,6 +58,14 @@ def test_logs_give_ratios() -> None:
     assert (found.effect, found.estimate) == (RATIO, pytest.approx(0.8))
     assert found.low == pytest.approx(0.8 * math.exp(-T7 * 0.1 * SE))
     assert found.same_p == pytest.approx(0.5)  # 0.8 is 1 / 1.25
+
+
+@pytest.mark.parametrize("sds", [(1, 1, 1, 1), (1, 1, 1, 5), (1, 2, 4, 8)])
+def test_a_mean_over_four_tasks_of_two_values_keeps_its_level(sds: tuple[float, ...]) -> None:
+    """As few as a timing pass has: one degree of freedom each. At most 5% of equal arms differ, with 3 errors' room."""
+    noise = np.random.default_rng(0).normal(size=(2000, 4, 2)) * np.array(sds)[:, None]
+    differ = np.mean([mean_evidence(list(tasks), 0.05).p < 0.05 for tasks in noise])
+    assert 0.005 < differ < 0.05 + 3 * math.sqrt(0.05 * 0.95 / 2000)
 
 
 def test_without_spread_p_is_that_of_sign_flips() -> None:
@@ -111,9 +121,22 @@ def test_several_tasks_have_the_geometric_mean_of_their_ratios() -> None:
 def test_no_spread_is_undefined_and_equal_arms_are_equal() -> None:
     assert "all seeds of one arm" in spread_evidence([(WAVE, np.full(8, 0.3))], 1.25).undefined
     assert "all seeds of both arms" in spread_evidence([(np.full(8, 0.1 + 0.2), np.full(8, 0.3))], 1.25).undefined
+    rounded = np.array([0.1 + 0.2, 0.3] * 4)
+    assert "one arm" in spread_evidence([(rounded, WAVE)], 1.25).undefined
     same = spread_evidence([(WAVE, WAVE + 1)], 1.25)
     assert (same.estimate, same.low, same.high, same.p, same.same_p) == pytest.approx((1, 1, 1, 1, 0.5**8))
-    assert math.isnan(spread_evidence([(WAVE[:2], OTHER_WAVE[:2])], 1.25).p)
+    assert spread_evidence([(WAVE, WAVE + 1), (WAVE, WAVE + 2)], 1.25).same_p == pytest.approx(0.5**16)
+
+
+def test_spreads_need_three_pairs_in_every_task() -> None:
+    few, many = (WAVE[:2], 2 * WAVE[:2] + OTHER_WAVE[1:3]), (WAVE, OTHER_WAVE)
+    for pairs in ([few], [many, few], [few, many]):
+        found = spread_evidence(pairs, 1.25)
+        assert (found.n, found.test) == (2, "none")
+        assert np.isnan([found.estimate, found.p]).all()
+    three = spread_evidence([many, (WAVE[:3], 2 * OTHER_WAVE[1:4])], 1.25)
+    assert (three.n, three.test) == (3, "t test of the mean log ratio over tasks")
+    assert spread_evidence([many], 1.25).test == "Pitman-Morgan test"
 
 
 def test_the_jackknife_of_noise_scales_leaves_out_a_seed_of_both_arms() -> None:
@@ -144,8 +167,12 @@ def test_mcnemar_counts_pairs_that_differ() -> None:
     assert (found.estimate, found.p) == (-7 / 8, 2 * 0.5**7)
     assert found.low == pytest.approx(-oracle.binomtest(7, 8).proportion_ci(0.975).high)
     assert found.high == pytest.approx(1 - 0.0125 ** (1 / 8) - oracle.binomtest(7, 8).proportion_ci(0.975).low)
+    assert (found.n, found.effect, found.test) == (8, DIFFERENCE, "exact McNemar test")
     assert mcnemar_evidence(second, second, 8).p == 1.0
-    assert mcnemar_evidence(np.zeros(0), np.zeros(0), 0).n == 0
+    assert mcnemar_evidence(first[6:], 1 - first[6:], 2).p == 1.0  # one up, one down: twice 0.75 is no probability
+    of_two_tasks = mcnemar_evidence(np.tile(first, 2), np.zeros(16), 8)
+    assert (of_two_tasks.n, of_two_tasks.estimate) == (8, -14 / 16)
+    assert mcnemar_evidence(np.zeros(0), np.zeros(0), 3).n == 0
 
 
 def test_arrivals_of_all_are_a_ratio_and_else_a_sign_test() -> None:
@@ -157,6 +184,19 @@ def test_arrivals_of_all_are_a_ratio_and_else_a_sign_test() -> None:
     assert (found.effect, found.estimate) == (SHARE, (5 + 1) / 8)  # five earlier, two ties, one later
     assert found.p == pytest.approx(oracle.binomtest(5, 6).pvalue)
     assert math.isnan(found.same_p)
+    ends = [oracle.binomtest(k, 8).proportion_ci(method="exact") for k in (5, 7)]  # ties all lost, all won
+    assert (found.low, found.high) == pytest.approx((ends[0].low, ends[1].high))
+
+
+def test_arrivals_of_several_tasks_have_the_pairs_of_the_smallest() -> None:
+    one = np.array([1.0, 2.0, 3.0])
+    for pairs in ([(one, one), (one[:2], one[:2])], [(one, one), (one[:2], np.array([INF, 3.0]))]):
+        assert arrival_evidence(pairs, 1.25).n == 2
+    share = arrival_evidence([(one, one), (one[:2], np.array([INF, 3.0]))], 1.25)
+    assert (share.estimate, share.p, share.test) == (1.5 / 5, 2 * 0.5**2, "sign test")
+    none = arrival_evidence([(np.zeros(0), np.zeros(0))], 1.25)
+    assert (none.n, none.effect) == (0, RATIO)
+    assert math.isnan(none.estimate)
 
 
 def test_a_run_that_starts_at_the_threshold_has_no_logarithm() -> None:

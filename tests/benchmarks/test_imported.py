@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from ppo_vs_grpo.benchmarks import load
+from ppo_vs_grpo.benchmarks import load, report
 from ppo_vs_grpo.benchmarks.frames import Results
 from ppo_vs_grpo.benchmarks.imported import load_export
 from ppo_vs_grpo.benchmarks.mirror import Course
@@ -83,6 +84,17 @@ def test_tables_of_an_export_are_there_and_know_no_scores(exported: pd.DataFrame
     assert not again.complete
     assert len(again.evals) == len(again.runs) == 0
     assert all(frame.isna().all(axis=None) for frame in again.score_matrix().values())
+
+
+def test_a_report_of_an_export_says_what_it_lacks(exported: pd.DataFrame, tmp_path: Path) -> None:
+    results = load(exported)
+    page = report.write(results, tmp_path)
+    for path in (page, page.with_suffix(".md")):
+        assert "no held-out scores, memory or probes, nor how a run ended" in path.read_text()
+    verdicts = json.loads((tmp_path / "claims.json").read_text())["verdicts"]
+    assert {one["verdict"] for one in verdicts} == {"no verdict", "undefined"}
+    assert (verdicts[0]["first"], verdicts[0]["second"]) == ("ppo", "grpo")
+    assert {one["estimate"] for one in verdicts} == {None}
 
 
 @pytest.mark.parametrize(

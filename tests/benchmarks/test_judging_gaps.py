@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from handmade import OTHER_WAVE, WAVE, made
-from ppo_vs_grpo.benchmarks import load
+from ppo_vs_grpo.benchmarks import load, tables
 from ppo_vs_grpo.benchmarks.comparisons import METRICS
 from ppo_vs_grpo.benchmarks.frames import Results
 from ppo_vs_grpo.benchmarks.judging import Judgement, judge, judgement_table, power_table
@@ -75,7 +75,7 @@ def test_pairs_are_of_the_same_seed_and_values_are_of_the_pairs() -> None:
     found = rows(suite(ppo, [(0.2, 0.9), *curves(level + 0.1)]))[FINAL]
     assert (found.n, found.first_value, found.second_value) == (8, pytest.approx(0.5), pytest.approx(0.6))
     assert found.estimate == pytest.approx(0.1)
-    assert found.reason.endswith("; no final score of ppo seed 0; grpo seed 9")
+    assert found.reason.endswith("; no final score of ppo seed 0; grpo seed 9; collapsed runs: ppo 1 of 9, grpo 0 of 9")
 
 
 def test_a_task_without_pairs_leaves_no_verdict_over_tasks() -> None:
@@ -148,7 +148,10 @@ def test_one_arm_has_nothing_beside_it() -> None:
     assert [one.metric for one in found] == [metric.name for metric in METRICS]
     assert {one.verdict for one in found} == {"no verdict"}
     assert {one.reason for one in found} == {"the suite has 1 arm, ppo; a verdict needs two"}
-    assert list(power_table(results)["reason"]) == ["the suite has 1 arm, ppo; a verdict needs two"]
+    power = power_table(results)
+    assert list(power["reason"]) == ["the suite has 1 arm, ppo; a verdict needs two"]
+    assert (power["seeds_needed"].tolist(), power["n"].tolist()) == ([None], [0])
+    assert tables.dashed(power).loc[0].tolist()[2:5] == ["-", "-", "-"]
     assert len(judgement_table(results)) == len(METRICS)
 
 
@@ -176,7 +179,9 @@ def test_a_written_suite_with_holes(tmp_path: Path) -> None:
         contended_timing=True,
     )
     found = rows(load(tmp_path / "made"))
-    assert found[FINAL].reason.endswith("no final score of ppo seeds 0, 2; grpo seed 1")
+    assert found[FINAL].reason.endswith(
+        "no final score of ppo seeds 0, 2; grpo seed 1; collapsed runs: ppo 1 of 2, grpo 0 of 2"
+    )
     assert found[COLLAPSES].reason.endswith("no known outcome of ppo seed 0; grpo seed 1")
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import html
+import json
 import os
 import re
 import shutil
@@ -14,7 +16,7 @@ import pandas as pd
 import pytest
 
 from ppo_vs_grpo.algorithms.shared.config import TrainConfig
-from ppo_vs_grpo.benchmarks import load, report, tables
+from ppo_vs_grpo.benchmarks import load, report, tables, wording
 from ppo_vs_grpo.tasks.errors import UserError
 from synthetic import make_specs, make_suite, write_results
 
@@ -57,13 +59,10 @@ def test_the_files_have_stable_names(page: Path) -> None:
         for stem in ("overview", "task_recall", "task_sorting")
         for kind in ("png", "svg", "pdf")
     ]
-    names += [
-        f"tables/{stem}.csv"
-        for stem in report.TABLES
-        if stem
-        not in ("attribution", "gradient_noise", "baselines", "critic", "memory_by_role", "operations", "ranking")
-    ]
-    assert sorted(written(page.parent)) == sorted([*names, "report.html", "report.md"])
+    probed = ("gradient_noise", "baselines", "critic", "memory_by_role", "operations", "ranking")
+    stated = ("attribution", "claims", "dials")
+    names += [f"tables/{stem}.csv" for stem in wording.TABLES if stem not in (*probed, *stated)]
+    assert sorted(written(page.parent)) == sorted([*names, "report.html", "report.md", "claims.json"])
 
 
 def test_a_core_sized_suite_takes_seconds(tmp_path: Path) -> None:
@@ -74,13 +73,13 @@ def test_a_core_sized_suite_takes_seconds(tmp_path: Path) -> None:
 
 
 def test_the_page_is_alone(page: Path) -> None:
-    html = page.read_text()
-    links = re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?([^"')\s>]+)""", html)
+    text = page.read_text()
+    links = re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?([^"')\s>]+)""", text)
     assert links
     assert [link for link in links if not link.startswith(("data:image/svg+xml;base64,", "tables/", "#"))] == []
     assert [link for link in links if link.startswith("tables/") and not (page.parent / link).exists()] == []
-    assert html.count("<script") == html.count("<script>") == 1
-    assert "prefers-color-scheme: dark" in html
+    assert text.count("<script") == text.count("<script>") == 1
+    assert "prefers-color-scheme: dark" in text
 
 
 def test_every_caption_ends_with_the_reports_id(folder: Path, page: Path) -> None:
@@ -121,10 +120,26 @@ def test_the_summary_is_means_spread_and_n(folder: Path) -> None:
     assert list(table) == [("sorting", "ppo"), ("sorting", "grpo"), ("recall", "ppo"), ("recall", "grpo")]
 
 
-def test_the_report_gives_no_verdict_and_says_so(page: Path) -> None:
+def test_three_seeds_get_no_verdict_and_are_told_why(page: Path) -> None:
+    content = json.loads((page.parent / "claims.json").read_text())
+    assert {one["verdict"] for one in content["verdicts"]} <= {"no verdict", "undefined", "equivalent within 5%"}
     for text in (page.read_text(), page.with_suffix(".md").read_text()):
-        assert "it draws no verdict, and has no p-values and no intervals" in text
-        assert not re.search(r"significan|better than|outperform|confidence", text)
+        assert "3 paired seeds, a verdict needs 8" in text
+        assert not re.search(r"significan|outperform|confidence|(ppo|grpo) better", text)
+
+
+def test_the_verdicts_lead_and_machines_can_read_them(tmp_path: Path) -> None:
+    page = report.write(load(write_results(tmp_path, make_suite(**SMALL | {"seeds": 8}))), tmp_path / "report")
+    content = json.loads((tmp_path / "report" / "claims.json").read_text())
+    assert (content["report"], content["claims"]) == (report.report_id(load(tmp_path)), [])
+    (final,) = [
+        one for one in content["verdicts"] if (one["metric"], one["task"]) == ("final held-out pass rate", "all tasks")
+    ]
+    assert (final["n"], final["first"], final["second"]) == (8, "ppo", "grpo")
+    for text in (page.read_text(), page.with_suffix(".md").read_text()):
+        assert html.unescape(text).count(final["sentence"]) == 2  # it leads, and is quoted
+        assert text.index("Verdicts over all tasks") < text.index("At a glance")
+        assert text.count(final["verdict"]) >= 3  # over all tasks, task by task, and in its sentence
 
 
 def test_the_difference_of_the_arms_comes_from_their_specs(tmp_path: Path) -> None:

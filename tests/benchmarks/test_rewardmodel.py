@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 import warnings
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,6 +17,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from copying import Copying
 from ppo_vs_grpo.algorithms.shared.config import EvalConfig, TrainConfig
+from ppo_vs_grpo.algorithms.shared.rollout import HuggingFaceEngine
+from ppo_vs_grpo.algorithms.shared.scoring import texts
+from ppo_vs_grpo.algorithms.shared.types import Rollouts
 from ppo_vs_grpo.benchmarks import rewardmodel, starts, worker
 from ppo_vs_grpo.benchmarks.rewardmodel import Candidates, chance_to_win, preferences
 from ppo_vs_grpo.benchmarks.spec import ProbeConfig, TaskChoice
@@ -42,13 +46,13 @@ class Alphabet(Copying):
 
 
 CHOICE = TaskChoice(
-    task="learned", options={"task": f"{__name__}:Alphabet", "preferences": 1500, "label_temperature": 1.0}
+    task="learned", options={"task": f"{__name__}:Alphabet", "preferences": 1500, "label_temperature": 1.0, "models": 2}
 )
 
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A start model with its reward model, built as the runner's command does."""
+    """A start model with its two reward models, built as the runner's command does."""
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the trainers' own, in a process of their own otherwise
         patch.setitem(starts.SIZES, "nano", QUICK)
@@ -61,6 +65,12 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def judge(start: Path) -> Judge:
     return rewardmodel.load(start)
+
+
+def task(**changes: Any) -> Learned:
+    made = make(CHOICE.task, CHOICE.options | changes)
+    assert isinstance(made, Learned)
+    return made
 
 
 def labels(*rated: tuple[str, float], temperature: float, times: int = 1) -> list[tuple[str, str]]:
@@ -97,18 +107,79 @@ def test_a_reward_model_learns_the_gold_order_inside_a_prompt(judge: Judge) -> N
     assert np.mean(taus) > 0.9
 
 
-def test_rewards_have_the_golds_mean_and_spread_over_what_taught_them(start: Path, judge: Judge) -> None:
-    task = make(CHOICE.task, CHOICE.options)
-    assert isinstance(task, Learned)
+@pytest.fixture(scope="module")
+def asked(start: Path) -> list[list[Candidates]]:
+    """What each of the two models was taught from."""
     policy, tokenizer = AutoModelForCausalLM.from_pretrained(start), AutoTokenizer.from_pretrained(start)
-    asked = rewardmodel.candidates(task, policy.eval(), tokenizer)
-    assert len(asked) == 1500
-    assert {len(c.texts) for c in asked} == {3}
-    rows = [(c.problem.prompt, text, gold) for c in asked for text, gold in zip(c.texts, c.rewards, strict=True)]
-    assert all(task.score(Problem(p), text).reward == gold for p, text, gold in rows)
+    return [rewardmodel.candidates(task(), policy.eval(), tokenizer, number) for number in range(2)]
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_rewards_have_the_golds_mean_and_spread_over_what_taught_them(
+    start: Path, asked: list[list[Candidates]], number: int
+) -> None:
+    assert len(asked[number]) == 1500
+    assert {len(c.texts) for c in asked[number]} == {3}
+    rows = [(c.problem.prompt, text, r) for c in asked[number] for text, r in zip(c.texts, c.rewards, strict=True)]
+    assert all(task().score(Problem(p), text).reward == gold for p, text, gold in rows)
     assert all(split_of(p) == "train" for p, *_ in rows)
+    judge = rewardmodel.load(start, number)
     golds, rewards = [gold for *_, gold in rows], judge([p for p, *_ in rows], [text for _, text, _ in rows])
     assert (np.mean(rewards), np.std(rewards)) == pytest.approx((np.mean(golds), np.std(golds)), rel=1e-3)
+
+
+def test_each_model_is_taught_from_problems_and_completions_of_its_own(asked: list[list[Candidates]]) -> None:
+    first, second = ([c.problem.prompt for c in each] for each in asked)
+    assert np.mean([a == b for a, b in zip(first, second, strict=True)]) < 0.1
+    same = zip(*([(c.problem.prompt, c.texts) for c in each] for each in asked), strict=True)
+    assert not any(a == b for a, b in same)
+
+
+def test_each_completion_stands_with_the_problem_that_it_answers(start: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine says which prompt a row answers; what stands with a problem are its rows' texts."""
+    made: list[Rollouts] = []
+    generate = HuggingFaceEngine.generate
+
+    def listened(*args: Any, **options: Any) -> Rollouts:
+        made.append(generate(*args, **options))
+        return made[-1]
+
+    monkeypatch.setattr(HuggingFaceEngine, "generate", listened)
+    policy, tokenizer = AutoModelForCausalLM.from_pretrained(start), AutoTokenizer.from_pretrained(start)
+    found = rewardmodel.candidates(task(), policy.eval(), tokenizer)
+    (rollouts,) = made
+    written: dict[str, list[str]] = {}
+    for group, text in zip(rollouts.group_B.tolist(), texts(rollouts, tokenizer), strict=True):
+        written.setdefault(f"{group} {rollouts.prompts.problems[group].prompt}", []).append(text)
+    assert {f"{i} {c.problem.prompt}": list(c.texts[:2]) for i, c in enumerate(found)} == written
+    assert len({tuple(pair) for pair in written.values()}) > 100, "all alike: a wrong row would not show"
+
+
+def test_the_first_model_is_the_same_however_many_there_are(start: Path, tmp_path: Path) -> None:
+    alone = Path(shutil.copytree(start, tmp_path / "alone", ignore=shutil.ignore_patterns("reward*")))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        rewardmodel.teach(task(models=1), alone)
+    weights = [place / "model.safetensors" for place in (alone / "reward", start / "reward", start / "reward-1")]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+    assert weights[1].read_bytes() != weights[2].read_bytes()
+    assert not (alone / "reward-1").exists()
+
+
+def test_each_model_draws_labels_of_its_own(start: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[float] = []
+
+    def stop(asked: object, temperature: float, stream: np.random.Generator) -> list[dict[str, str]]:
+        drawn.append(stream.random())
+        return []
+
+    monkeypatch.setattr(rewardmodel, "candidates", lambda *_: [])
+    monkeypatch.setattr(rewardmodel, "preferences", stop)
+    for number in (0, 1, 2, 1):
+        with pytest.raises(UserError, match="give no preference"):
+            rewardmodel.teach(task(), start, number)
+    assert drawn[3] == drawn[1]
+    assert len(set(drawn)) == 3
 
 
 def test_a_reward_does_not_depend_on_the_rows_beside_it(judge: Judge) -> None:
@@ -125,8 +196,8 @@ def test_what_teaches_the_reward_model_decides_its_folder_and_nothing_else_does(
         choice = TaskChoice(task="learned", options={"task": "recall"} | options)
         return starts.locate("nano", choice, tmp_path)
 
-    places = [at(), at(preferences=500), at(label_temperature=0.5), at(options={"pairs": 5})]
-    assert len(set(places)) == 4
+    places = [at(), at(preferences=500), at(label_temperature=0.5), at(options={"pairs": 5}), at(models=2)]
+    assert len(set(places)) == 5
     assert at() == places[0]
     starts._hash_of_recipe.cache_clear()
     with pytest.MonkeyPatch.context() as patch:
@@ -144,17 +215,17 @@ def test_a_model_at_a_path_has_no_reward_model(start: Path) -> None:
 
 def test_completions_that_are_all_equal_teach_nothing(start: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rewardmodel, "candidates", lambda *_: [Candidates(Problem("p"), ("x", "x"), (1.0, 1.0))])
-    task = make(CHOICE.task, CHOICE.options)
-    assert isinstance(task, Learned)
     with pytest.raises(UserError, match="give no preference"):
-        rewardmodel.teach(task, start)
+        rewardmodel.teach(task(), start)
 
 
-@pytest.mark.parametrize("arm", ["ppo", "grpo"])
-def test_a_run_trains_on_the_model_and_is_measured_by_gold(tmp_path: Path, start: Path, judge: Judge, arm: str) -> None:
+@pytest.mark.parametrize(("arm", "seed"), [("ppo", 4), ("grpo", 3)])
+def test_a_run_trains_on_its_seeds_model_and_is_measured_by_gold(
+    tmp_path: Path, start: Path, arm: str, seed: int
+) -> None:
     train = TrainConfig(completions=64, prompts_per_update=4, group_size=8, max_new_tokens=4)
     evaluated = EvalConfig(prompts=8, points=2, transcripts=8)
-    changes = {"arm": arm, "algorithm": arm, "task_choice": CHOICE, "train": train, "eval": evaluated}
+    changes = {"arm": arm, "algorithm": arm, "task_choice": CHOICE, "seed": seed, "train": train, "eval": evaluated}
     probes = ProbeConfig(prompts=2, reference_prompts=2, continuations=2, prefixes=1)
     folder = tmp_path / "run"
     folder.mkdir()
@@ -165,7 +236,8 @@ def test_a_run_trains_on_the_model_and_is_measured_by_gold(tmp_path: Path, start
     assert all(3 <= row["reward_gold"] <= 17 for row in metrics)
     assert all(row["reward_mean"] != row["reward_gold"] for row in metrics)
     written = [json.loads(line) for line in gzip.decompress((folder / "samples.jsonl.gz").read_bytes()).splitlines()]
-    assert [row["reward"] for row in written] == pytest.approx(
-        judge([row["prompt"] for row in written], [row["completion"] for row in written]), abs=1e-3
-    )
+    asked = [row["prompt"] for row in written], [row["completion"] for row in written]
+    judged = [rewardmodel.load(start, number)(*asked) for number in (seed % 2, 1 - seed % 2)]
+    assert [row["reward"] for row in written] == pytest.approx(judged[0], abs=1e-3)
+    assert [row["reward"] for row in written] != pytest.approx(judged[1], abs=1e-3)
     assert [row["passed"] for row in written] == [row["completion"][:1] == "h" for row in written]

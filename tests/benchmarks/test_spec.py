@@ -46,7 +46,7 @@ def message(path: Path, *overrides: str) -> str:
 
 
 def test_the_shipped_suites_resolve() -> None:
-    assert suite_names() == ["attribution", "core", "family", "memory", "reward_model", "smoke", "tuning"]
+    assert suite_names() == ["attribution", "claims", "core", "family", "memory", "smoke", "tuning"]
     core = specs(find_suite("core"))
     smoke = specs(find_suite("smoke"))
     assert [sum(spec.purpose == "train" for spec in each) for each in (core, smoke)] == [64, 4]

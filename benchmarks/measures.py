@@ -1,0 +1,287 @@
+"""What a claim measures, by name: of one arm, or of the second arm against the first, over the claim's tasks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from ppo_vs_grpo.benchmarks.attribution import ALL_TASKS, effects_by_seed
+from ppo_vs_grpo.benchmarks.comparisons import COLLAPSES, MEMORY, NOISE, SECONDS, SPREAD, Metric, compare, show
+from ppo_vs_grpo.benchmarks.evidence import DIFFERENCE, NULL, RATIO, Evidence, mean_evidence
+from ppo_vs_grpo.benchmarks.frames import Results
+from ppo_vs_grpo.benchmarks.probetables import moments
+from ppo_vs_grpo.benchmarks.stats import Array, paired_differences
+from ppo_vs_grpo.benchmarks.verdicts import ALPHA
+
+LAST_TENTH = 0.9
+"""A run's end, as a share of its updates: what lies beyond."""
+
+Values = Mapping[tuple[str, str, int], float]
+"""A number a run, by arm, task and seed."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The evidence on a measure, the numbers behind it as a sentence shows them, and what is missing.
+
+    The estimate and its interval are not shifted; p is that of the test that the estimate is the claim's `than`, same_p
+    of the two that it lies within the margin of it.
+    """
+
+    evidence: Evidence
+    shown: str = ""
+    note: str = ""
+
+
+Read = Callable[[Results, Sequence[str], Sequence[str], float, float], Reading]
+"""Of results, arms, tasks, `than` and margin."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What is measured of one arm, and of two, in words; one that cannot be has none.
+
+    `tested` is the only pair of `than` and margin with which the measure can be tested; None: any.
+    """
+
+    unit: str
+    read: Read
+    one: str = ""
+    two: str = ""
+    ratio: bool = False
+    tested: tuple[float, float] | None = None
+
+    def takes(self, arms: int) -> bool:
+        """Whether the measure is one of so many arms."""
+        return bool({1: self.one, 2: self.two}.get(arms))
+
+    def words(self, arms: Sequence[str]) -> str:
+        """What is measured of these arms, such as `gradient noise scale half-way, grpo over ppo`."""
+        return (self.one if len(arms) == 1 else self.two).format(*arms)
+
+
+def of_runs(found: Callable[[Results], Values], what: str) -> Read:
+    """A number a run: its mean over seeds and tasks, or the mean of the arms' differences, paired by seed."""
+
+    def read(results: Results, arms: Sequence[str], tasks: Sequence[str], than: float, margin: float) -> Reading:
+        values = {run: value for run, value in found(results).items() if math.isfinite(value)}
+        cells = {
+            (arm, task): np.array([values.get((arm, task, seed), math.nan) for seed in results.seeds])
+            for arm in arms
+            for task in tasks
+        }
+        samples = []
+        for task in tasks:
+            arms_AS = np.stack([cells[arm, task] for arm in arms])
+            there_AS = arms_AS[:, ~np.isnan(arms_AS).any(axis=0)]
+            samples.append(there_AS[0] if len(arms) == 1 else paired_differences(*there_AS))
+            cells |= {
+                (arm, task): row if len(row) else cells[arm, task] for arm, row in zip(arms, there_AS, strict=True)
+            }
+        means = {arm: _mean([_mean(cells[arm, task]) for task in tasks]) for arm in arms}
+        shown = ", ".join(f"{arm} {show(mean)}" for arm, mean in means.items()) if len(arms) > 1 else ""
+        evidence = _of_means(samples, than, margin)
+        if len(arms) == 1:
+            evidence = replace(evidence, test=evidence.test.replace("paired t test", "t test"))
+        return Reading(evidence, shown, _lacking(results, values, arms, tasks, what))
+
+    return read
+
+
+def compared(metric: Metric) -> Read:
+    """A metric of `comparisons`, over all of the claim's tasks; every task must have a comparison."""
+
+    def read(results: Results, arms: Sequence[str], tasks: Sequence[str], than: float, margin: float) -> Reading:
+        narrowed = _narrowed(results, arms, tasks)
+        cases = compare(narrowed, (arms[0], arms[1]))[metric]
+        whole = cases[ALL_TASKS if len(tasks) > 1 else tasks[0]]
+        shown = ", ".join(f"{arm} {value}" for arm, value in zip(arms, whole.shown, strict=True))
+        said: dict[str, list[str]] = {}
+        for task in tasks if len(tasks) > 1 else ():
+            case = cases[task]
+            for text in filter(None, (case.evidence.undefined, case.note)):
+                said.setdefault(text, []).append(task)
+        each = [f"{text} ({', '.join(where)})" for text, where in said.items() if text != whole.note]
+        return Reading(whole.evidence, shown, "; ".join(filter(None, [whole.note, *each])))
+
+    return read
+
+
+def baseline_less_rest(
+    results: Results, arms: Sequence[str], tasks: Sequence[str], than: float, margin: float
+) -> Reading:
+    """The part of the lead in the final pass rate that comes with the baseline, less the part of everything else.
+
+    Positive: more than half of it comes with the baseline. Undefined where the arms do not differ: there is no lead.
+    """
+    four = results.suite.get("attribution")
+    if not four:
+        return Reading(Evidence(DIFFERENCE, 0, undefined="the suite has no attribution"))
+    if {four["ppo"], four["grpo"]} != set(arms):
+        reason = f"the suite's attribution is of {four['ppo']} and {four['grpo']}"
+        return Reading(Evidence(DIFFERENCE, 0, undefined=reason))
+    effects = effects_by_seed(results)
+    by_task = [effects[effects["task"] == task] for task in tasks]
+    rows = zip(effects["task"], effects["seed"], effects["total"], strict=True)
+    complete = {("the four arms", task, int(seed)): total for task, seed, total in rows}
+    note = _lacking(results, complete, ["the four arms"], tasks, "final score")
+    total = mean_evidence([frame["total"].to_numpy(float) for frame in by_task], margin)
+    if total.p >= ALPHA:
+        reason = f"no difference between the arms to split ({in_words(total.p)})"
+        return Reading(Evidence(DIFFERENCE, total.n, undefined=reason), note=note)
+    sign = math.copysign(1.0, total.estimate)
+    parts = [[sign * frame[name].to_numpy(float) for frame in by_task] for name in ("everything else", "baseline")]
+    rest, own = (_mean([_mean(values) for values in part]) for part in parts)
+    samples = [paired_differences(*both) for both in zip(*parts, strict=True)]
+    shown = f"of a lead of {show(abs(total.estimate))}, baseline {show(own)}, everything else {show(rest)}"
+    return Reading(_of_means(samples, than, margin), shown, note)
+
+
+def final_column(name: str) -> Callable[[Results], Values]:
+    """A column of `Results.finals`."""
+    return lambda results: _values(results.finals, name)
+
+
+def critic_excess_error(results: Results) -> Values:
+    """The share of the reward's variance that V(prompt) leaves half-way, less that which the others' mean leaves."""
+    rows = _probed(results, "baseline", "comparable", "middle")
+    value, others = (_values(rows[rows["subject"] == name]) for name in ("value_prompt", "leave_one_out"))
+    return {run: value[run] - others[run] for run in value.keys() & others.keys()}
+
+
+def explained_variance(results: Results) -> Values:
+    """The share of the true values' variance that V explains half-way, over all probed prompts and prefixes."""
+    rows = _probed(results, "value", "explained_variance", "middle")
+    return _values(rows[rows["position"].isna()])
+
+
+def ranking_gain(results: Results) -> Values:
+    """Kendall's tau between log-probability and reward of the start's completions, at the end less at the start."""
+    before, after = (_probed(results, "ranking", "auc", moment) for moment in ("start", "end"))
+    first, last = (_values(rows[rows["subject"] == "start"]) for rows in (before, after))
+    return {run: last[run] - first[run] for run in first.keys() & last.keys()}
+
+
+def exploitation(results: Results) -> Values:
+    """How far the trained reward is ahead of the gold one: a mean over the last tenth of a run's updates."""
+    metrics = results.metrics[results.metrics["key"].isin(results.complete)]
+    if "reward_gold" not in metrics or metrics.empty:
+        return {}
+    metrics = metrics[metrics["update"] > LAST_TENTH * metrics.groupby("key")["update"].transform("max")]
+    ahead = metrics.assign(ahead=metrics["reward_mean"].astype(float) - metrics["reward_gold"].astype(float))
+    return _values(ahead.groupby(["arm", "task", "seed"])["ahead"].mean().reset_index(), "ahead")
+
+
+def in_words(p: float) -> str:
+    """A p-value, such as `p = 0.012`."""
+    return "p < 0.0001" if p < 0.0001 else f"p = {p:.2g}"
+
+
+def _of_metric(metric: Metric, two: str, *, ratio: bool = False) -> Measure:
+    """One of `comparisons`' metrics, which tests equality within its own margin."""
+    tested = None if metric is MEMORY else (NULL[RATIO if ratio else DIFFERENCE], metric.margin)
+    return Measure("ratio" if ratio else metric.unit, compared(metric), two=two, ratio=ratio, tested=tested)
+
+
+MEASURES: dict[str, Measure] = {
+    "baseline_less_rest": Measure(
+        "share", baseline_less_rest, two="the baseline's part of the lead less the rest's, {0} and {1}"
+    ),
+    "critic_excess_error": Measure(
+        "share of the reward's variance",
+        of_runs(critic_excess_error, "V(prompt) beside the mean of the others half-way"),
+        one="variance that V(prompt) leaves less that of the others' mean, {0}",
+    ),
+    "explained_variance": Measure(
+        "share of the true values' variance",
+        of_runs(explained_variance, "explained variance of V half-way"),
+        one="variance of the true values that V explains, {0}",
+    ),
+    "peak_memory": _of_metric(MEMORY, "peak memory, {1} over {0}", ratio=True),
+    "seconds": _of_metric(SECONDS, "seconds per 1,000 completions, {1} over {0}", ratio=True),
+    "seed_spread": _of_metric(SPREAD, "seed sd of the final pass rate, {1} over {0}", ratio=True),
+    "gradient_noise": _of_metric(NOISE, "gradient noise scale half-way, {1} over {0}", ratio=True),
+    "ranking_gain": Measure(
+        "Kendall's tau",
+        of_runs(ranking_gain, "rank correlation at start and end"),
+        one="gain in rank correlation, {0}",
+        two="gain in rank correlation, {1} less {0}",
+    ),
+    "exploitation": Measure(
+        "reward",
+        of_runs(exploitation, "gold reward beside the learned one"),
+        one="learned less gold reward at the end, {0}",
+        two="learned less gold reward at the end, {1} less {0}",
+    ),
+    "final_score": Measure(
+        "share",
+        of_runs(final_column("final_pass_rate"), "final score"),
+        one="final held-out pass rate, {0}",
+        two="final held-out pass rate, {1} less {0}",
+    ),
+    "area": Measure(
+        "share",
+        of_runs(final_column("area_pass_rate"), "area under the curve"),
+        one="area under the curve, {0}",
+        two="area under the curve, {1} less {0}",
+    ),
+    "collapses": _of_metric(COLLAPSES, "share of collapsed runs, {1} less {0}"),
+}
+"""Every measure that a claim can name."""
+
+
+def _of_means(samples: Sequence[Array], than: float, margin: float) -> Evidence:
+    """The mean over samples, tested against `than` instead of 0."""
+    evidence = mean_evidence([paired_differences(np.full_like(row, than), row) for row in samples], margin)
+    return replace(evidence, estimate=evidence.estimate + than, low=evidence.low + than, high=evidence.high + than)
+
+
+def _narrowed(results: Results, arms: Sequence[str], tasks: Sequence[str]) -> Results:
+    """A suite of these tasks. Rows of other cells are left out of the large frames: nothing there depends on them."""
+
+    def rows(frame: pd.DataFrame) -> pd.DataFrame:
+        return frame[frame["arm"].isin(arms) & frame["task"].isin(tasks)]
+
+    suite = {**results.suite, "tasks": {task: results.suite["tasks"][task] for task in tasks}}
+    large = {name: rows(getattr(results, name)) for name in ("evals", "metrics", "timing", "probes")}
+    return replace(results, suite=suite, **large)
+
+
+def _probed(results: Results, probe: str, quantity: str, moment: str) -> pd.DataFrame:
+    """A probe's rows of complete runs at a moment."""
+    rows = results.probes[results.probes["key"].isin(results.complete)]
+    if rows.empty:
+        return rows
+    rows = moments(results)
+    return rows[(rows["probe"] == probe) & (rows["quantity"] == quantity) & (rows["moment"] == moment)]
+
+
+def _values(frame: pd.DataFrame, column: str = "value") -> dict[tuple[str, str, int], float]:
+    rows = zip(frame["arm"], frame["task"], frame["seed"], frame[column].astype(float), strict=True)
+    return {(arm, task, int(seed)): value for arm, task, seed, value in rows}
+
+
+def _lacking(results: Results, values: Values, arms: Sequence[str], tasks: Sequence[str], what: str) -> str:
+    """Which runs have no value, such as `no final score of ppo on recall (seeds 3, 5)`; empty where none."""
+    places: dict[tuple[str, str], list[str]] = {}
+    for arm in arms:
+        for task in tasks:
+            gone = [str(seed) for seed in results.seeds if (arm, task, seed) not in values]
+            if gone:
+                which = (
+                    "any seed" if len(gone) == len(results.seeds) else f"seed{'s' * (len(gone) > 1)} {', '.join(gone)}"
+                )
+                places.setdefault((arm, which), []).append(task)
+    parts = [f"{arm} on {', '.join(where)} ({which})" for (arm, which), where in places.items()]
+    return f"no {what} of {'; '.join(parts)}" if parts else ""
+
+
+def _mean(values: Sequence[float] | Array) -> float:
+    """The mean of what is there; NaN of nothing."""
+    there = np.asarray(values, float)
+    there = there[~np.isnan(there)]
+    return float(there.mean()) if len(there) else math.nan

@@ -1,0 +1,147 @@
+"""What a report says of its tables and figures, and of what it cannot say."""
+
+from __future__ import annotations
+
+TABLES = {
+    "claims": ("Claims", "What the source text says, and what was found here."),
+    "verdicts": ("Verdicts", "Every metric of two arms, on each task and over all of them."),
+    "summary": ("Summary", "Means over the seeds of each arm on each task."),
+    "final_scores": (
+        "Final scores",
+        "Each training run: held-out pass rate at its start and end, area under the curve.",
+    ),
+    "attribution": (
+        "Baseline or everything else",
+        "Differences of the final held-out pass rate with 95% t intervals over paired seeds, and their equal-weight "
+        "mean over tasks. Baseline: the group's mean instead of the learned value; everything else: GRPO's details "
+        "instead of PPO's; each is averaged over the other, and the two add up to the total, GRPO less PPO. The "
+        "interaction is the baseline's effect under GRPO's details less that under PPO's.",
+    ),
+    "gradient_noise": (
+        "Gradient noise",
+        "On one frozen policy, the same prompts and completions for every estimator. Noise scale: prompt groups "
+        "for which noise and signal are equal; less is better. Prompts' share: the part of the noise that comes "
+        "with the choice of prompts, the rest with that of completions. Cosine: to leave-one-out REINFORCE on other "
+        "and more prompts; more is better. `own` is the arm itself. The raw variance is not shown: it scales with the"
+        " square of the advantages.",
+    ),
+    "baselines": (
+        "Baselines",
+        "The share of the reward's variance that each baseline leaves, measured with fresh continuations; 1 is what no "
+        "baseline leaves, and `monte_carlo` what the best one would.",
+    ),
+    "critic": (
+        "Critic",
+        "Against fresh continuations from held-out prompts and from inside completions, corrected for their "
+        "noise. A critic that knows nothing has an explained variance of 0 or less, the true V one of 1. "
+        "Break-even G: the group size from which the mean of the others is nearer to the prompt's true value than"
+        " the critic; a dash: none.",
+    ),
+    "ranking": (
+        "Does the policy rank answers",
+        "Agreement of log-probability and reward among the different completions of a prompt, a mean over groups. tau: "
+        "Kendall's tau-b, 0 is chance; auc: the chance that the better of two is the likelier, 0.5 is chance. `start` "
+        "is a fixed set, sampled from the start model; `sampled` the policy's own of that moment.",
+    ),
+    "memory_by_role": (
+        "Memory by role",
+        "MB (10^6 bytes) that a role held when the phase held most, seen tensor by tensor in an update of its own "
+        "half-way; `total` is the whole update, where roles add up to its peak. Alone: the most that the role held at "
+        "any time in the phase. Predicted: the same update on tensors without memory, every prompt and completion at "
+        "full length.",
+    ),
+    "operations": (
+        "Operations",
+        "10^6 floating-point operations for a completion of the budget, by phase: matrix products and attention, "
+        "counted in an update of its own at each moment, and the critic's part of them.",
+    ),
+    "variance": (
+        "Variance",
+        "Training metrics in the first and last tenth of the updates and over all of them. Step noise scale: the "
+        "gradient noise of the arm's own steps, from their two halves, in prompts; a dash where halves cost a pass.",
+    ),
+    "memory": ("Memory", "Peak MB (10^6 bytes) by phase."),
+    "seconds": ("Seconds", "Seconds per 1,000 completions by phase, warm-up updates left out."),
+    "dials": (
+        "Claims by setting",
+        "Each claim's measure at the points of its figure, with 95% intervals. Explored, not tested.",
+    ),
+    "power": (
+        "What the seeds can show",
+        "Of the final held-out pass rate: `sd` is that of the paired differences, the smallest effect is the true "
+        "difference that this many seeds show four times in five (paired t test at 5%), and seeds needed are those "
+        "that show a difference of 0.05 as often. Nothing is adjusted for several tasks.",
+    ),
+    "configuration_differing": ("Where the arms differ", "Generated from the specs of the runs."),
+    "configuration_shared": ("What the arms share", "Generated from the specs of the runs."),
+    "unfinished": ("Failed, diverged and missing runs", "They count in no mean above."),
+    "environment": ("Environment", "Versions, hardware and load of the runs."),
+}
+"""Each table's title and what it says, by the stem of its CSV file."""
+
+FIGURES = {
+    "overview": (
+        "Overview",
+        "Each row is a task: learning curves by seed (thin) and their mean (bold), each seed's final score (dots) and "
+        "their mean (bar), then seconds and peak memory, counted from 0.",
+    ),
+    "dials": (
+        "Where a claim depends on a setting",
+        "Each panel is one claim's measure as one setting is turned: dots are means with their 95% intervals, the line "
+        "is where the claim would be neither true nor false, and it holds on the shaded side. Explored, not tested: "
+        "the claims' verdicts are of the settings in the table.",
+    ),
+    "attribution": (
+        "Baseline or everything else",
+        "What GRPO's final pass rate has over PPO's, split: dots are seeds, bars means with their 95% t intervals. "
+        "Where the baseline alone made the difference, its effect would be the total, and the other two would be 0. "
+        "The intervals are each row's own, not adjusted for their number.",
+    ),
+    "budgets": (
+        "Curves by cost",
+        "The learning curves again, each against another cost: whoever is further left at the same height got there "
+        "with less. Seconds are those of the timing pass per completion; operations are counted at the probes' "
+        "moments.",
+    ),
+    "probes": (
+        "Baselines, gradients and the critic",
+        "Measured on the policies of both arms half-way, on held-out prompts; dots are means over runs with twice "
+        "their standard error. Left: a baseline is better the less of the reward's variance it leaves; 1 is none. "
+        "Middle: an estimator is better the nearer its direction to that of a larger batch. Right: where in a "
+        "completion V is wrong, in reward squared, and the group size from which the mean of the others is the "
+        "nearer one.",
+    ),
+    "costs": (
+        "What an update costs",
+        "One update of each arm. Left: what held the memory when it was fullest, measured tensor by tensor half-way "
+        "through the runs; the dashed outline is the prediction for full-length completions. Middle: seconds. Right: "
+        "operations, and the critic's part of them (hatched).",
+    ),
+    "theory": (
+        "What theory says of baselines",
+        "Lower is less noise from the same number of completions (1 is no baseline). Left: what lambda trades between "
+        "variance and the bias of a wrong V. Right: how the mean of the others approaches the true V(prompt) as the "
+        "group grows (above), and what fewer prompts then cost (below). Exact sums over ten tiny random worlds (thin "
+        "lines, bold their mean), not measurements of this suite.",
+    ),
+}
+"""Each figure's title and how to read it, by the stem of its files."""
+
+TASK_FIGURE = (
+    "Thin lines are seeds, bold ones means over them, the dotted one the level of the start; a silent group is one "
+    "whose rewards are all equal; bars count from 0."
+)
+LIMITS = (
+    "A verdict is about these models, tasks and settings: other seeds should give it again, of other settings it says "
+    "nothing. The models are tiny and their tasks made for them.",
+    "Verdicts are adjusted for the number of tasks, not of metrics: of nine metrics that do not differ one looks as if "
+    "it did in one suite of three.",
+    "A seed fixes prompts, sampling and initialisation and is shared by the arms: they are compared seed by seed.",
+    "A rare collapse of one arm alone can hide in eight seeds; no test of eight numbers sees it. Collapsed runs are "
+    "counted beside the verdicts.",
+    "One set of hyperparameters was run, and another may order the arms differently.",
+    "Runs that failed, are missing or diverged before their budget count in no mean of scores: where there are any, "
+    "the mean flatters its arm.",
+    "Seconds and memory belong to the machine in the environment table. As headlines they come only from runs that had "
+    "the machine to themselves; peak resident memory contains the libraries, which every arm loads.",
+)
