@@ -170,7 +170,7 @@ def _nothing(reason: str) -> Reading:
 
 def _known(evidence: Evidence) -> bool:
     """Whether there is an estimate over all the tasks."""
-    return not evidence.undefined and evidence.n > 0 and math.isfinite(evidence.estimate)
+    return evidence.n > 0 and math.isfinite(evidence.estimate)
 
 
 def _tested(evidence: Evidence) -> bool:

@@ -130,7 +130,14 @@ def stack(ax: Axes, arms: Sequence[str], segments: Segments, outlines: Mapping[s
         if end > 0 and outlines is not None:
             ax.barh(place, outlines[arm], 0.8, fill=False, edgecolor=plots.INK, linewidth=0.9, linestyle=(0, (2, 1)))
         if end > 0:
-            ax.annotate(f"{left:.3g}", (end, place), xytext=(3, 0), textcoords="offset points", va="center", fontsize=8)
+            ax.annotate(
+                f"{left:,.0f}" if left >= 1000 else f"{left:.3g}",
+                (end, place),
+                xytext=(3, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=8,
+            )
         widest = max(widest, end)
     ax.set_yticks(range(len(arms)), list(arms))
     ax.set_ylim(len(arms) - 0.4, -0.6)

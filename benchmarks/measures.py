@@ -137,7 +137,8 @@ def baseline_less_rest(
     parts = [[sign * frame[name].to_numpy(float) for frame in by_task] for name in ("everything else", "baseline")]
     rest, own = (_mean([_mean(values) for values in part]) for part in parts)
     samples = [paired_differences(*both) for both in zip(*parts, strict=True)]
-    shown = f"of a lead of {show(abs(total.estimate))}, baseline {show(own)}, everything else {show(rest)}"
+    leader = four["grpo" if sign > 0 else "ppo"]
+    shown = f"of {leader}'s lead of {show(abs(total.estimate))}, baseline {show(own)}, everything else {show(rest)}"
     return Reading(_of_means(samples, than, margin), shown, note)
 
 
@@ -161,7 +162,7 @@ def explained_variance(results: Results) -> Values:
 
 def ranking_gain(results: Results) -> Values:
     """Kendall's tau between log-probability and reward of the start's completions, at the end less at the start."""
-    before, after = (_probed(results, "ranking", "auc", moment) for moment in ("start", "end"))
+    before, after = (_probed(results, "ranking", "tau", moment) for moment in ("start", "end"))
     first, last = (_values(rows[rows["subject"] == "start"]) for rows in (before, after))
     return {run: last[run] - first[run] for run in first.keys() & last.keys()}
 
@@ -247,8 +248,14 @@ def _narrowed(results: Results, arms: Sequence[str], tasks: Sequence[str]) -> Re
         return frame[frame["arm"].isin(arms) & frame["task"].isin(tasks)]
 
     suite = {**results.suite, "tasks": {task: results.suite["tasks"][task] for task in tasks}}
-    large = {name: rows(getattr(results, name)) for name in ("evals", "metrics", "timing", "probes")}
-    return replace(results, suite=suite, **large)
+    return replace(
+        results,
+        suite=suite,
+        evals=rows(results.evals),
+        metrics=rows(results.metrics),
+        timing=rows(results.timing),
+        probes=rows(results.probes),
+    )
 
 
 def _probed(results: Results, probe: str, quantity: str, moment: str) -> pd.DataFrame:

@@ -270,7 +270,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise UserError(f"{given.results}: not a suite's results: no suite.lock.yaml there")
         with _claimed(folder):
             _surroundings(folder)
-            if account_is_damaged(folder) and not given.follow:  # the suite that is followed has said so
+            if account_is_damaged(folder):
                 print(f"{folder / ACCOUNT}: damaged; everything is mirrored again", file=sys.stderr)
             mirror = Mirror(folder, given.mode)
             if given.follow:

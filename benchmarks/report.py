@@ -39,6 +39,9 @@ TERMINAL = {
 }
 """Columns of the summary, and what the terminal and the report call them."""
 
+MANY = 6
+"""Names up to this many are listed in a title."""
+
 FRONT = ("claims", "verdicts")
 """Tables that the first page has in a form of its own; their CSV files have every column."""
 
@@ -172,6 +175,7 @@ def _content(results: Results, name: str, made: dict[str, pd.DataFrame], drawn: 
     return {
         "suite": results.suite,
         "id": name,
+        "subject": subject(results),
         "results": results,
         "trained": len(training),
         "planned": len(training) + int((results.missing["purpose"] == "train").sum()),
@@ -199,6 +203,15 @@ def _content(results: Results, name: str, made: dict[str, pd.DataFrame], drawn: 
     }
 
 
+def subject(results: Results) -> str:
+    """What a report is about: `ppo, grpo on sorting, recall`, and numbers where the names would be many."""
+    arms, tasks = results.arms, results.tasks
+    return (
+        f"{', '.join(arms) if len(arms) <= MANY else f'{len(arms)} arms'} on "
+        f"{', '.join(tasks) if len(tasks) <= MANY else f'{len(tasks)} tasks'}"
+    )
+
+
 def citation(results: Results, name: str) -> str:
     """The report as a BibTeX entry; the version and commit are those that its runs name."""
     environments = list(results.environments.values())
@@ -206,7 +219,7 @@ def citation(results: Results, name: str) -> str:
     commits = sorted({str(env.get("git", {}).get("commit", "unknown"))[:8] for env in environments})
     return (
         f"@techreport{{ppo-vs-grpo-{name},\n"
-        f"  title = {{{' and '.join(results.arms)} on {', '.join(results.tasks)}: suite {results.name}}},\n"
+        f"  title = {{{subject(results)}: suite {results.name}}},\n"
         "  institution = {ppo-vs-grpo},\n"
         f"  number = {{{name}}},\n"
         f"  note = {{version {', '.join(versions)}, commit {', '.join(commits)}}}\n}}"

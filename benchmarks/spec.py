@@ -163,7 +163,9 @@ class Suite(Frozen):
             for place, cells in {"": claim, **{f"dial.points.{at}.": cells for at, cells in points.items()}}.items():
                 _known(f"claims.{name}.{place}arms", cells.arms, self.arms, "arm of this suite")
                 for label in cells.arms:
-                    _known(f"claims.{name}.{place}tasks", cells.tasks, self.runs_on(label), f"task that {label} runs on")
+                    _known(
+                        f"claims.{name}.{place}tasks", cells.tasks, self.runs_on(label), f"task that {label} runs on"
+                    )
         return self
 
     def runs_on(self, arm: str) -> list[str]:

@@ -89,7 +89,8 @@ FIGURES = {
         "Where a claim depends on a setting",
         "Each panel is one claim's measure as one setting is turned: dots are means with their 95% intervals, the line "
         "is where the claim would be neither true nor false, and it holds on the shaded side. Explored, not tested: "
-        "the claims' verdicts are of the settings in the table.",
+        "the claims' verdicts are of the settings in the table. Where points are single arms and the claim compares "
+        "two, there is no line.",
     ),
     "attribution": (
         "Baseline or everything else",

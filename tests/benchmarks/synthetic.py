@@ -39,15 +39,12 @@ def make_suite(
     timed: list[str] | None = None,
 ) -> Suite:
     """A suite of `arms`; an arm's algorithm is its label up to the first dash. It runs on its `tasks_of`, or on all."""
+    own = {arm: {"train": (train_of or {}).get(arm, {}), "tasks": (tasks_of or {}).get(arm)} for arm in arms}
     return Suite.model_validate(
         {
             "name": "synthetic",
             "tasks": {task: {"task": task} for task in tasks},
-            "arms": {
-                arm: {"algorithm": arm.split("-")[0]}
-                | {"train": (train_of or {}).get(arm, {}), "tasks": (tasks_of or {}).get(arm)}
-                for arm in arms
-            },
+            "arms": {arm: {"algorithm": arm.split("-")[0]} | own[arm] for arm in arms},
             "seeds": seeds,
             "train": {"completions": 128 * updates},
             "eval": {"prompts": prompts},
@@ -59,6 +56,7 @@ def make_suite(
 def make_specs(suite: Suite, repeats: int = 2) -> list[RunSpec]:
     """The runs of a suite: every seed of each arm and task, then the timing pass."""
     purposes = [("train", suite.seeds)] + ([("timing", list(range(repeats)))] if suite.timing else [])
+    timed = (suite.timing and suite.timing.arms) or suite.arms
     return [
         RunSpec(
             suite=suite.name,
@@ -81,7 +79,7 @@ def make_specs(suite: Suite, repeats: int = 2) -> list[RunSpec]:
         for seed in seeds
         for task, choice in suite.tasks.items()
         for label, arm in suite.arms.items()
-        if task in suite.runs_on(label) and (purpose == "train" or label in (suite.timing.arms or suite.arms))
+        if task in suite.runs_on(label) and (purpose == "train" or label in timed)
     ]
 
 
@@ -293,8 +291,7 @@ def make_evals(spec: RunSpec, rng: np.random.Generator, shift: float, updates: i
 def make_memory(spec: RunSpec, peak: int, rng: np.random.Generator) -> list[dict[str, Any]]:
     """Peak memory: by phase in a timing run, of the whole process in a training run."""
     shares = {"load": 0.74, "rollout": 0.86, "reward": 0.80, "reference": 0.88, "update": 1.0}
-    if spec.algorithm == "ppo":
-        shares["value"] = 0.9
+    shares |= {"value": 0.9} if spec.algorithm == "ppo" else {}
     phases = {"process": 1.0} if spec.purpose == "train" else shares | {"process": 1.0}
     return [
         {"phase": phase, "role": "process", "source": "peak_rss", "bytes": int(peak * share * rng.normal(1, 0.003))}

@@ -13,14 +13,12 @@ from scipy import stats as oracle
 
 from claimed import claim, claiming, probed, scored
 from handmade import WAVE
-from ppo_vs_grpo.benchmarks.claims import ClaimResult, check, claims_json, claims_table, dials, judge_claims
+from ppo_vs_grpo.benchmarks.claims import ClaimResult, claims_json, claims_table, dials, judge_claims
 from ppo_vs_grpo.benchmarks.frames import Results
-from ppo_vs_grpo.benchmarks.spec import Suite
-from ppo_vs_grpo.tasks.errors import UserError
 
 SAME = [0.5] * 8
 GAINS = {"same": 0.0, "little": 0.02, "more": 0.1, "less": -0.1, "unsure": 0.03, "hint": 0.055}
-SPREADS = {"same": 0.01, "little": 0.01, "more": 0.02, "less": 0.02, "unsure": 0.08, "hint": 0.07}
+SPREADS = {"same": 0.01, "little": 0.01, "more": 0.02, "less": 0.02, "unsure": 0.08, "hint": 0.0757}
 
 
 def leads() -> Results:
@@ -71,6 +69,14 @@ def test_each_verdict_has_its_reason(arm: str, side: str, verdict: str, reason: 
     assert found.sentence.startswith("C: It is so; final held-out pass rate, ")
 
 
+def test_a_ratios_margin_is_a_factor() -> None:
+    seconds = {"x": {"a": [5.0] * 8}, "y": {"a": [5.0] * 8}}
+    results = scored({"x": {"a": SAME}, "y": {"a": SAME}}, seconds=seconds)
+    found = judged(results, C=claim("seconds", ["x", "y"], side="below", than=1.0, margin=1.05))["C"]
+    assert (found.verdict, found.estimate) == ("refuted", 1.0)
+    assert found.reason == "within a factor of 1.05 of 1: TOST p = 0.0039 is below 0.05"
+
+
 def test_a_sure_difference_within_the_margin_refutes() -> None:
     found = judged(leads(), C=lead("little"))["C"]
     assert found.p is not None
@@ -103,7 +109,7 @@ def test_holm_counts_the_tested_claims_for_each_p_on_its_own() -> None:
 
 
 def test_a_p_that_holm_lifts_no_longer_supports() -> None:
-    assert p_of("hint") < 0.05 < 2 * p_of("hint")
+    assert 0.04 < p_of("hint") < 0.05
     assert judged(leads(), A=lead("hint"))["A"].verdict == "supported"
     assert judged(leads(), A=lead("hint"), B=lead("unsure"))["A"].verdict == "inconclusive"
     # What was not tested does not count.
@@ -200,6 +206,15 @@ def test_memory_is_judged_without_a_test(grpo: float, side: str, verdict: str) -
     assert "Holm" not in found["T"].reason  # one tested claim is no family
 
 
+@pytest.mark.parametrize(("than", "verdict"), [(0.5, "supported"), (0.8, "refuted")])
+def test_memory_is_judged_against_than(than: float, verdict: str) -> None:
+    results = scored(
+        {"ppo": {"a": SAME}, "grpo": {"a": SAME}},
+        tracked={"ppo": {"a": [{"policy": 10e6}]}, "grpo": {"a": [{"policy": 8e6}]}},
+    )
+    assert judged(results, M=claim("peak_memory", ["ppo", "grpo"], than=than, margin=1.05))["M"].verdict == verdict
+
+
 def full() -> Results:
     """A claim of each kind, one of them with a dial; a probe that no run has."""
     points = {"0": {"arms": ["base", "little"], "tasks": ["a"]}, "big": {"arms": ["base", "more"], "tasks": ["a"]}}
@@ -253,48 +268,3 @@ def test_a_suite_without_claims_has_none() -> None:
         assert judge_claims(results) == ()
         assert claims_json(results) == []
         assert (len(claims_table(results)), len(dials(results))) == (0, 0)
-
-
-@pytest.mark.parametrize(
-    ("more", "message"),
-    [
-        ({"measure": "seed_spred"}, "claims.C.measure: seed_spred: no measure; did you mean 'seed_spread'"),
-        ({"arms": ["a"]}, "claims.C.arms: a: seed_spread is of two arms"),
-        ({"than": 0.0}, "claims.C.than: 0.0: seed_spread is a ratio, above 0; 1 is equal"),
-        ({"margin": 0.05}, "claims.C.margin: 0.05: seed_spread is a ratio; a factor above 1"),
-        ({"margin": 1.0}, "claims.C.margin: 1.0: seed_spread is a ratio; a factor above 1"),
-        ({"margin": 1.5}, "claims.C.margin: 1.5: seed_spread is tested with 1.25 only"),
-        ({"than": 2.0}, "claims.C.than: 2.0: seed_spread is tested with 1 only"),
-        ({"measure": "explained_variance"}, "claims.C.arms: a, b: explained_variance is of one arm"),
-        (
-            {"dial": {"setting": "x", "points": {"2": {"arms": ["a"], "tasks": ["a"]}}}},
-            "claims.C.dial.points.2.arms: a: seed_spread is of two arms",
-        ),
-    ],
-)
-def test_a_claim_that_cannot_be_measured_is_refused(more: dict[str, Any], message: str) -> None:
-    good = claim("seed_spread", ["a", "b"], than=1.0, margin=1.25)
-    check({"C": good})
-    with pytest.raises(UserError) as caught:
-        check({"C": {**good, **more}})
-    assert str(caught.value).startswith(message)
-    with pytest.raises(UserError):
-        judge_claims(claiming(leads(), {"C": {**good, **more}}))
-
-
-def test_memory_and_means_take_any_margin() -> None:
-    check({"M": claim("peak_memory", ["a", "b"], than=2.0, margin=1.3), "F": lead("more", than=0.3, margin=0.2)})
-
-
-def test_a_validated_suites_claims_are_read_as_they_are_written() -> None:
-    suite = Suite.model_validate(
-        {
-            "name": "x",
-            "tasks": {"a": {"task": "recall"}},
-            "arms": {name: {"algorithm": "ppo"} for name in ("base", *GAINS)},
-            "seeds": 8,
-            "claims": {"C": {key: value for key, value in lead("more").items() if key != "dial"}},
-        }
-    )
-    written = json.loads(json.dumps(suite.model_dump(mode="json")))["claims"]
-    assert judge_claims(claiming(leads(), written))[0].verdict == "supported"

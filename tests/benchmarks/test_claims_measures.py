@@ -12,9 +12,10 @@ from scipy import stats as oracle
 from claimed import claim, claiming, probed, rewarded, scored
 from handmade import OTHER_WAVE, WAVE
 from ppo_vs_grpo.benchmarks.attribution import ALL_TASKS
-from ppo_vs_grpo.benchmarks.claims import MEASURES, ClaimResult, judge_claims
+from ppo_vs_grpo.benchmarks.claims import ClaimResult, judge_claims
 from ppo_vs_grpo.benchmarks.comparisons import AREA, COLLAPSES, FINAL, NOISE, SECONDS, SPREAD, compare
 from ppo_vs_grpo.benchmarks.frames import Results
+from ppo_vs_grpo.benchmarks.measures import MEASURES
 
 T7, SE = 2.364624251592785, math.sqrt(5 / 7 / 8)
 SAME = [0.5] * 8
@@ -80,7 +81,8 @@ def test_the_baselines_part_of_the_lead_less_the_rests_whoever_leads(sign: int) 
     # Baseline (0.1 + 0.12) / 2 = 0.11, everything else (0.04 + 0.06) / 2 = 0.05; ppo's wave is in both.
     assert found.estimate == pytest.approx(0.06)
     assert (found.verdict, found.n) == ("supported", 8)
-    assert "of a lead of 0.160, baseline 0.110, everything else 0.050" in found.sentence
+    leader = "grpo" if sign > 0 else "ppo"
+    assert f"of {leader}'s lead of 0.160, baseline 0.110, everything else 0.050" in found.sentence
 
 
 def test_a_lead_that_is_none_is_not_split() -> None:

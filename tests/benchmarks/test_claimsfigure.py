@@ -62,11 +62,12 @@ def test_a_panel_a_dial_with_its_points_intervals_and_line() -> None:
     assert [text.get_text() for text in figure.texts] == ["suite · report 01234567"]
 
 
-def test_the_line_is_inside_though_every_point_is_far_from_it() -> None:
-    (ax,) = drawn(S1={**score("x", "y"), "than": 5.0}).axes
+@pytest.mark.parametrize("than", [-5.0, 5.0])
+def test_the_line_is_inside_though_every_point_is_far_from_it(than: float) -> None:
+    (ax,) = drawn(S1={**score("x", "y"), "than": than}).axes
     low, high = ax.get_ylim()
-    assert low < 0.5
-    assert high > 5.0
+    assert low < min(than, 0.5)
+    assert high > max(than, 0.6)
 
 
 def test_a_point_without_a_value_is_left_out_said_and_not_bridged() -> None:

@@ -154,6 +154,14 @@ def test_the_jackknife_of_noise_scales_leaves_out_a_seed_of_both_arms() -> None:
     assert sample.std(ddof=1) / math.sqrt(8) == pytest.approx(se)
 
 
+def test_the_jackknife_of_two_seeds_by_hand() -> None:
+    """The second arm's traces are 1 and 3, else all is 1: log 2; without the first log 3, without the other 0."""
+    ones = np.ones(2)
+    sample = noise_sample((ones, np.array([1.0, 3.0])), (ones, ones))
+    half = math.log(3) / 2
+    assert sample == pytest.approx([math.log(2) - half, math.log(2) + half])
+
+
 def test_noise_scales_need_sums_above_zero_without_any_seed() -> None:
     ones = np.ones(3)
     assert noise_sample((ones, ones), (ones, np.array([1.0, -2.0, 0.5]))) is None
@@ -195,7 +203,7 @@ def test_arrivals_of_several_tasks_have_the_pairs_of_the_smallest() -> None:
     share = arrival_evidence([(one, one), (one[:2], np.array([INF, 3.0]))], 1.25)
     assert (share.estimate, share.p, share.test) == (1.5 / 5, 2 * 0.5**2, "sign test")
     none = arrival_evidence([(np.zeros(0), np.zeros(0))], 1.25)
-    assert (none.n, none.effect) == (0, RATIO)
+    assert (none.n, none.effect, none.test) == (0, RATIO, "none")
     assert math.isnan(none.estimate)
 
 

@@ -46,6 +46,7 @@ def test_repeats_of_all_tasks_count_together_by_hand() -> None:
     results = timed(dict.fromkeys("abcd", pair))
     found = said(results, SECONDS, "all tasks")
     assert (found.n, found.verdict, found.estimate) == (8, "grpo faster", pytest.approx(0.8))
+    assert (found.first_value, found.second_value) == pytest.approx((5.0, 4.0))  # geometric means
     assert found.low == pytest.approx(0.8 * math.exp(-T4 * 0.005))
     assert found.high == pytest.approx(0.8 * math.exp(T4 * 0.005))
     assert found.p == pytest.approx(2 * oracle.t.sf(-math.log(0.8) / 0.005, 4))

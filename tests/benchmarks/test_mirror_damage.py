@@ -13,6 +13,7 @@ import pytest
 from fake_suite import FakeRun, make_suite
 from fake_wandb import by_hand, put_fake, told, write_small
 from ppo_vs_grpo.benchmarks import load, mirroring, processes
+from ppo_vs_grpo.benchmarks.mirror import Tail
 from ppo_vs_grpo.benchmarks.mirroring import Mode, account_is_damaged, mirrored, mirrored_so_far
 
 DAMAGE = {"half": '{"offline": {"ppo', "list": "[]", "flat": '{"offline": "all"}', "bytes": b"\xff\xfe{}"}
@@ -29,6 +30,19 @@ def damage(folder: Path, content: str | bytes = DAMAGE["half"]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return path
+
+
+def test_a_tail_reads_another_file_and_a_shorter_one_from_their_start(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    tail = Tail(path)
+    path.write_text('{"update": 1}\n[1]\n{"a": 2}\n')
+    assert tail.read() == [{"update": 1}]
+    path.rename(tmp_path / "old")  # keeps its inode from being used again
+    path.write_text('{"update": 7}\n{"update": 8}\n{"update": 9}\n')
+    assert [row["update"] for row in tail.read()] == [7, 8, 9]
+    path.write_text('{"update": 5}\n')
+    assert [row["update"] for row in tail.read()] == [5]
+    assert tail.read() == []
 
 
 @pytest.mark.parametrize("kind", list(DAMAGE))
@@ -62,7 +76,9 @@ def test_a_damaged_account_is_named_by_hand_too(tmp_path: Path, monkeypatch: pyt
     ran = by_hand(folder)
     assert (ran.returncode, ran.stderr) == (0, f"{path}: damaged; everything is mirrored again\n")
     assert len(told(log, "init")) == 3
+    log.unlink()
     assert by_hand(folder).stderr == ""
+    assert told(log, "init") == {}
 
 
 def test_an_account_that_is_damaged_as_the_mirror_fails_ends_no_suite(

@@ -105,6 +105,9 @@ def test_the_rule_in_words(p: float, same_p: float, second: bool, says: tuple[Ou
 def test_a_rule_at_another_level() -> None:
     assert ruling(0.03, 0.02, WORDS, True, "5%", alpha=0.01)[0] is Outcome.INCONCLUSIVE
     assert ruling(0.03, 0.005, WORDS, True, "5%", alpha=0.01)[0] is Outcome.EQUIVALENT
+    sample = 0.3 * (float(oracle.t(7).isf(0.01)) * SE + WAVE)  # p = 0.02
+    assert verdict(sample, alpha=0.03).reason == "p = 0.02 is below 0.03"
+    assert verdict(sample, alpha=0.01).outcome is Outcome.INCONCLUSIVE
 
 
 @pytest.mark.parametrize(("p", "words"), [(0.0, "p < 0.0001"), (1e-4, "p = 0.0001"), (0.0375, "p = 0.037")])

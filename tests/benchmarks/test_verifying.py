@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+from handmade import made
 from ppo_vs_grpo.benchmarks import load, report
 from ppo_vs_grpo.benchmarks.__main__ import app
 from ppo_vs_grpo.benchmarks.comparing import compare, differing
@@ -17,6 +19,10 @@ from ppo_vs_grpo.tasks.errors import UserError
 from synthetic import make_suite, write_results
 
 SUITE = make_suite(tasks=("recall",), seeds=3, updates=8, prompts=16)
+
+
+def curves(finals: list[float]) -> list[tuple[float, float]]:
+    return [(0.2, final) for final in finals]
 
 
 @pytest.fixture
@@ -65,6 +71,30 @@ def test_a_shorter_table_is_named_cell_by_cell(folder: Path) -> None:
     assert found[0].where == f"tables/final_scores.csv, row {len(lines) - 1}, task"
 
 
+def test_a_row_that_is_too_long_and_a_table_that_is_empty(folder: Path) -> None:
+    tables = folder / "report" / "tables"
+    lines = (tables / "summary.csv").read_text().splitlines(keepends=True)
+    (tables / "summary.csv").write_text("".join([lines[0], lines[1].replace("\n", ",more\n"), *lines[2:]]))
+    whole = (tables / "power.csv").read_text().splitlines()
+    (tables / "power.csv").write_text("")
+    wide = f"tables/summary.csv, row 1, {lines[0].count(',') + 2}"
+    found = verify(folder / "report")
+    assert [one for one in found if "summary" in one.where] == [Difference(wide, "more", "nothing")]
+    assert len([one for one in found if "power" in one.where]) == sum(
+        bool(cell) for line in whole for cell in line.split(",")
+    )
+    (tables / "summary.csv").write_text("".join(lines))
+    (tables / "power.csv").write_text("\n".join(whole) + "\n")
+    assert verify(folder / "report") == []
+
+
+def test_a_table_of_the_same_cells_in_other_bytes_is_named(folder: Path) -> None:
+    path = folder / "report" / "tables" / "summary.csv"
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    (found,) = verify(folder / "report")
+    assert (found.where, found.found) == ("tables/summary.csv", "other content")
+
+
 def test_no_report_is_one_message(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no report\.html there"):
         verify(tmp_path)
@@ -89,18 +119,44 @@ def test_two_folders_side_by_side(tmp_path: Path) -> None:
     assert pd.isna(table.loc[("ppo", "peak MB"), "paired_se"])
 
 
+def test_a_comparison_by_hand() -> None:
+    """The pairs of ppo differ by 0.1, 0 and 0.1: sd 0.1 / sqrt(3). There is one pair of rloo's, and no grpo in b."""
+    ran = made({arm: {"a": curves([0.5, 0.6, 0.7, 0.8])} for arm in ("ppo", "grpo", "rloo")})
+    again = made({"rloo": {"a": curves([0.6])}, "ppo": {"a": [*curves([0.6, 0.6]), None, *curves([0.9])]}})
+    one, other = (
+        replace(
+            each,
+            specs={key: spec | {"purpose": "train", "arm": key.partition(".")[0], "task": "a"} for key, spec in specs},
+        )
+        for each, specs in ((each, each.specs.items()) for each in (ran, again))
+    )
+    table = compare(one, other).set_index(["arm", "measure"])
+    assert list(table.index.unique("arm")) == ["ppo", "rloo"]
+    row = table.loc[("ppo", "final")]
+    assert (row["a"], row["b"], row["b_less_a"], row["seeds"]) == pytest.approx((0.65, 0.7, 0.05, 3))
+    assert row["paired_se"] == pytest.approx(0.1 / 3)
+    assert pd.isna(table.loc[("ppo", "start"), "paired_se"])
+    assert (table.loc[("rloo", "final"), "seeds"], table.loc[("rloo", "final"), "b_less_a"]) == (
+        1,
+        pytest.approx(-0.05),
+    )
+    assert pd.isna(table.loc[("rloo", "final"), "paired_se"])
+
+
 def test_what_differs_between_two_folders_is_listed(tmp_path: Path) -> None:
     one = load(write_results(tmp_path / "a", SUITE))
     folder = write_results(tmp_path / "b", SUITE.model_copy(update={"start": "tiny"}))
     for path in folder.rglob("env.json"):
         env = json.loads(path.read_text())
-        path.write_text(json.dumps(env | {"threads": 7}))
+        path.write_text(json.dumps(env | {"threads": 7, "versions": env["versions"] | {"trl": "1.0"}}))
         manifest = json.loads((path.parent / "manifest.json").read_text())
         del manifest["files"]["env.json"]
         (path.parent / "manifest.json").write_text(json.dumps(manifest))
     table = differing(one, load(folder)).set_index("field")
     assert table.loc["start (all)"].tolist() == ["nano", "tiny"]
     assert table.loc["threads"].tolist() == ["1", "7"]
+    back = differing(load(folder), one).set_index("field")
+    assert (table.loc["versions.trl"].tolist(), back.loc["versions.trl"].tolist()) == (["-", "1.0"], ["1.0", "-"])
     ran = CliRunner().invoke(app, ["compare", str(tmp_path / "a"), str(folder)])
     assert ran.exit_code == 0
     assert "threads" in ran.output

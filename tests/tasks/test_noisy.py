@@ -41,7 +41,7 @@ def test_problems_demonstrations_and_passes_are_the_gold_tasks() -> None:
     for problem, answer in demonstrations(gold, 200):
         seen, true = task.score(problem, answer), gold.score(problem, answer)
         assert (seen.passed, seen.parts["gold"]) == (true.passed, true.reward)
-        assert seen.parts == true.parts | {"gold": true.reward}
+        assert seen.parts == {**true.parts, "gold": true.reward}
 
 
 def test_without_noise_the_reward_is_the_rules() -> None:
