@@ -246,8 +246,8 @@ def _print_summary(console: Console, frame: DataFrame) -> None:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     columns = [column for column in frame.columns if column != "note"]
     for column in columns:
-        names = column in ("task", "arm")
-        table.add_column(str(column), justify="left" if names else "right", no_wrap=names)
+        labels = column in ("task", "arm")
+        table.add_column(str(column), justify="left" if labels else "right", no_wrap=labels)
     for row in frame[columns].itertuples(index=False):
         table.add_row(*[Text(str(value)) for value in row])
     console.print(table)
