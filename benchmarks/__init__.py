@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["load"]
 
 
-def load(source: str | Path | pd.DataFrame) -> Results:
+def load(source: str | Path | pd.DataFrame, *, whole: bool = True) -> Results:
     """Open a suite's results folder such as `results/core`; see `frames.load`.
 
     A frame or a .csv file exported from wandb gives Results that have metrics only; see `imported`.
@@ -28,5 +28,5 @@ def load(source: str | Path | pd.DataFrame) -> Results:
     from ppo_vs_grpo.benchmarks import frames, imported
 
     if isinstance(source, str | Path) and Path(source).suffix != ".csv":
-        return frames.load(source)
+        return frames.load(source, whole=whole)
     return imported.results_of(source)

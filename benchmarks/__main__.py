@@ -76,7 +76,9 @@ def run(
             raise typer.Exit(code)
         try:
             # index.parquet: the manifests as one table, for readers without this package
-            _report(folder, folder / "report", console).runs.to_parquet(folder / "index.parquet", index=False)
+            made = _report(folder, folder / "report", console)
+            made.runs.to_parquet(folder / "index.parquet", index=False)
+            code = code or int(made.missing["state"].eq("unreadable").any())
         except UserError as error:
             if code == 0:
                 raise
@@ -127,10 +129,11 @@ def report(
     results: Annotated[Path, typer.Argument(metavar="RESULTS", help="A suite's results, such as results/core.")],
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where to write; else RESULTS/report.")] = None,
 ) -> None:
-    """Write the report of a suite's results, whole or partial."""
+    """Write the report of a suite's results, whole or partial; exit code 1 when a run had to be left out."""
     from rich.console import Console
 
-    _report(results, out or results / "report", Console())
+    made = _report(results, out or results / "report", Console())
+    raise typer.Exit(1 if made.missing["state"].eq("unreadable").any() else 0)
 
 
 @app.command("list")
@@ -194,13 +197,16 @@ def predict(
 def _report(folder: Path, out: Path, console: Console) -> Results:
     """Write and announce the report; returns the results, which are read once."""
     from ppo_vs_grpo.benchmarks import load
-    from ppo_vs_grpo.benchmarks.report import headlines, summary, write
+    from ppo_vs_grpo.benchmarks.report import headlines, judged, summary, write
 
-    results = load(folder)
-    page = write(results, out)
+    results = load(folder, whole=False)
+    found = judged(results)
+    page = write(results, out, found)
     _print_summary(console, summary(results))
-    for line in headlines(results):
+    for line in headlines(found):
         console.print(line, markup=False, highlight=False)
+    for run in results.missing[results.missing["state"] == "unreadable"].itertuples():
+        print(f"left out: {run.message}", file=sys.stderr)
     console.print(f"report: {page}", style="bold", markup=False, highlight=False, soft_wrap=True)
     return results
 

@@ -13,7 +13,7 @@ Peak memory hardly varies and is not tested: beyond the margin on the claim's si
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -102,16 +102,16 @@ def judge_claims(results: Results) -> tuple[ClaimResult, ...]:
     )
 
 
-def claims_table(results: Results) -> pd.DataFrame:
+def claims_table(judged: Sequence[ClaimResult]) -> pd.DataFrame:
     """A row a claim, as text for a first page; a dash where there is no evidence."""
     columns = ["claim", "says", "here", "evidence", "verdict", "reason"]
-    rows = [[one.name, one.says, one.here, _cell(one), one.verdict, one.reason] for one in judge_claims(results)]
+    rows = [[one.name, one.says, one.here, _cell(one), one.verdict, one.reason] for one in judged]
     return pd.DataFrame(rows, columns=columns, dtype=object)
 
 
-def claims_json(results: Results) -> list[dict[str, Any]]:
+def claims_json(judged: Sequence[ClaimResult]) -> list[dict[str, Any]]:
     """Every field of every claim's result, as JSON has it: None for what does not exist."""
-    return [asdict(one) | {"arms": list(one.arms), "tasks": list(one.tasks)} for one in judge_claims(results)]
+    return [asdict(one) | {"arms": list(one.arms), "tasks": list(one.tasks)} for one in judged]
 
 
 def dials(results: Results) -> pd.DataFrame:

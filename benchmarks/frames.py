@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +22,7 @@ from ppo_vs_grpo.benchmarks.runfiles import (
     PROBE_COLUMNS,
     RUN_COLUMNS,
     RunFiles,
+    read_manifest,
     read_run,
 )
 from ppo_vs_grpo.tasks.errors import UserError, nearest
@@ -28,6 +30,9 @@ from ppo_vs_grpo.tasks.errors import UserError, nearest
 IDENTITY = ("arm", "task", "seed", "key")
 SCORES = ("pass_rate", "greedy_pass", "reward_mean")
 """What one evaluation says, each a mean over the held-out prompts."""
+
+MISSING_COLUMNS = ("purpose", *IDENTITY, "state", "message")
+AGAIN = "run the suite again: it goes on with what is missing"
 
 PARTS = ("start", "final", "gain", "area")
 
@@ -42,7 +47,7 @@ class Results:
     - `evals`: a row per held-out prompt and evaluation of the training runs;
     - `probes`: a row per run, moment, probe, subject and quantity, where the suite has probes;
     - `memory`: bytes per run (with its purpose), phase, role and source;
-    - `missing`: cells that the suite names and that have no finished run, and their state;
+    - `missing`: cells that the suite names and that have no finished run, their state, and what can be done;
     - `specs`, `environments`: each run's input and surroundings, by key.
 
     A failed run is a row of `runs` and appears in no other frame.
@@ -153,24 +158,33 @@ def planned_completions(spec: Mapping[str, Any]) -> int:
     return int(train["completions"]) // batch * batch
 
 
-def load(path: str | Path) -> Results:
+def load(path: str | Path, *, whole: bool = True) -> Results:
     """Open a suite's results folder, such as `results/core`.
 
     Only the runs that suite.lock.yaml names are read: folders left by an earlier configuration are
-    listed in `ignored`. Raises UserError for a folder without results, for a file that does not
-    fit its run's manifest and for runs of different protocol versions.
+    listed in `ignored`. Raises UserError for a folder without results, and for a run whose files do not fit its
+    manifest or whose protocol version is not that of the others; unless `whole`, such a run is `missing` as unreadable.
     """
     folder = Path(path)
     suite, keys = _read_lock(folder)
     runs: dict[str, RunFiles] = {}
     missing = []
+    newest = None if whole else _newest_protocol(folder, keys)
     for purpose, arm, task, seed, key in _cells(folder / "suite.lock.yaml", keys):
         place = folder / ("timing" if purpose == "timing" else "runs") / key
-        if (place / "manifest.json").exists():
-            runs[key] = read_run(place)
-        else:
-            state = "unfinished" if place.exists() else "not started"
-            missing.append((purpose, arm, task, seed, key, state))
+        cell = (purpose, arm, task, seed, key)
+        if not (place / "manifest.json").exists():
+            missing.append((*cell, "unfinished" if place.exists() else "not started", AGAIN))
+            continue
+        try:
+            run = read_run(place)
+            if newest is not None and run.manifest["protocol"] != newest:
+                raise UserError(f"{place}: protocol version {run.manifest['protocol']}, others have {newest}")
+            runs[key] = run
+        except UserError as error:
+            if whole:
+                raise
+            missing.append((*cell, "unreadable", str(error).replace(f"{folder}/", "")))
     _one_protocol(folder, runs)
     found = [p.name for part in ("runs", "timing") if (folder / part).is_dir() for p in (folder / part).iterdir()]
     training = {key: run for key, run in runs.items() if run.manifest["purpose"] == "train"}
@@ -187,7 +201,7 @@ def load(path: str | Path) -> Results:
         ),
         probes=_stack({key: run.probes for key, run in training.items()}, training, PROBE_COLUMNS),
         timing=_stack({key: run.metrics for key, run in timing.items()}, timing, METRIC_COLUMNS),
-        missing=pd.DataFrame(missing, columns=["purpose", "arm", "task", "seed", "key", "state"]),
+        missing=pd.DataFrame(missing, columns=list(MISSING_COLUMNS)),
         specs={key: run.spec for key, run in runs.items()},
         environments={key: run.environment for key, run in runs.items()},
         hashes={key: run.manifest["files"] for key, run in runs.items()},
@@ -225,6 +239,16 @@ def _cells(lock: Path, keys: list[str]) -> Iterator[tuple[str, str, str, int, st
         if not match:
             raise UserError(f"{lock}: keys: {key!r}: not a run's key, such as ppo.sorting.s0.0123abcd")
         yield "timing" if match[3] == "r" else "train", match[1], match[2], int(match[4]), key
+
+
+def _newest_protocol(folder: Path, keys: list[str]) -> int | None:
+    """The highest protocol version that a manifest names; None without one that can be read."""
+    versions = []
+    for _, _, _, _, key in _cells(folder / "suite.lock.yaml", keys):
+        for part in ("runs", "timing"):
+            with suppress(UserError):
+                versions.append(int(read_manifest(folder / part / key)["protocol"]))
+    return max(versions, default=None)
 
 
 def _one_protocol(folder: Path, runs: Mapping[str, RunFiles]) -> None:

@@ -43,6 +43,14 @@ def verdicts_by_task(judgements: Sequence[Judgement]) -> pd.DataFrame:
     )
 
 
+def claims(table: pd.DataFrame) -> pd.DataFrame:
+    """`claims.claims_table` for a page: what the source says, the verdict, what was tested and found."""
+    said = table["claim"] + ": " + table["says"]
+    return pd.DataFrame(
+        {"claim": said, "verdict": table["verdict"], "tested here": table["here"], "evidence": table["evidence"]}
+    )
+
+
 def effect(one: Judgement) -> str:
     """An estimate with its interval, such as `grpo less ppo 0.030 (0.010 to 0.050)`; a dash where there is none."""
     if one.estimate is None:

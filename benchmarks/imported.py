@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from ppo_vs_grpo.benchmarks.frames import IDENTITY, Results
+from ppo_vs_grpo.benchmarks.frames import IDENTITY, MISSING_COLUMNS, Results
 from ppo_vs_grpo.benchmarks.runfiles import (
     EVAL_COLUMNS,
     MEMORY_COLUMNS,
@@ -100,7 +100,7 @@ def results_of(source: pd.DataFrame | str | Path) -> Results:
         memory=pd.DataFrame(columns=[*IDENTITY, *MEMORY_COLUMNS, "purpose"]),
         probes=pd.DataFrame(columns=[*IDENTITY, *PROBE_COLUMNS]),
         timing=timing,
-        missing=pd.DataFrame(columns=["purpose", *IDENTITY, "state"]),
+        missing=pd.DataFrame(columns=list(MISSING_COLUMNS)),
         specs={},
         environments={},
         hashes={},

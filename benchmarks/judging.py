@@ -18,7 +18,7 @@ timed twice.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 
 import numpy as np
@@ -82,8 +82,13 @@ def judge(results: Results, first: str | None = None, second: str | None = None)
 
 def judgement_table(results: Results, first: str | None = None, second: str | None = None) -> pd.DataFrame:
     """`judge` as a frame: a row a judgement, a column a field; a number that does not exist is missing."""
+    return table_of(judge(results, first, second))
+
+
+def table_of(judgements: Sequence[Judgement]) -> pd.DataFrame:
+    """Judgements as a frame."""
     columns = [field.name for field in fields(Judgement)]
-    frame = pd.DataFrame([asdict(judgement) for judgement in judge(results, first, second)], columns=columns)
+    frame = pd.DataFrame([asdict(judgement) for judgement in judgements], columns=columns)
     numbers = ["first_value", "second_value", "estimate", "low", "high", "level", "p"]
     return frame.astype(dict.fromkeys(numbers, float))
 

@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,9 @@ from ppo_vs_grpo.benchmarks import (
     wording,
 )
 from ppo_vs_grpo.benchmarks.attribution import attribution
+from ppo_vs_grpo.benchmarks.claims import ClaimResult, judge_claims
 from ppo_vs_grpo.benchmarks.frames import Results
-from ppo_vs_grpo.benchmarks.judging import judge, judgement_table, power_table
+from ppo_vs_grpo.benchmarks.judging import Judgement, judge, power_table, table_of
 from ppo_vs_grpo.tasks.errors import UserError
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -52,11 +54,25 @@ def summary(results: Results) -> pd.DataFrame:
     return table[list(TERMINAL)].rename(columns=TERMINAL)
 
 
-def headlines(results: Results) -> list[str]:
+@dataclass(frozen=True)
+class Judged:
+    """What may be said of a suite: the verdicts on its two arms, and those on its claims."""
+
+    judgements: tuple[Judgement, ...]
+    claims: tuple[ClaimResult, ...]
+
+
+def judged(results: Results) -> Judged:
+    """Every verdict of the suite: they take a while, and several parts of a report show them."""
+    return Judged(judge(results), judge_claims(results))
+
+
+def headlines(found: Judged) -> list[str]:
     """The verdict on the first metric as a sentence, and each claim's verdict: what a terminal says of a report."""
-    table = claims.claims_table(results)
-    rows = zip(table["claim"], table["verdict"], table["here"], strict=True)
-    return [front.whole(judge(results))[0].sentence, *(f"{claim} {verdict}: {here}" for claim, verdict, here in rows)]
+    return [
+        front.whole(found.judgements)[0].sentence,
+        *(f"{one.name} {one.verdict}: {one.here}" for one in found.claims),
+    ]
 
 
 def report_id(results: Results) -> str:
@@ -66,7 +82,7 @@ def report_id(results: Results) -> str:
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:8]
 
 
-def make_tables(results: Results) -> dict[str, pd.DataFrame]:
+def make_tables(results: Results, found: Judged) -> dict[str, pd.DataFrame]:
     """Every table of the report, by the stem of its CSV file."""
     differing, shared = tables.configuration(results)
     made = {
@@ -74,9 +90,9 @@ def make_tables(results: Results) -> dict[str, pd.DataFrame]:
         for name in ("summary", "final_scores", "variance", "memory", "seconds", "unfinished", "environment")
     }
     made |= {"configuration_differing": differing, "configuration_shared": shared}
-    made |= {"verdicts": judgement_table(results), "power": power_table(results)}
-    if results.suite.get("claims"):
-        made |= {"claims": claims.claims_table(results), "dials": claims.dials(results)}
+    made |= {"verdicts": table_of(found.judgements), "power": power_table(results)}
+    if found.claims:
+        made |= {"claims": claims.claims_table(found.claims), "dials": claims.dials(results)}
     if results.suite.get("attribution"):
         made["attribution"] = attribution(results)
     if len(results.probes):
@@ -85,18 +101,20 @@ def make_tables(results: Results) -> dict[str, pd.DataFrame]:
     return {name: made[name] for name in wording.TABLES if name in made}
 
 
-def write(results: Results, out: Path) -> Path:
+def write(results: Results, out: Path, found: Judged | None = None) -> Path:
     """Write report.html, report.md, figures/ and tables/ into `out`; returns the path of report.html.
 
-    The same runs give the same bytes. UserError when `out` cannot be written.
+    `found` is `judged(results)` where the caller has it. The same runs give the same bytes. UserError when `out` cannot
+    be written.
     """
     name = report_id(results)
-    made = make_tables(results)
+    found = found or judged(results)
+    made = make_tables(results, found)
     try:
         for part in ("figures", "tables"):
             (out / part).mkdir(parents=True, exist_ok=True)
         for stem, table in made.items():
-            table.to_csv(
+            table.replace("", tables.DASH).to_csv(
                 out / "tables" / f"{stem}.csv",
                 index=False,
                 na_rep=tables.DASH,
@@ -104,8 +122,8 @@ def write(results: Results, out: Path) -> Path:
                 lineterminator="\n",
             )
         drawn = _draw(results, name, out)
-        page = _content(results, name, made, drawn)
-        _write_claims(results, name, made, out / "claims.json")
+        page = _content(results, name, found, made, drawn)
+        _write_claims(results, name, found, out / "claims.json")
         loader = jinja2.FileSystemLoader(TEMPLATES)
         for file in ("report.md", "report.html"):
             environment = jinja2.Environment(
@@ -124,11 +142,11 @@ def write(results: Results, out: Path) -> Path:
     return out / "report.html"
 
 
-def _write_claims(results: Results, name: str, made: dict[str, pd.DataFrame], path: Path) -> None:
+def _write_claims(results: Results, name: str, found: Judged, path: Path) -> None:
     """The verdicts and the claims for machines: what does not exist is null."""
-    verdicts = json.loads(made["verdicts"].to_json(orient="records", double_precision=15))
-    content = {"report": name, "suite": results.name, "verdicts": verdicts, "claims": claims.claims_json(results)}
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8", newline="\n")
+    verdicts = [asdict(judgement) for judgement in found.judgements]
+    content = {"report": name, "suite": results.name, "verdicts": verdicts, "claims": claims.claims_json(found.claims)}
+    path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8", newline="\n")
 
 
 def _drawings(results: Results) -> dict[str, Callable[[Results, str], Figure]]:
@@ -164,14 +182,16 @@ def _draw(results: Results, name: str, out: Path) -> list[dict[str, str]]:
     return drawn
 
 
-def _content(results: Results, name: str, made: dict[str, pd.DataFrame], drawn: list[dict[str, str]]) -> dict[str, Any]:
+def _content(
+    results: Results, name: str, found: Judged, made: dict[str, pd.DataFrame], drawn: list[dict[str, str]]
+) -> dict[str, Any]:
     """What the templates show."""
     training = results.runs[results.runs["purpose"] == "train"]
     at_a_glance = summary(results)
     if (at_a_glance["note"] == tables.DASH).all():
         at_a_glance = at_a_glance.drop(columns="note")
     unmatched = {task: text for task in results.tasks if (text := tables.unmatched(results, task))}
-    judgements = judge(results)
+    judgements = found.judgements
     return {
         "suite": results.suite,
         "id": name,
@@ -180,11 +200,11 @@ def _content(results: Results, name: str, made: dict[str, pd.DataFrame], drawn: 
         "trained": len(training),
         "planned": len(training) + int((results.missing["purpose"] == "train").sum()),
         "timed": int((results.runs["purpose"] == "timing").sum()),
-        "claims": tables.dashed(made["claims"]) if "claims" in made else None,
+        "claims": front.claims(made["claims"]) if found.claims else None,
         "verdicts": front.verdicts(judgements),
         "verdicts_by_task": front.verdicts_by_task(judgements),
         "lead": front.whole(judgements)[0].sentence,
-        "sentences": [judgement.sentence for judgement in judgements],
+        "sentences": [one.sentence for one in (*found.claims, *judgements)],
         "summary": at_a_glance,
         "figures": drawn,
         "tables": [

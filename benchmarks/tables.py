@@ -115,8 +115,7 @@ def unfinished(results: Results) -> pd.DataFrame:
     """A row per failed, diverged or missing run, with what is known of it."""
     columns = ["purpose", *IDENTITY, "state", "message"]
     stopped = results.runs[results.runs["status"] != "ok"].rename(columns={"status": "state", "error": "message"})
-    missing = results.missing.assign(message="run the suite again: it goes on with what is missing")
-    parts = [part[columns] for part in (stopped, missing) if len(part)]
+    parts = [part[columns] for part in (stopped, results.missing) if len(part)]
     return _ordered(results, pd.concat(parts).fillna(DASH) if parts else pd.DataFrame(columns=columns))
 
 

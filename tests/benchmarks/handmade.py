@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ppo_vs_grpo.benchmarks.frames import IDENTITY, Results
+from ppo_vs_grpo.benchmarks.frames import IDENTITY, MISSING_COLUMNS, Results
 from ppo_vs_grpo.benchmarks.runfiles import (
     EVAL_COLUMNS,
     MEMORY_COLUMNS,
@@ -78,7 +78,7 @@ def made(
         memory=_frame(memory, (*MEMORY_COLUMNS, "purpose")),
         probes=_frame(probes, PROBE_COLUMNS),
         timing=_frame(timing, METRIC_COLUMNS),
-        missing=pd.DataFrame(columns=["purpose", "arm", "task", "seed", "key", "state"]),
+        missing=pd.DataFrame(columns=list(MISSING_COLUMNS)),
         specs={run["key"]: {"train": train} for run in runs},
         environments={},
         hashes={},

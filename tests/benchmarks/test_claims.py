@@ -225,7 +225,7 @@ def full() -> Results:
 
 
 def test_claims_leave_as_json_with_every_field_in_their_order() -> None:
-    written = claims_json(full())
+    written = claims_json(judge_claims(full()))
     assert json.loads(json.dumps(written, allow_nan=False)) == written
     assert [one["name"] for one in written] == ["S1", "S2", "S3"]
     assert list(written[0]) == [field.name for field in fields(ClaimResult)]
@@ -238,7 +238,7 @@ def test_claims_leave_as_json_with_every_field_in_their_order() -> None:
 
 
 def test_the_table_has_a_readable_row_a_claim() -> None:
-    table = claims_table(full())
+    table = claims_table(judge_claims(full()))
     assert list(table) == ["claim", "says", "here", "evidence", "verdict", "reason"]
     half = 2.364624251592785 * 0.02 * math.sqrt(5 / 7 / 8)
     interval = f"({0.1 - half:.3f} to {0.1 + half:.3f})"
@@ -266,5 +266,5 @@ def test_dials_are_the_measure_at_every_point() -> None:
 def test_a_suite_without_claims_has_none() -> None:
     for results in (leads(), claiming(leads(), {})):
         assert judge_claims(results) == ()
-        assert claims_json(results) == []
-        assert (len(claims_table(results)), len(dials(results))) == (0, 0)
+        assert claims_json(judge_claims(results)) == []
+        assert (len(claims_table(judge_claims(results))), len(dials(results))) == (0, 0)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -11,6 +10,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from damage import edit_manifest, rehash, run_folder
 from ppo_vs_grpo.benchmarks import load
 from ppo_vs_grpo.benchmarks.runfiles import METRIC_COLUMNS
 from ppo_vs_grpo.tasks.errors import UserError
@@ -27,25 +27,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def folder(made: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(made, tmp_path / "small"))
-
-
-def run_folder(folder: Path, cell: str, part: str = "runs") -> Path:
-    (found,) = (folder / part).glob(f"{cell}.*")
-    return found
-
-
-def rehash(run: Path) -> None:
-    """Make the manifest agree with the files, as if the run had written them so."""
-    manifest = json.loads((run / "manifest.json").read_text())
-    manifest["files"] = {
-        n: hashlib.sha256((run / n).read_bytes()).hexdigest() for n in manifest["files"] if (run / n).exists()
-    }
-    (run / "manifest.json").write_text(json.dumps(manifest))
-
-
-def edit_manifest(run: Path, **changes: object) -> None:
-    manifest = json.loads((run / "manifest.json").read_text())
-    (run / "manifest.json").write_text(json.dumps(manifest | changes))
 
 
 def test_frames_hold_every_run_once(folder: Path) -> None:

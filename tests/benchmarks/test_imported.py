@@ -14,7 +14,7 @@ from ppo_vs_grpo.benchmarks import load, report
 from ppo_vs_grpo.benchmarks.frames import Results
 from ppo_vs_grpo.benchmarks.imported import load_export
 from ppo_vs_grpo.benchmarks.mirror import Course
-from ppo_vs_grpo.benchmarks.report import make_tables
+from ppo_vs_grpo.benchmarks.report import judged, make_tables
 from ppo_vs_grpo.tasks.errors import UserError
 from synthetic import make_suite, write_results
 
@@ -78,7 +78,7 @@ def test_a_row_by_hand() -> None:
 
 def test_tables_of_an_export_are_there_and_know_no_scores(exported: pd.DataFrame) -> None:
     again = load(exported)
-    tables = make_tables(again)
+    tables = make_tables(again, judged(again))
     assert tables["summary"]["n"].tolist() == [0] * 4
     assert tables["summary"]["final"].isna().all()
     assert not again.complete

@@ -76,8 +76,12 @@ def test_the_page_is_alone(page: Path) -> None:
     text = page.read_text()
     links = re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?([^"')\s>]+)""", text)
     assert links
-    assert [link for link in links if not link.startswith(("data:image/svg+xml;base64,", "tables/", "#"))] == []
-    assert [link for link in links if link.startswith("tables/") and not (page.parent / link).exists()] == []
+    assert [
+        link for link in links if not link.startswith(("data:image/svg+xml;base64,", "tables/", "claims.json", "#"))
+    ] == []
+    assert [
+        link for link in links if link.startswith(("tables/", "claims.json")) and not (page.parent / link).exists()
+    ] == []
     assert text.count("<script") == text.count("<script>") == 1
     assert "prefers-color-scheme: dark" in text
 
@@ -122,7 +126,8 @@ def test_the_summary_is_means_spread_and_n(folder: Path) -> None:
 
 def test_three_seeds_get_no_verdict_and_are_told_why(page: Path) -> None:
     content = json.loads((page.parent / "claims.json").read_text())
-    assert {one["verdict"] for one in content["verdicts"]} <= {"no verdict", "undefined", "equivalent within 5%"}
+    seen = {one["verdict"] for one in content["verdicts"] if one["metric"] != "peak memory"}  # which needs no test
+    assert seen == {"no verdict"}
     for text in (page.read_text(), page.with_suffix(".md").read_text()):
         assert "3 paired seeds, a verdict needs 8" in text
         assert not re.search(r"significan|outperform|confidence|(ppo|grpo) better", text)

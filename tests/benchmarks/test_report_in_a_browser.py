@@ -10,6 +10,7 @@ import pytest
 
 from browser import Page, chromium
 from ppo_vs_grpo.benchmarks import load, report
+from ppo_vs_grpo.benchmarks.spec import Claim
 from synthetic import make_suite, write_probes, write_results
 
 # A browser is a package of the system, not of Python: where it is missing nothing can be installed for it.
@@ -19,11 +20,18 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+POINTS = {task: {"arms": ["ppo", "grpo"], "tasks": [task]} for task in ("recall", "sorting")}
+CLAIM = Claim.model_validate(
+    {"says": "GRPO ends higher.", "here": "Its final pass rate is the higher one.", "measure": "final_score"}
+    | {"arms": ["ppo", "grpo"], "tasks": ["recall", "sorting"], "side": "above", "than": 0, "margin": 0.05}
+    | {"dial": {"setting": "task", "points": POINTS}}
+)
+
+
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = write_results(
-        tmp_path_factory.mktemp("core"), make_suite(tasks=("recall", "sorting"), updates=8, prompts=16)
-    )
+    suite = make_suite(tasks=("recall", "sorting"), updates=8, prompts=16).model_copy(update={"claims": {"S": CLAIM}})
+    folder = write_results(tmp_path_factory.mktemp("core"), suite)
     write_probes(folder)
     return report.write(load(folder), folder / "report")
 
@@ -44,7 +52,7 @@ def test_nothing_is_an_error_in_the_console(page: Page) -> None:
 def test_every_figure_is_visible_and_described(page: Page) -> None:
     seen = "i => [i.complete && i.naturalWidth > 0, i.getBoundingClientRect().height, i.alt]"
     figures = page.ask(f"return [...document.images].map({seen})")
-    assert len(figures) == 7
+    assert len(figures) == 8
     for loaded, height, alt in figures:
         assert loaded
         assert height > 100
@@ -58,8 +66,18 @@ def test_no_page_scrolls_sideways(page: Page) -> None:
     assert max(boxes) <= width
 
 
+def test_the_first_screen_says_which_claim_held(page: Page) -> None:
+    places = "return [...document.querySelectorAll('#claims tbody tr')].map(r => r.getBoundingClientRect().bottom)"
+    page.ask("window.scrollTo(0, 0)")
+    assert 0 < page.ask(places)[0] < page.ask("return window.innerHeight")
+    words = page.ask("return document.querySelector('#claims tbody').textContent")
+    assert any(verdict in words for verdict in ("supported", "refuted", "inconclusive"))
+    leads = page.ask("return [...document.querySelectorAll('main > section')].slice(0, 3).map(s => s.id)")
+    assert leads == ["claims", "verdicts", "summary"]
+
+
 COLUMN = """
-const table = document.querySelectorAll('table.sortable')[arguments[0]], head = table.tHead.rows[0].cells;
+const table = document.querySelector(`#${arguments[0]} table.sortable`), head = table.tHead.rows[0].cells;
 const at = [...head].findIndex(h => h.textContent.trim() === arguments[1]);
 if (arguments[2]) { const b = head[at].querySelector('button'); b.focus(); b.click(); }
 return [[...table.tBodies[0].rows].map(r => r.cells[at].textContent.trim()), head[at].getAttribute('aria-sort')];
@@ -67,28 +85,28 @@ return [[...table.tBodies[0].rows].map(r => r.cells[at].textContent.trim()), hea
 
 
 def test_a_columns_button_sorts_its_table(page: Page) -> None:
-    before, unsorted = page.ask(COLUMN, 0, "final mean", False)
+    before, unsorted = page.ask(COLUMN, "summary", "final mean", False)
     assert unsorted is None
-    up, state = page.ask(COLUMN, 0, "final mean", True)
+    up, state = page.ask(COLUMN, "summary", "final mean", True)
     assert (up, state) == (sorted(before, key=float), "ascending")
-    down, state = page.ask(COLUMN, 0, "final mean", True)
+    down, state = page.ask(COLUMN, "summary", "final mean", True)
     assert (down, state) == (sorted(before, key=float, reverse=True), "descending")
-    words, _ = page.ask(COLUMN, 0, "task", True)
+    words, _ = page.ask(COLUMN, "summary", "task", True)
     assert words == sorted(words)
-    assert page.ask(COLUMN, 0, "final mean", False)[1] is None  # only one column is the sorted one
+    assert page.ask(COLUMN, "summary", "final mean", False)[1] is None  # only one column is the sorted one
 
 
 def test_numbers_sort_by_size_and_what_does_not_exist_comes_last(page: Page) -> None:
     cells = ["10", "-", "9", "1,000"]
     page.ask(
-        "const rows = document.querySelector('table.sortable').tBodies[0].rows;"
+        "const rows = document.querySelector('#summary table.sortable').tBodies[0].rows;"
         "arguments[0].forEach((text, i) => { rows[i].cells[0].textContent = text; });",
         cells,
     )
-    name = page.ask("return document.querySelector('table.sortable th').textContent.trim()")
-    page.ask("document.querySelector('table.sortable th').removeAttribute('aria-sort')")
-    assert page.ask(COLUMN, 0, name, True)[0] == ["9", "10", "1,000", "-"]
-    assert page.ask(COLUMN, 0, name, True)[0] == ["1,000", "10", "9", "-"]
+    name = page.ask("return document.querySelector('#summary th').textContent.trim()")
+    page.ask("document.querySelector('#summary th').removeAttribute('aria-sort')")
+    assert page.ask(COLUMN, "summary", name, True)[0] == ["9", "10", "1,000", "-"]
+    assert page.ask(COLUMN, "summary", name, True)[0] == ["1,000", "10", "9", "-"]
 
 
 def test_the_keyboard_reaches_every_table_and_button(page: Page) -> None:
