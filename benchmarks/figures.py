@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import re
 import textwrap
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -124,9 +126,16 @@ def attribution_figure(results: Results, caption: str = "") -> Figure:
 def save(figure: Figure, stem: Path) -> None:
     """Write STEM.svg, STEM.png and STEM.pdf, without dates: the same figure gives the same bytes."""
     with matplotlib.rc_context(plots.STYLE):
-        figure.savefig(stem.with_suffix(".svg"), metadata={"Date": None, "Creator": None})
+        drawn = io.StringIO()
+        figure.savefig(drawn, format="svg", metadata={"Date": None, "Creator": None})
+        stem.with_suffix(".svg").write_text(_shortened(drawn.getvalue()), encoding="utf-8", newline="\n")
         figure.savefig(stem.with_suffix(".png"), dpi=160, metadata={"Software": None})
         figure.savefig(stem.with_suffix(".pdf"), metadata={"CreationDate": None, "Creator": None, "Producer": None})
+
+
+def _shortened(svg: str) -> str:
+    """A drawing whose paths have two decimals, a hundredth of a point: a third less to carry in a page."""
+    return re.sub(r'\bd="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), svg)
 
 
 def algorithms(results: Results) -> dict[str, str]:
