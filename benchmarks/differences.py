@@ -32,9 +32,9 @@ def differences(results: Results, first: str | None = None, second: str | None =
 
     `difference` is the mean with its 95% t interval (over all tasks the equal-weight mean, Satterthwaite's);
     `sign_flip_p` the exact test's, `smallest_p` the least it could be with so many seeds; `share_higher` the chance
-    that the second arm ends higher, ties counted half, with its exact interval; `standardised` Cohen's d_z; `iqm_difference`
-    that of the interquartile means of all an arm's runs. Over all tasks the middle ones are of seeds averaged over
-    tasks, of seeds that have them all. Empty without two arms.
+    that the second arm ends higher, ties counted half, with its exact interval; `standardised` Cohen's d_z;
+    `iqm_difference` that of the interquartile means of all an arm's runs. Over all tasks the middle ones are of seeds
+    averaged over tasks, of seeds that have them all. Empty without two arms.
     """
     pair = choose_pair(results, first, second)
     scored = final_scores(results, pair) if pair else {}

@@ -7,10 +7,10 @@ TABLES = {
     "verdicts": ("Verdicts", "Every metric of two arms, on each task and over all of them."),
     "differences": (
         "The difference in full",
-        "Final held-out pass rate, the second arm less the first, paired by seed: mean with its 95% t interval, the exact "
-        "sign-flip test with the least p that so many seeds could give, the chance that the second arm ends higher with its "
-        "exact interval, the difference in standard deviations of itself, and that of interquartile means. The verdict "
-        "rests on the t test; the others stand beside it.",
+        "Final held-out pass rate, the second arm less the first, paired by seed: mean with its 95% t interval, the "
+        "exact sign-flip test with the least p that so many seeds could give, the chance that the second arm ends "
+        "higher with its exact interval, the difference in standard deviations of itself, and that of interquartile "
+        "means. The verdict rests on the t test; the others stand beside it.",
     ),
     "summary": ("Summary", "Means over the seeds of each arm on each task."),
     "final_scores": (

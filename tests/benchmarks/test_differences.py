@@ -30,7 +30,7 @@ def test_a_row_has_every_view_of_the_difference() -> None:
     assert row["share_higher"] == 1
     assert row["share_low"] == pytest.approx(0.025 ** (1 / 8))  # 8 of 8: p^8 = 0.025
     assert row["standardised"] == pytest.approx(0.1 / sd)
-    # The middle four of eight seeds, 0.2 to 0.5, are 0.35 in the mean; under `grpo` the waves of those seeds add nothing.
+    # Of the middle four of eight seeds, 0.2 to 0.5, the waves add up to nothing.
     assert row["iqm_difference"] == pytest.approx(0.1)
 
 
@@ -41,6 +41,7 @@ def test_over_all_tasks_are_the_means_of_tasks_and_seeds() -> None:
     means = [(0.1 + 0.02 * float(wave) + more) / 2 for wave, more in zip(WAVE, ahead, strict=True)]
     assert row["share_higher"] == sum(mean > 0 for mean in means) / 8 == 7 / 8
     assert row["n"] == 8
+    assert row["smallest_p"] == 2**-7 < row["sign_flip_p"]
     scores = {arm: sorted(base + more for base, more in runs) for arm, runs in pooled(ahead).items()}
     middle = {arm: sum(values[4:12]) / 8 for arm, values in scores.items()}  # 16 runs without four at either end
     assert row["iqm_difference"] == pytest.approx(middle["grpo"] - middle["ppo"])
