@@ -205,7 +205,7 @@ def _content(
         "verdicts": front.verdicts(judgements),
         "verdicts_by_task": front.verdicts_by_task(judgements),
         "lead": front.whole(judgements)[0].sentence,
-        "sentences": [one.sentence for one in (*found.claims, *judgements)],
+        "sentences": [claim.sentence for claim in found.claims] + [judgement.sentence for judgement in judgements],
         "summary": at_a_glance,
         "figures": drawn,
         "tables": [
