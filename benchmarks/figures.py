@@ -134,8 +134,10 @@ def save(figure: Figure, stem: Path) -> None:
 
 
 def _shortened(svg: str) -> str:
-    """A drawing whose paths have two decimals, a hundredth of a point: a third less to carry in a page."""
-    return re.sub(r'\bd="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), svg)
+    """A drawing without indentation, whose places have two decimals, a hundredth of a point: a page carries many."""
+    places = r'\b(?:d|x|y)="[^"]*"|translate\([^)]*\)'
+    svg = re.sub(places, lambda place: re.sub(r"(\.\d\d)\d+", r"\1", place[0]), svg)
+    return re.sub(r"\n +", "\n", svg)
 
 
 def algorithms(results: Results) -> dict[str, str]:

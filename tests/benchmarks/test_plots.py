@@ -171,3 +171,10 @@ def drawn_texts(figure: Figure) -> list[Text]:
             hidden |= {tick.label2}
     texts = [text for text in figure.findobj(Text) if isinstance(text, Text) and text not in hidden]
     return [text for text in texts if text.get_visible() and text.get_text().strip()]
+
+
+def test_a_drawing_is_shortened_to_hundredths_of_a_point_and_never_scaled_anew() -> None:
+    svg = '<svg>\n   <path d="M 1.2399 2 L 30.125 4"/>\n  <use x="5.6789" transform="translate(3.14159 2) scale(0.015625)"/>\n'
+    assert figures._shortened(svg) == (
+        '<svg>\n<path d="M 1.23 2 L 30.12 4"/>\n<use x="5.67" transform="translate(3.14 2) scale(0.015625)"/>\n'
+    )
