@@ -14,7 +14,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
 from ppo_vs_grpo.algorithms import ALGORITHMS
-from ppo_vs_grpo.benchmarks import load, plots
+from ppo_vs_grpo.benchmarks import figures, load, plots
 from ppo_vs_grpo.benchmarks.costs import headline, peak_memory, phase_seconds
 from ppo_vs_grpo.benchmarks.figures import overview_figure, task_figure
 from synthetic import make_suite, write_results
@@ -174,7 +174,10 @@ def drawn_texts(figure: Figure) -> list[Text]:
 
 
 def test_a_drawing_is_shortened_to_hundredths_of_a_point_and_never_scaled_anew() -> None:
-    svg = '<svg>\n   <path d="M 1.2399 2 L 30.125 4"/>\n  <use x="5.6789" transform="translate(3.14159 2) scale(0.015625)"/>\n'
+    svg = (
+        '<svg>\n   <path d="M 1.2399 2 L 30.125 4"/>\n'
+        '  <use x="5.6789" transform="translate(3.14159 2) scale(0.015625)"/>\n'
+    )
     assert figures._shortened(svg) == (
         '<svg>\n<path d="M 1.23 2 L 30.12 4"/>\n<use x="5.67" transform="translate(3.14 2) scale(0.015625)"/>\n'
     )
