@@ -262,10 +262,10 @@ def _markdown(table: pd.DataFrame) -> str:
 
 
 def _kinds(table: pd.DataFrame) -> list[str]:
-    """For each column of a table of text, whether to set it as "number" or as "text"."""
+    """For each column of a table of text, the attribute of its cells: that of a number, or none."""
     numbers = [all(re.fullmatch(r"-|-?[\d,.]+(e-?\d+)?", cell) for cell in table[name]) for name in table]
     filled = [any(cell != tables.DASH for cell in table[name]) for name in table]
-    return ["number" if number and some else "text" for number, some in zip(numbers, filled, strict=True)]
+    return [" class=n" if number and some else "" for number, some in zip(numbers, filled, strict=True)]
 
 
 def _svg_uri(path: Path) -> str:
