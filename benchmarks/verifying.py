@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import tempfile
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -11,6 +12,8 @@ from pathlib import Path
 from ppo_vs_grpo.benchmarks import report
 from ppo_vs_grpo.benchmarks.frames import load
 from ppo_vs_grpo.tasks.errors import UserError
+
+LOCK = "suite.lock.yaml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,8 @@ def verify(folder: Path, results: Path | None = None) -> list[Difference]:
         raise UserError(f"{folder}: no report.html there; give the folder of a report, such as results/core/report")
     with tempfile.TemporaryDirectory() as scratch:
         made = report.write(load(results or folder.parent), Path(scratch)).parent
+        if (folder / LOCK).is_file():  # a published report has its suite beside it
+            shutil.copy((results or folder.parent) / LOCK, made / LOCK)
         names = sorted({str(path.relative_to(root)) for root in (folder, made) for path in root.rglob("*.*")})
         return [difference for name in names for difference in _differences(name, folder / name, made / name)]
 

@@ -39,6 +39,14 @@ def test_a_report_of_its_runs_has_no_difference_wherever_it_lies(folder: Path, t
     assert verify(tmp_path / "elsewhere", folder) == []
 
 
+def test_a_published_report_has_its_suite_beside_it(folder: Path) -> None:
+    lock = folder / "report" / "suite.lock.yaml"
+    lock.write_bytes((folder / "suite.lock.yaml").read_bytes())
+    assert verify(folder / "report") == []
+    lock.write_text(lock.read_text() + "# changed\n")
+    assert [difference.where for difference in verify(folder / "report")] == ["suite.lock.yaml"]
+
+
 def test_a_changed_cell_is_named(folder: Path) -> None:
     path = folder / "report" / "tables" / "summary.csv"
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
