@@ -23,10 +23,10 @@ import pandas as pd
 from ppo_vs_grpo.benchmarks.comparisons import show
 from ppo_vs_grpo.benchmarks.evidence import DIFFERENCE, Evidence
 from ppo_vs_grpo.benchmarks.frames import Results
-from ppo_vs_grpo.benchmarks.measures import MEASURES, Measure, Reading, in_words
+from ppo_vs_grpo.benchmarks.measures import MEASURES, Measure, Reading
 from ppo_vs_grpo.benchmarks.stats import LEVEL, holm
 from ppo_vs_grpo.benchmarks.tables import DASH
-from ppo_vs_grpo.benchmarks.verdicts import ALPHA, MIN_SEEDS
+from ppo_vs_grpo.benchmarks.verdicts import ALPHA, MIN_SEEDS, p_words
 from ppo_vs_grpo.tasks.errors import UserError, nearest
 
 SUPPORTED, REFUTED, INCONCLUSIVE, NOT_TESTED = "supported", "refuted", "inconclusive", "not tested"
@@ -223,13 +223,13 @@ def _rule(claim: Claim, found: Reading, p: float, same_p: float, over: str) -> t
     if not _tested(evidence):
         return NOT_TESTED, f"n = {evidence.n}, a claim needs {MIN_SEEDS}{note}"
     if same_p < ALPHA:
-        return REFUTED, f"{within(claim)}: TOST {in_words(same_p)}{over} is below {ALPHA:g}{note}"
+        return REFUTED, f"{within(claim)}: TOST {p_words(same_p)}{over} is below {ALPHA:g}{note}"
     if p < ALPHA:
         lies = "above" if evidence.estimate > claim["than"] else "below"
         verdict, hint = (SUPPORTED, "") if lies == side else (REFUTED, ", the other side")
-        return verdict, f"{lies} {than}{hint}: {in_words(p)}{over} is below {ALPHA:g}{note}"
-    same = "and equivalence is not tested" if math.isnan(same_p) else f"nor {within(claim)}, TOST {in_words(same_p)}"
-    return INCONCLUSIVE, f"neither on one side of {than}, {in_words(p)}{over}, {same}{note}"
+        return verdict, f"{lies} {than}{hint}: {p_words(p)}{over} is below {ALPHA:g}{note}"
+    same = "and equivalence is not tested" if math.isnan(same_p) else f"nor {within(claim)}, TOST {p_words(same_p)}"
+    return INCONCLUSIVE, f"neither on one side of {than}, {p_words(p)}{over}, {same}{note}"
 
 
 def _amount(estimate: float | None, low: float | None, high: float | None) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +21,6 @@ from ppo_vs_grpo.benchmarks.runfiles import (
     PROBE_COLUMNS,
     RUN_COLUMNS,
     RunFiles,
-    read_manifest,
     read_run,
 )
 from ppo_vs_grpo.tasks.errors import UserError, nearest
@@ -169,7 +167,6 @@ def load(path: str | Path, *, whole: bool = True) -> Results:
     suite, keys = _read_lock(folder)
     runs: dict[str, RunFiles] = {}
     missing = []
-    newest = None if whole else _newest_protocol(folder, keys)
     for purpose, arm, task, seed, key in _cells(folder / "suite.lock.yaml", keys):
         place = folder / ("timing" if purpose == "timing" else "runs") / key
         cell = (purpose, arm, task, seed, key)
@@ -177,15 +174,15 @@ def load(path: str | Path, *, whole: bool = True) -> Results:
             missing.append((*cell, "unfinished" if place.exists() else "not started", AGAIN))
             continue
         try:
-            run = read_run(place)
-            if newest is not None and run.manifest["protocol"] != newest:
-                raise UserError(f"{place}: protocol version {run.manifest['protocol']}, others have {newest}")
-            runs[key] = run
+            runs[key] = read_run(place)
         except UserError as error:
             if whole:
                 raise
             missing.append((*cell, "unreadable", str(error).replace(f"{folder}/", "")))
-    _one_protocol(folder, runs)
+    if whole:
+        _one_protocol(folder, runs)
+    else:
+        missing += _take_older_protocols(runs)
     found = [p.name for part in ("runs", "timing") if (folder / part).is_dir() for p in (folder / part).iterdir()]
     training = {key: run for key, run in runs.items() if run.manifest["purpose"] == "train"}
     timing = {key: run for key, run in runs.items() if run.manifest["purpose"] == "timing"}
@@ -241,14 +238,15 @@ def _cells(lock: Path, keys: list[str]) -> Iterator[tuple[str, str, str, int, st
         yield "timing" if match[3] == "r" else "train", match[1], match[2], int(match[4]), key
 
 
-def _newest_protocol(folder: Path, keys: list[str]) -> int | None:
-    """The highest protocol version that a manifest names; None without one that can be read."""
-    versions = []
-    for _, _, _, _, key in _cells(folder / "suite.lock.yaml", keys):
-        for part in ("runs", "timing"):
-            with suppress(UserError):
-                versions.append(int(read_manifest(folder / part / key)["protocol"]))
-    return max(versions, default=None)
+def _take_older_protocols(runs: dict[str, RunFiles]) -> list[tuple[Any, ...]]:
+    """Take the runs out that are not of the newest protocol version; their rows of `missing`."""
+    newest = max((run.manifest["protocol"] for run in runs.values()), default=None)
+    older = [runs.pop(key).manifest for key in list(runs) if runs[key].manifest["protocol"] != newest]
+    return [
+        (*(run[name] for name in ("purpose", *IDENTITY)), "unreadable",
+         f"{run['key']}: protocol version {run['protocol']}, others have {newest}")
+        for run in older
+    ]  # fmt: skip
 
 
 def _one_protocol(folder: Path, runs: Mapping[str, RunFiles]) -> None:

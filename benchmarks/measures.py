@@ -13,9 +13,10 @@ from ppo_vs_grpo.benchmarks.attribution import ALL_TASKS, effects_by_seed
 from ppo_vs_grpo.benchmarks.comparisons import COLLAPSES, MEMORY, NOISE, SECONDS, SPREAD, Metric, compare, show
 from ppo_vs_grpo.benchmarks.evidence import DIFFERENCE, NULL, RATIO, Evidence, mean_evidence
 from ppo_vs_grpo.benchmarks.frames import Results
+from ppo_vs_grpo.benchmarks.outcomes import by_run
 from ppo_vs_grpo.benchmarks.probetables import moments
 from ppo_vs_grpo.benchmarks.stats import Array, paired_differences
-from ppo_vs_grpo.benchmarks.verdicts import ALPHA
+from ppo_vs_grpo.benchmarks.verdicts import ALPHA, p_words
 
 LAST_TENTH = 0.9
 """A run's end, as a share of its updates: what lies beyond."""
@@ -131,7 +132,7 @@ def baseline_less_rest(
     note = _lacking(results, complete, ["the four arms"], tasks, "final score")
     total = mean_evidence([frame["total"].to_numpy(float) for frame in by_task], margin)
     if total.p >= ALPHA:
-        reason = f"no difference between the arms to split ({in_words(total.p)})"
+        reason = f"no difference between the arms to split ({p_words(total.p)})"
         return Reading(Evidence(DIFFERENCE, total.n, undefined=reason), note=note)
     sign = math.copysign(1.0, total.estimate)
     parts = [[sign * frame[name].to_numpy(float) for frame in by_task] for name in ("everything else", "baseline")]
@@ -144,26 +145,26 @@ def baseline_less_rest(
 
 def final_column(name: str) -> Callable[[Results], Values]:
     """A column of `Results.finals`."""
-    return lambda results: _values(results.finals, name)
+    return lambda results: by_run(results.finals, name)
 
 
 def critic_excess_error(results: Results) -> Values:
     """The share of the reward's variance that V(prompt) leaves half-way, less that which the others' mean leaves."""
     rows = _probed(results, "baseline", "comparable", "middle")
-    value, others = (_values(rows[rows["subject"] == name]) for name in ("value_prompt", "leave_one_out"))
+    value, others = (by_run(rows[rows["subject"] == name], "value") for name in ("value_prompt", "leave_one_out"))
     return {run: value[run] - others[run] for run in value.keys() & others.keys()}
 
 
 def explained_variance(results: Results) -> Values:
     """The share of the true values' variance that V explains half-way, over all probed prompts and prefixes."""
     rows = _probed(results, "value", "explained_variance", "middle")
-    return _values(rows[rows["position"].isna()])
+    return by_run(rows[rows["position"].isna()], "value")
 
 
 def ranking_gain(results: Results) -> Values:
     """Kendall's tau between log-probability and reward of the start's completions, at the end less at the start."""
     before, after = (_probed(results, "ranking", "tau", moment) for moment in ("start", "end"))
-    first, last = (_values(rows[rows["subject"] == "start"]) for rows in (before, after))
+    first, last = (by_run(rows[rows["subject"] == "start"], "value") for rows in (before, after))
     return {run: last[run] - first[run] for run in first.keys() & last.keys()}
 
 
@@ -174,12 +175,7 @@ def exploitation(results: Results) -> Values:
         return {}
     metrics = metrics[metrics["update"] > LAST_TENTH * metrics.groupby("key")["update"].transform("max")]
     ahead = metrics.assign(ahead=metrics["reward_mean"].astype(float) - metrics["reward_gold"].astype(float))
-    return _values(ahead.groupby(["arm", "task", "seed"])["ahead"].mean().reset_index(), "ahead")
-
-
-def in_words(p: float) -> str:
-    """A p-value, such as `p = 0.012`."""
-    return "p < 0.0001" if p < 0.0001 else f"p = {p:.2g}"
+    return by_run(ahead.groupby(["arm", "task", "seed"])["ahead"].mean().reset_index(), "ahead")
 
 
 def _of_metric(metric: Metric, two: str, *, ratio: bool = False) -> Measure:
@@ -265,11 +261,6 @@ def _probed(results: Results, probe: str, quantity: str, moment: str) -> pd.Data
         return rows
     rows = moments(results)
     return rows[(rows["probe"] == probe) & (rows["quantity"] == quantity) & (rows["moment"] == moment)]
-
-
-def _values(frame: pd.DataFrame, column: str = "value") -> dict[tuple[str, str, int], float]:
-    rows = zip(frame["arm"], frame["task"], frame["seed"], frame[column].astype(float), strict=True)
-    return {(arm, task, int(seed)): value for arm, task, seed, value in rows}
 
 
 def _lacking(results: Results, values: Values, arms: Sequence[str], tasks: Sequence[str], what: str) -> str:

@@ -110,7 +110,7 @@ def collapses(results: Results, pair: tuple[str, str]) -> dict[str, Paired]:
     scores = results.finals[~results.finals["key"].isin(early["key"])]
     start, final = scores["start_pass_rate"].astype(float), scores["final_pass_rate"].astype(float)
     low = (final < COLLAPSE * start).astype(float).where(start.notna() & final.notna())
-    found = _values(pd.concat([early.assign(low=1.0), scores.assign(low=low)]), "low")
+    found = by_run(pd.concat([early.assign(low=1.0), scores.assign(low=low)]), "low")
     return _by_task(results, pair, found)
 
 
@@ -136,7 +136,7 @@ def gradient_moments(results: Results, pair: tuple[str, str]) -> dict[str, tuple
         middle = middle[middle["moment"].eq("middle") & middle["probe"].eq("gradient") & middle["subject"].eq("own")]
 
     def of(quantity: str) -> dict[str, Paired]:
-        found = _values(middle[middle["quantity"] == quantity], "value")
+        found = by_run(middle[middle["quantity"] == quantity], "value")
         return _by_task(results, pair, found)
 
     trace, signal = of("trace"), of("signal")
@@ -166,7 +166,7 @@ def timed_seconds(results: Results, pair: tuple[str, str]) -> dict[str, Paired]:
     repeats = sorted({int(seed) for frame in (timing, results.missing) for seed in _repeats(frame)})
     frame = costs.phase_seconds(results)
     frame = frame[(frame["origin"] == "timing pass") & ~frame["contended"].astype(bool) & frame["total_s"].gt(0)]
-    found = _values(frame, "total_s")
+    found = by_run(frame, "total_s")
     return _by_task(results, pair, found, tuple(repeats))
 
 
@@ -197,8 +197,8 @@ def crossings(results: Results, pair: tuple[str, str], budget: str) -> dict[str,
     return _by_task(results, pair, found)
 
 
-def _values(frame: pd.DataFrame, column: str) -> dict[tuple[str, str, int], float]:
-    """A column by arm, task and seed."""
+def by_run(frame: pd.DataFrame, column: str) -> dict[tuple[str, str, int], float]:
+    """A column of numbers by arm, task and seed."""
     rows = zip(frame["arm"], frame["task"], frame["seed"], frame[column], strict=True)
     return {(arm, task, int(seed)): float(value) for arm, task, seed, value in rows}
 

@@ -226,10 +226,9 @@ def _content(
 
 def subject(results: Results) -> str:
     """What a report is about: `ppo, grpo on sorting, recall`, and numbers where the names would be many."""
-    arms, tasks = results.arms, results.tasks
-    return (
-        f"{', '.join(arms) if len(arms) <= MANY else f'{len(arms)} arms'} on "
-        f"{', '.join(tasks) if len(tasks) <= MANY else f'{len(tasks)} tasks'}"
+    both = {"arms": results.arms, "tasks": results.tasks}
+    return " on ".join(
+        ", ".join(names) if len(names) <= MANY else f"{len(names)} {what}" for what, names in both.items()
     )
 
 

@@ -10,10 +10,11 @@ from rich.console import Console
 
 import fake_suite
 from ppo_vs_grpo.benchmarks.cells import Cell
-from ppo_vs_grpo.benchmarks.loading import find_suite, load_suite, resolve, source_of
+from ppo_vs_grpo.benchmarks.loading import find_suite, load_suite, source_of
 from ppo_vs_grpo.benchmarks.progress import Board
-from ppo_vs_grpo.benchmarks.spec import RunSpec, Suite
+from ppo_vs_grpo.benchmarks.spec import Suite
 from ppo_vs_grpo.tasks.errors import UserError
+from test_spec import specs
 
 SUITE = """
 tasks: [sorting, recall]
@@ -45,10 +46,6 @@ def path(tmp_path: Path) -> Path:
     path = tmp_path / "mine.yaml"
     path.write_text(SUITE)
     return path
-
-
-def specs(path: Path, *overrides: str) -> list[RunSpec]:
-    return resolve(load_suite(path, overrides), source_of(path, overrides))
 
 
 def names(path: Path, *overrides: str) -> list[str]:
