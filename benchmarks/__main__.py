@@ -149,7 +149,8 @@ def show(suite: SuiteArgument, changes: SetOption = None) -> None:
     """Print a suite as YAML with every default written out."""
     import yaml
 
-    from ppo_vs_grpo.benchmarks.loading import find_suite, load_suite, lock_document, resolve, source_of
+    from ppo_vs_grpo.benchmarks.loading import find_suite, load_suite, source_of
+    from ppo_vs_grpo.benchmarks.resolving import lock_document, resolve
 
     path = find_suite(suite)
     loaded = load_suite(path, changes or [])
@@ -222,9 +223,11 @@ def _listing(what: Listing) -> list[tuple[str, str]]:
         return [(name, _first_line(getattr(import_module(m), kind))) for name, (m, _, kind) in places.items()]
     if what is Listing.algorithms:
         from ppo_vs_grpo.algorithms import ALGORITHMS, find
+        from ppo_vs_grpo.benchmarks.peers import PEERS
 
         kinds = {name: find(name) for name in ALGORITHMS}
-        return [(name, f"{ALGORITHMS[name].says or _first_line(kind)} {kind.paper}") for name, kind in kinds.items()]
+        own = [(name, f"{ALGORITHMS[name].says or _first_line(kind)} {kind.paper}") for name, kind in kinds.items()]
+        return own + [(name, peer.says) for name, peer in PEERS.items()]
     from ppo_vs_grpo.benchmarks.loading import find_suite, load_suite, suite_names
 
     return [(name, load_suite(find_suite(name)).description) for name in suite_names()]

@@ -56,6 +56,7 @@ def peak_memory(results: Results) -> pd.DataFrame:
     rows = memory.loc[memory["source"] == source, [*IDENTITY, "purpose", "phase", "bytes"]]
     if not accelerated:
         silent = ~results.runs["key"].isin(rows.loc[rows["phase"] == "process", "key"])
+        silent &= ~results.runs["task"].isin(results.cells)
         measured = (results.runs["status"] != "failed") & results.runs["peak_rss_bytes"].gt(0)
         manifests = results.runs[silent & measured].assign(phase="process", bytes=lambda frame: frame["peak_rss_bytes"])
         rows = _stack(rows, manifests[rows.columns.tolist()])

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
+from transformers import PreTrainedTokenizerBase
 
 from ppo_vs_grpo.algorithms.shared.config import EvalConfig
 from ppo_vs_grpo.algorithms.shared.rollout import HuggingFaceEngine
 from ppo_vs_grpo.algorithms.shared.scoring import score, texts
-from ppo_vs_grpo.algorithms.shared.trainer import Trainer
 from ppo_vs_grpo.algorithms.shared.types import Prompts, ScoredRollouts
+from ppo_vs_grpo.tasks.base import Problem, Task
 from ppo_vs_grpo.tasks.splits import Split, heldout, rng
+
+
+class Evaluated(Protocol):
+    """What an evaluation asks of a trainer, ours or a peer's."""
+
+    max_new_tokens: int
+    task: Task
+    tokenizer: PreTrainedTokenizerBase
+    engine: HuggingFaceEngine
+
+    def encode(self, drawn: list[Problem], /) -> Prompts:
+        """Tokenize problems as prompts."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +44,7 @@ class Evaluator:
     prompt, and a greedy one beside them.
     """
 
-    def __init__(self, trainer: Trainer, config: EvalConfig, split: Split) -> None:
+    def __init__(self, trainer: Evaluated, config: EvalConfig, split: Split) -> None:
         self._trainer, self._config = trainer, config
         self._prompts: Prompts = trainer.encode(heldout(trainer.task, split, config.prompts))
         shape = (trainer.max_new_tokens, config.prompts * config.samples)

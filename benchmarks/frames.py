@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,7 @@ class Results:
     - `evals`: a row per held-out prompt and evaluation of the training runs;
     - `probes`: a row per run, moment, probe, subject and quantity, where the suite has probes;
     - `memory`: bytes per run (with its purpose), phase, role and source;
+    - `speed`, `speed_memory`: as `timing` and `memory`, of the timing pass's cells, which are no tasks of the suite;
     - `missing`: cells that the suite names and that have no finished run, their state, and what can be done;
     - `specs`, `environments`: each run's input and surroundings, by key.
 
@@ -63,6 +64,8 @@ class Results:
     environments: Mapping[str, dict[str, Any]]
     hashes: Mapping[str, dict[str, str]]
     ignored: tuple[str, ...]
+    speed: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=[*IDENTITY, *METRIC_COLUMNS]))
+    speed_memory: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=[*IDENTITY, *MEMORY_COLUMNS]))
 
     @property
     def name(self) -> str:
@@ -83,6 +86,11 @@ class Results:
     def seeds(self) -> list[int]:
         """The suite's seeds, in its order."""
         return list(self.suite["seeds"])
+
+    @property
+    def cells(self) -> list[str]:
+        """The cells that only the timing pass runs, in the suite's order."""
+        return list((self.suite.get("timing") or {}).get("cells") or {})
 
     def runs_on(self, arm: str) -> list[str]:
         """The tasks on which an arm runs, in the suite's order."""
@@ -184,18 +192,17 @@ def load(path: str | Path, *, whole: bool = True) -> Results:
     else:
         missing += _take_older_protocols(runs)
     found = [p.name for part in ("runs", "timing") if (folder / part).is_dir() for p in (folder / part).iterdir()]
-    training = {key: run for key, run in runs.items() if run.manifest["purpose"] == "train"}
-    timing = {key: run for key, run in runs.items() if run.manifest["purpose"] == "timing"}
+    cells = set((suite.get("timing") or {}).get("cells") or {})
+    speed = {key: run for key, run in runs.items() if run.manifest["task"] in cells}
+    of_tasks = {key: run for key, run in runs.items() if key not in speed}
+    training = {key: run for key, run in of_tasks.items() if run.manifest["purpose"] == "train"}
+    timing = {key: run for key, run in of_tasks.items() if run.manifest["purpose"] == "timing"}
     return Results(
         suite=suite,
         runs=pd.DataFrame([run.manifest for run in runs.values()], columns=list(RUN_COLUMNS)),
         metrics=_stack({key: run.metrics for key, run in training.items()}, training, METRIC_COLUMNS),
         evals=_stack({key: run.evals for key, run in training.items()}, training, EVAL_COLUMNS),
-        memory=_stack(
-            {key: run.memory.assign(purpose=run.manifest["purpose"]) for key, run in runs.items()},
-            runs,
-            (*MEMORY_COLUMNS, "purpose"),
-        ),
+        memory=_memory(of_tasks),
         probes=_stack({key: run.probes for key, run in training.items()}, training, PROBE_COLUMNS),
         timing=_stack({key: run.metrics for key, run in timing.items()}, timing, METRIC_COLUMNS),
         missing=pd.DataFrame(missing, columns=list(MISSING_COLUMNS)),
@@ -203,7 +210,15 @@ def load(path: str | Path, *, whole: bool = True) -> Results:
         environments={key: run.environment for key, run in runs.items()},
         hashes={key: run.manifest["files"] for key, run in runs.items()},
         ignored=tuple(sorted(set(found) - set(keys))),
+        speed=_stack({key: run.metrics for key, run in speed.items()}, speed, METRIC_COLUMNS),
+        speed_memory=_memory(speed),
     )
+
+
+def _memory(runs: Mapping[str, RunFiles]) -> pd.DataFrame:
+    """Bytes of every run, with its purpose."""
+    frames = {key: run.memory.assign(purpose=run.manifest["purpose"]) for key, run in runs.items()}
+    return _stack(frames, runs, (*MEMORY_COLUMNS, "purpose"))
 
 
 def _read_lock(folder: Path) -> tuple[dict[str, Any], list[str]]:

@@ -24,6 +24,8 @@ from ppo_vs_grpo.benchmarks import (
     front,
     probefigures,
     probetables,
+    speed,
+    speedfigure,
     tables,
     theoryfigure,
     wording,
@@ -96,6 +98,8 @@ def make_tables(results: Results, found: Judged) -> dict[str, pd.DataFrame]:
         made |= {"claims": claims.claims_table(found.claims), "dials": claims.dials(results)}
     if results.suite.get("attribution"):
         made["attribution"] = attribution(results)
+    if results.cells:
+        made |= {"speed": speed.ratios(results), "speed_runs": speed.speed_runs(results)}
     if len(results.probes):
         names = ("gradient_noise", "baselines", "critic", "ranking", "memory_by_role", "operations")
         made |= {name: getattr(probetables, name)(results) for name in names}
@@ -157,6 +161,8 @@ def _drawings(results: Results) -> dict[str, Callable[[Results, str], Figure]]:
         found["dials"] = claimsfigure.dial_figure
     if results.suite.get("attribution"):
         found["attribution"] = figures.attribution_figure
+    if results.cells:
+        found |= {"speed": speedfigure.ratio_figure, "scaling": speedfigure.scaling_figure}
     if len(results.probes):
         found |= {
             "budgets": costfigures.budget_figure,

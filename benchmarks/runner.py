@@ -17,10 +17,10 @@ from rich.console import Console
 
 from ppo_vs_grpo.benchmarks import starts
 from ppo_vs_grpo.benchmarks.cells import Cell
-from ppo_vs_grpo.benchmarks.loading import lock_document, resolve
 from ppo_vs_grpo.benchmarks.processes import Interruption, Job, cores, interruptible, run_jobs
 from ppo_vs_grpo.benchmarks.progress import Board
 from ppo_vs_grpo.benchmarks.record import write_manifest
+from ppo_vs_grpo.benchmarks.resolving import lock_document, resolve
 from ppo_vs_grpo.benchmarks.runfiles import read_manifest
 from ppo_vs_grpo.benchmarks.spec import RunSpec, Suite
 from ppo_vs_grpo.tasks.errors import UserError
@@ -46,10 +46,11 @@ def run_suite(
     """
     specs = resolve(suite, source)
     folder = starts.cache_folder(cache)
-    models = {label: starts.locate(suite.start, choice, folder) for label, choice in suite.tasks.items()}
+    asked = {spec.task: (spec.start, spec.task_choice) for spec in specs}
+    models = {label: starts.locate(start, choice, folder) for label, (start, choice) in asked.items()}
     missing = {path: label for label, path in models.items() if not starts.is_built(path)}
     builds = {
-        label: (*START, suite.start, suite.tasks[label].model_dump_json(), "--cache", str(folder))
+        label: (*START, asked[label][0], asked[label][1].model_dump_json(), "--cache", str(folder))
         for label in missing.values()
     }
     return run_specs(suite, specs, results / suite.name, models, builds, slots=slots, console=console)

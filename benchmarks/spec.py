@@ -41,16 +41,33 @@ class Arm(Frozen):
     tasks: list[Label] | None = Field(None, min_length=1)
 
 
+class SpeedCell(TaskChoice):
+    """Work that only the clock sees: a task with a start model and shared settings of its own.
+
+    Only the `arms` of these labels do it, or those of the timing pass.
+    """
+
+    start: str
+    train: dict[str, Any] = Field(default_factory=dict)
+    arms: list[Label] | None = Field(None, min_length=1)
+
+    @property
+    def choice(self) -> TaskChoice:
+        """The task alone."""
+        return TaskChoice(task=self.task, options=self.options)
+
+
 class Timing(Frozen):
     """The pass that measures wall-clock and memory: each arm x task alone on the idle machine, `repeats` times.
 
-    Only the `arms` of these labels are timed, or all.
+    Only the `arms` of these labels are timed, or all. `cells` are timed beside the tasks, and nothing is learned there.
     """
 
     updates: int = Field(12, ge=1)
     warmup_updates: int = Field(3, ge=0)
     repeats: int = Field(2, ge=1)
     arms: list[Label] | None = Field(None, min_length=1)
+    cells: dict[Label, SpeedCell] = Field(default_factory=dict)
 
 
 class ProbeConfig(Frozen):
@@ -157,7 +174,12 @@ class Suite(Frozen):
         for task in self.tasks:
             if not any(task in self.runs_on(arm) for arm in self.arms):
                 raise ValueError(f"tasks.{task}: no arm runs on it; leave it out, or name it in an arm's `tasks`")
-        _known("timing.arms", (self.timing.arms if self.timing else None) or (), self.arms, "arm of this suite")
+        if self.timing:
+            _known("timing.arms", self.timing.arms or (), self.arms, "arm of this suite")
+            for label, cell in self.timing.cells.items():
+                _known(f"timing.cells.{label}.arms", cell.arms or (), self.arms, "arm of this suite")
+                if label in self.tasks:
+                    raise ValueError(f"timing.cells.{label}: also a task of this suite; give the cell another label")
         for name, claim in self.claims.items():
             points = claim.dial.points if claim.dial else {}
             for place, cells in {"": claim, **{f"dial.points.{at}.": cells for at, cells in points.items()}}.items():
@@ -223,7 +245,7 @@ class RunSpec(Frozen):
     def cfg8(self) -> str:
         """Eight hex digits of everything that changes a result except the seed."""
         names: dict[str, Any] = dict.fromkeys(("suite", "seed", "arm", "task", "start"), True)
-        fields = self.model_dump(mode="json", exclude=names | {"timing": {"repeats", "arms"}})
+        fields = self.model_dump(mode="json", exclude=names | {"timing": {"repeats", "arms", "cells"}})
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:8]
 
     @property

@@ -22,11 +22,12 @@ from typing import TYPE_CHECKING
 
 from platformdirs import user_cache_path
 
-from ppo_vs_grpo.benchmarks import rewardmodel
+from ppo_vs_grpo.benchmarks import blanks, rewardmodel
 from ppo_vs_grpo.benchmarks.spec import TaskChoice
 from ppo_vs_grpo.tasks import make
 from ppo_vs_grpo.tasks.errors import UserError
 from ppo_vs_grpo.tasks.learned import Learned
+from ppo_vs_grpo.tasks.lengths import Lengths
 from ppo_vs_grpo.tasks.splits import demonstrations
 
 if TYPE_CHECKING:
@@ -127,7 +128,11 @@ def build(start: str, choice: TaskChoice, cache: Path) -> Path:
         if not is_built(folder):
             scratch = Path(tempfile.mkdtemp(prefix=".building-", dir=cache))
             try:
-                _warm_start(SIZES[start], choice, scratch)
+                task = make(choice.task, choice.options)
+                if isinstance(task, Lengths):
+                    blanks.make(task, SIZES[start], scratch)
+                else:
+                    _warm_start(SIZES[start], choice, scratch)
                 scratch.rename(folder)
             finally:
                 shutil.rmtree(scratch, ignore_errors=True)
@@ -153,8 +158,8 @@ def tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def untrained(size: Size, characters: PreTrainedTokenizerFast) -> LlamaForCausalLM:
-    """A Llama of this shape with random weights, always the same ones."""
+def untrained(size: Size, characters: PreTrainedTokenizerFast, tied: bool = True) -> LlamaForCausalLM:
+    """A Llama of this shape with random weights, always the same ones; `tied`: input and output share an embedding."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -167,7 +172,7 @@ def untrained(size: Size, characters: PreTrainedTokenizerFast) -> LlamaForCausal
         intermediate_size=size.intermediate,
         max_position_embeddings=2048,
         initializer_range=size.initializer_range,
-        tie_word_embeddings=True,
+        tie_word_embeddings=tied,
         pad_token_id=characters.pad_token_id,
         bos_token_id=characters.bos_token_id,
         eos_token_id=characters.eos_token_id,
@@ -191,6 +196,8 @@ def _hash_of_recipe(start: str, choice_json: str) -> str:
     made_of = {"recipe": RECIPE, "size": asdict(size), "characters": CHARACTERS, "taught": taught, "versions": versions}
     if isinstance(task, Learned):
         made_of["reward"] = [rewardmodel.RECIPE, choice_json]
+    if isinstance(task, Lengths):
+        made_of |= {"blank": [blanks.RECIPE, task.mean_tokens], "taught": []}
     return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:12]
 
 

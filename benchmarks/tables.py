@@ -234,8 +234,9 @@ def _cells(results: Results) -> list[tuple[str, str]]:
 
 
 def _ordered(results: Results, table: pd.DataFrame) -> pd.DataFrame:
-    """The rows in the suite's order of tasks and arms; within a cell as they were."""
-    place = {cell: i for i, cell in enumerate(_cells(results))}
+    """The rows in the suite's order of tasks, timing cells and arms; within a cell as they were."""
+    timed = [(cell, arm) for cell in results.cells for arm in results.arms]
+    place = {cell: i for i, cell in enumerate([*_cells(results), *timed])}
     order = sorted(range(len(table)), key=lambda i: place[table["task"].iloc[i], table["arm"].iloc[i]])
     return table.iloc[order].reset_index(drop=True)
 

@@ -69,6 +69,17 @@ TABLES = {
     ),
     "memory": ("Memory", "Peak MB (10^6 bytes) by phase."),
     "seconds": ("Seconds", "Seconds per 1,000 completions by phase, warm-up updates left out."),
+    "speed": (
+        "Speed beside peers",
+        "In each cell both do the same work: start model, prompts, group size, lengths, updates, optimizer. Times: how "
+        "many times the seconds of a step, and the process's peak memory, the peer takes; the median over repeats and "
+        "their extremes, each ratio within one repeat. Tokens: the same for what was really sampled, near 1 where the "
+        "work was equal.",
+    ),
+    "speed_runs": (
+        "Speed of every run",
+        "Each timing run of a cell: median seconds of a step, tokens sampled in it, peak MB of the process.",
+    ),
     "dials": (
         "Claims by setting",
         "Each claim's measure at the points of its figure, with 95% intervals. Explored, not tested.",
@@ -124,6 +135,17 @@ FIGURES = {
         "One update of each arm. Left: what held the memory when it was fullest, measured tensor by tensor half-way "
         "through the runs; the dashed outline is the prediction for full-length completions. Middle: seconds. Right: "
         "operations, and the critic's part of them (hatched).",
+    ),
+    "speed": (
+        "Peers on equal work",
+        "How many times the seconds, and the peak memory, of the arm that does the same here: right of 1 the peer "
+        "takes more. Dots are medians over repeats, lines the extremes, an open dot a machine that others used.",
+    ),
+    "scaling": (
+        "How cost grows",
+        "Cells that differ in one setting alone: seconds and memory against it. Rows end early in the solid lines, all "
+        "run to the limit in the dashed ones. Right: the same against the tokens that a completion really has; cost "
+        "follows them where no work is done on padding.",
     ),
     "theory": (
         "What theory says of baselines",

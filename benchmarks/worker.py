@@ -17,6 +17,7 @@ from ppo_vs_grpo.benchmarks.spec import ProbeConfig, RunSpec
 if TYPE_CHECKING:
     from ppo_vs_grpo.algorithms.shared.meters import PeakMemory
     from ppo_vs_grpo.algorithms.shared.trainer import Trainer
+    from ppo_vs_grpo.benchmarks.peers.driving import PeerTrainer
     from ppo_vs_grpo.benchmarks.probes.flops import Costs
     from ppo_vs_grpo.tasks.splits import Split
 
@@ -95,8 +96,9 @@ class Run:
             "contended": self.contended or self._neighbours.cores() > CONTENDED_CORES,
         }
 
-    def _learn(self, trainer: Trainer) -> None:
+    def _learn(self, trainer: Trainer | PeerTrainer) -> None:
         """The comparison: train, and evaluate at evenly spaced points, first and last included."""
+        from ppo_vs_grpo.algorithms.shared.trainer import Trainer
         from ppo_vs_grpo.benchmarks.evaluate import Evaluator
 
         train, points = self.spec.train, self.spec.eval.points
@@ -107,7 +109,7 @@ class Run:
         def look(update: int) -> None:
             mark = marks.pop(0)
             self._evaluate(evaluator, update, mark)
-            if self.spec.probes and mark in (first, middle, last):
+            if self.spec.probes and isinstance(trainer, Trainer) and mark in (first, middle, last):
                 self._probe(trainer, self.spec.probes, update, mark, memory=mark == middle)
 
         look(0)
@@ -118,7 +120,7 @@ class Run:
         while marks:  # the rest of the budget does not cover another update
             look(self._last["update"])
 
-    def _time(self, trainer: Trainer) -> None:
+    def _time(self, trainer: Trainer | PeerTrainer) -> None:
         """The timing pass: warm-up, measured updates, then updates whose memory is measured."""
         timing = self.spec.timing
         if timing is None:
@@ -167,18 +169,19 @@ class Run:
         self._eval_s += perf_counter() - start_s
 
 
-def _trainer(spec: RunSpec, start: Path) -> Trainer:
+def _trainer(spec: RunSpec, start: Path) -> Trainer | PeerTrainer:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
     from ppo_vs_grpo.algorithms import find
     from ppo_vs_grpo.algorithms.shared.trainer import Trainer
-    from ppo_vs_grpo.benchmarks import rewardmodel
+    from ppo_vs_grpo.benchmarks import peers, rewardmodel
+    from ppo_vs_grpo.benchmarks.peers.settings import settings_of
     from ppo_vs_grpo.tasks import make
     from ppo_vs_grpo.tasks.learned import Learned
 
     accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    algorithm = find(spec.algorithm)
+    kind = find(settings_of(spec.algorithm))
     task = make(spec.task_choice.task, spec.task_choice.options)
     if isinstance(task, Learned):
         task.judge = rewardmodel.load(start, task.model_of(spec.seed))
@@ -186,10 +189,13 @@ def _trainer(spec: RunSpec, start: Path) -> Trainer:
     if accelerator is not None:
         torch.nn.Module.to(model, accelerator)
     tokenizer = AutoTokenizer.from_pretrained(start)
-    config = algorithm.Config.model_validate(spec.config)
-    trainer = Trainer(model, tokenizer, task, algorithm(config, spec.train), spec.train, spec.seed)
-    gc.collect()
-    gc.freeze()
+    algorithm = kind(kind.Config.model_validate(spec.config), spec.train)
+    given = (model, tokenizer, task, algorithm, spec.train, spec.seed)
+    peer = peers.PEERS.get(spec.algorithm)
+    trainer: Trainer | PeerTrainer = peers.find(spec.algorithm)(*given) if peer else Trainer(*given)
+    if peer is None or peer.frozen:
+        gc.collect()
+        gc.freeze()
     return trainer
 
 

@@ -20,6 +20,7 @@ TASKS = {
     "arithmetic": "ppo_vs_grpo.tasks.arithmetic:Arithmetic",
     "noisy": "ppo_vs_grpo.tasks.noisy:Noisy",
     "learned": "ppo_vs_grpo.tasks.learned:Learned",
+    "lengths": "ppo_vs_grpo.tasks.lengths:Lengths",
 }
 
 _MEMBERS = ("name", "version", "max_new_tokens", "best_score", "draw", "demonstrate", "score")

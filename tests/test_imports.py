@@ -15,7 +15,13 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
-FEW_MODULES = {"trl": ["benchmarks/rewardmodel.py", "benchmarks/starts.py"], "wandb": ["benchmarks/mirror.py"]}
+FEW_MODULES = {
+    "trl": [
+        *("benchmarks/peers/trl_grpo.py", "benchmarks/peers/trl_ppo.py"),
+        *("benchmarks/rewardmodel.py", "benchmarks/starts.py"),
+    ],
+    "wandb": ["benchmarks/mirror.py"],
+}
 """Heavy packages, each imported in few modules and there only inside functions."""
 
 

@@ -193,25 +193,33 @@ class Trainer:
         learned: dict[str, float | None],
         rate: float,
     ) -> dict[str, float | int | bool | None]:
-        mask_BT, rewards_B = scored.rollouts.mask_BT, scored.rewards_B
-        within_std, silent = group_spread(rewards_B, scored.rollouts.group_B)
+        mask_BT = scored.rollouts.mask_BT
         return {
             "update": number,
             **self._totals,
-            "reward_mean": float(rewards_B.mean()),
-            "reward_std": float(rewards_B.std(correction=0)),
-            "pass_rate": float(scored.passed_B.float().mean()),
-            "reward_std_within_group": within_std,
-            "silent_group_fraction": silent,
-            "completion_tokens_mean": float(mask_BT.sum(1).float().mean()),
-            "ended_fraction": float(scored.rollouts.ended_B.float().mean()),
+            **sampled_metrics(scored),
             "advantage_std": float(batch.advantages_BT[mask_BT].std(correction=0)),
             "value_explained_variance": _explained(batch.values_old_BT, batch.returns_BT, mask_BT),
             "learning_rate": rate,
             **learned,
-            **{f"reward_{name}": float(part_B.mean()) for name, part_B in scored.parts.items()},
             **{f"{name}_s": seconds for name, seconds in self._clock.take().items()},
         }
+
+
+def sampled_metrics(scored: ScoredRollouts) -> dict[str, float | None]:
+    """What a rated rollout batch says of itself, whoever learns from it."""
+    rewards_B, rollouts = scored.rewards_B, scored.rollouts
+    within_std, silent = group_spread(rewards_B, rollouts.group_B)
+    return {
+        "reward_mean": float(rewards_B.mean()),
+        "reward_std": float(rewards_B.std(correction=0)),
+        "pass_rate": float(scored.passed_B.float().mean()),
+        "reward_std_within_group": within_std,
+        "silent_group_fraction": silent,
+        "completion_tokens_mean": float(rollouts.mask_BT.sum(1).float().mean()),
+        "ended_fraction": float(rollouts.ended_B.float().mean()),
+        **{f"reward_{name}": float(part_B.mean()) for name, part_B in scored.parts.items()},
+    }
 
 
 def group_spread(rewards_B: Tensor, group_B: Tensor) -> tuple[float | None, float | None]:

@@ -33,7 +33,7 @@ def make_suite(tasks: Sequence[str] = ("red", "blue"), seeds: int = 2, timing: b
 
 
 def make_specs(suite: Suite) -> list[RunSpec]:
-    """The suite's runs in the order in which `loading.resolve` gives them."""
+    """The suite's runs in the order in which `resolving.resolve` gives them."""
     arms = list(suite.arms)
     cells = [
         ("train", arm, task, seed)

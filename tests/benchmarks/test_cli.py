@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from ppo_vs_grpo.algorithms import ALGORITHMS
+from ppo_vs_grpo.benchmarks.peers import PEERS
 
 
 def call(*arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -75,9 +76,9 @@ def test_no_command_is_a_usage_error_that_prints_help() -> None:
 @pytest.mark.parametrize(
     ("what", "names"),
     [
-        ("tasks", ["countdown", "sorting", "recall", "arithmetic", "noisy", "learned"]),
-        ("algorithms", list(ALGORITHMS)),
-        ("suites", ["attribution", "claims", "core", "family", "memory", "smoke", "tuning"]),
+        ("tasks", ["countdown", "sorting", "recall", "arithmetic", "noisy", "learned", "lengths"]),
+        ("algorithms", [*ALGORITHMS, *PEERS]),
+        ("suites", ["attribution", "claims", "core", "family", "memory", "peers", "smoke", "tuning"]),
     ],
 )
 def test_list(what: str, names: list[str]) -> None:

@@ -11,7 +11,8 @@ import yaml
 
 from ppo_vs_grpo.algorithms import ALGORITHMS
 from ppo_vs_grpo.algorithms.shared.config import TrainConfig
-from ppo_vs_grpo.benchmarks.loading import find_suite, load_suite, lock_document, resolve, source_of, suite_names
+from ppo_vs_grpo.benchmarks.loading import find_suite, load_suite, source_of, suite_names
+from ppo_vs_grpo.benchmarks.resolving import lock_document, resolve
 from ppo_vs_grpo.benchmarks.spec import RunSpec, Suite
 from ppo_vs_grpo.tasks.errors import UserError
 
@@ -46,7 +47,7 @@ def message(path: Path, *overrides: str) -> str:
 
 
 def test_the_shipped_suites_resolve() -> None:
-    assert suite_names() == ["attribution", "claims", "core", "family", "memory", "smoke", "tuning"]
+    assert suite_names() == ["attribution", "claims", "core", "family", "memory", "peers", "smoke", "tuning"]
     core = specs(find_suite("core"))
     smoke = specs(find_suite("smoke"))
     assert [sum(spec.purpose == "train" for spec in each) for each in (core, smoke)] == [64, 4]

@@ -1,0 +1,230 @@
+"""What every peer shares: a library's own training loop, taken one update at a time, and the records of it."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Semaphore, Thread
+from typing import Any, TypeVar
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
+
+from ppo_vs_grpo.algorithms.base import Algorithm
+from ppo_vs_grpo.algorithms.shared.collecting import encode
+from ppo_vs_grpo.algorithms.shared.config import TrainConfig
+from ppo_vs_grpo.algorithms.shared.meters import PHASES, PeakMemory, synchronize
+from ppo_vs_grpo.algorithms.shared.rollout import HuggingFaceEngine
+from ppo_vs_grpo.algorithms.shared.scoring import score
+from ppo_vs_grpo.algorithms.shared.trainer import UpdateRecord, sampled_metrics
+from ppo_vs_grpo.algorithms.shared.types import Prompts, Rollouts, ScoredRollouts
+from ppo_vs_grpo.algorithms.shared.update import REPORTS
+from ppo_vs_grpo.tasks.base import Problem, Task
+from ppo_vs_grpo.tasks.splits import problems
+
+Report = TypeVar("Report")
+
+QUIET: dict[str, Any] = {
+    **{"report_to": "none", "save_strategy": "no", "logging_strategy": "no", "disable_tqdm": True},
+    **{"bf16": False, "gradient_checkpointing": False, "remove_unused_columns": False, "weight_decay": 0.0},
+    "lr_scheduler_type": "constant_with_warmup",
+}
+"""What a TRL trainer needs to be as fast as it can: no logging, no checkpoints of either kind, float32."""
+
+
+def one_at_a_time(loop: Callable[[Callable[[Report], None]], None]) -> Iterator[Report]:
+    """Run `loop(report)` on a thread that stands still between what it reports and the request for more.
+
+    Never do both sides run at once. What the loop raises is raised here.
+    """
+    reports: SimpleQueue[tuple[str, Any]] = SimpleQueue()
+    go = Semaphore(0)
+
+    def report(what: Report) -> None:
+        reports.put(("report", what))
+        go.acquire()
+
+    def body() -> None:
+        go.acquire()
+        try:
+            loop(report)
+        except BaseException as error:
+            reports.put(("error", error))
+        else:
+            reports.put(("end", None))
+
+    Thread(target=body, daemon=True).start()
+    while True:
+        go.release()
+        kind, what = reports.get()
+        if kind == "error":
+            raise what
+        if kind == "end":
+            return
+        yield what
+
+
+class PeerTrainer:
+    """A library's trainer with the face of `Trainer`: what runs, evaluations and reports ask of one.
+
+    A subclass builds the library's trainer in `_loop` and calls `sampled` once per rollout batch. What a library does
+    not tell is None in the records, and its time is split in two: `rollout` is all until the rewards are asked for,
+    its passes of reference and critic included, `update` all after.
+    """
+
+    def __init__(
+        self,
+        policy: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        task: Task,
+        algorithm: Algorithm,
+        train: TrainConfig,
+        seed: int,
+    ) -> None:
+        self.max_new_tokens = train.max_new_tokens or task.max_new_tokens
+        self.policy, self.tokenizer, self.task, self.algorithm, self.train = policy, tokenizer, task, algorithm, train
+        self.seed, self.device = seed, policy.device
+        self._end, self._pad = tokenizer.eos_token_id, tokenizer.pad_token_id
+        self.engine = HuggingFaceEngine(policy, self._pad, self._end, self.max_new_tokens, train.temperature)
+        self.memory = PeakMemory(self.device)
+        self._totals = {"completions": 0, "tokens": 0, "optimizer_steps": 0, "skipped_steps": 0}
+        count = train.updates * train.prompts_per_update
+        self.prompts = encode(tokenizer, problems(task, "train", seed, start=0, count=count))
+        self._number = 0
+        self._scored: ScoredRollouts | None = None
+        self._began_s = self._asked_s = self._answered_s = 0.0
+        self._records = one_at_a_time(self._loop_in_a_folder)
+        next(self._records)  # what the callback reports when the library has been imported and its trainer built
+
+    @property
+    def steps_per_report(self) -> int:
+        """How often the library calls back in one update."""
+        raise NotImplementedError
+
+    @property
+    def width(self) -> int:
+        """Tokens of the longest prompt and of the longest completion that there can be."""
+        return max(map(len, self.prompts.ids)) + self.max_new_tokens
+
+    @property
+    def completions(self) -> int:
+        """What the updates so far took from the budget."""
+        return self._totals["completions"]
+
+    def encode(self, drawn: list[Problem]) -> Prompts:
+        """Tokenize problems as prompts."""
+        return encode(self.tokenizer, drawn)
+
+    def updates(self, count: int, measure_memory: bool = False) -> Iterator[UpdateRecord]:
+        """Run `count` more updates; none to measure memory, for a library's phases cannot be told apart from here."""
+        for _ in range(0 if measure_memory else count):
+            yield from self._next()
+
+    def until_spent(self) -> Iterator[UpdateRecord]:
+        """Run the updates of the budget."""
+        while self._number < self.train.updates:
+            yield from self._next()
+
+    def _next(self) -> Iterator[UpdateRecord]:
+        record = next(self._records, None)
+        if record is None:
+            raise RuntimeError(f"update {self._number + 1}: the library ended before its budget")
+        yield record
+        if self._number == self.train.updates:
+            next(self._records, None)  # so that the library's loop ends and leaves no folder behind
+
+    def next_prompts(self) -> Prompts:
+        """The prompts of the update that runs, those that every arm has: P of the budget's `prompts`."""
+        size = self.train.prompts_per_update
+        part = slice(self._number * size, (self._number + 1) * size)
+        return Prompts(self.prompts.problems[part], self.prompts.ids[part])
+
+    def sampled(self, completions: Sequence[Sequence[int]]) -> ScoredRollouts:
+        """Score the completions of the update that runs, B lists of ids in the order of the prompts, each of a group.
+
+        An id after the first end token is no part of a completion.
+        """
+        synchronize(self.device)
+        self._asked_s = time.perf_counter()
+        rollouts = as_rollouts(self.next_prompts(), self.train.group_size, completions, self._end, self.max_new_tokens)
+        self._scored = score(rollouts, self.task, self.tokenizer)
+        self._answered_s = time.perf_counter()
+        return self._scored
+
+    def _loop(self, folder: Path, callback: TrainerCallback) -> None:
+        """Build the library's trainer around `policy` and run it to the end of the budget."""
+        raise NotImplementedError
+
+    def _loop_in_a_folder(self, report: Callable[[UpdateRecord | None], None]) -> None:
+        with tempfile.TemporaryDirectory(prefix="ppo-vs-grpo-") as folder:
+            self._loop(Path(folder), _Steps(self, report))
+
+    def _update(self) -> UpdateRecord:
+        """The record of the update that has just ended."""
+        synchronize(self.device)
+        now_s = time.perf_counter()
+        if self._scored is None:
+            raise RuntimeError(f"update {self._number + 1}: the library took a step without asking for rewards")
+        scored, self._scored = self._scored, None
+        self._number += 1
+        self._totals["completions"] += len(scored.rewards_B)
+        self._totals["tokens"] += int(scored.rollouts.mask_BT.sum())
+        self._totals["optimizer_steps"] += self.train.epochs * self.train.mini_batches
+        seconds = dict.fromkeys(PHASES, 0.0)
+        seconds["rollout"] = self._asked_s - self._began_s
+        seconds["reward"] = self._answered_s - self._asked_s
+        seconds["update"] = now_s - self._answered_s
+        metrics: dict[str, float | int | bool | None] = {
+            "update": self._number,
+            **self._totals,
+            **sampled_metrics(scored),
+            **dict.fromkeys(("advantage_std", "value_explained_variance", *REPORTS)),
+            "learning_rate": self.train.learning_rate,
+            **{f"{name}_s": spent for name, spent in seconds.items()},
+        }
+        return UpdateRecord(self._number, metrics, scored)
+
+
+class _Steps(TrainerCallback):
+    """Turns a library's steps into updates and their time: from the end of the last report to the end of this one."""
+
+    def __init__(self, peer: PeerTrainer, report: Callable[[UpdateRecord | None], None]) -> None:
+        self._peer, self._report = peer, report
+        self._steps = 0
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Say that all is set up, and start the clock of the first update."""
+        self._report(None)
+        self._peer._began_s = time.perf_counter()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Report an update when its last step is done."""
+        self._steps += 1
+        if self._steps == self._peer.steps_per_report:
+            self._steps = 0
+            self._report(self._peer._update())
+            self._peer._began_s = time.perf_counter()
+
+
+def micro_batch_rows(step_rows: int, width: int, budget_tokens: int) -> int:
+    """The most rows of one pass that divide a step's and hold no more than the budget of padded tokens; at least 1."""
+    fitting = [rows for rows in range(1, step_rows + 1) if step_rows % rows == 0 and rows * width <= budget_tokens]
+    return max(fitting, default=1)
+
+
+def as_rollouts(
+    prompts: Prompts, group_size: int, completions: Sequence[Sequence[int]], end: int, max_tokens: int
+) -> Rollouts:
+    """Lists of ids as rollouts, each cut after its end token; their log-probabilities are not known and are 0."""
+    kept = [list(ids[: ids.index(end) + 1] if end in ids else ids) for ids in map(list, completions)]
+    lengths_B = torch.tensor([len(ids) for ids in kept])
+    mask_BT = torch.arange(int(lengths_B.max())) < lengths_B[:, None]
+    completion_BT = torch.zeros(mask_BT.shape, dtype=torch.long)
+    completion_BT[mask_BT] = torch.tensor([token for ids in kept for token in ids])
+    zeros_BT = torch.zeros(mask_BT.shape)
+    group_B = torch.arange(len(prompts.ids)).repeat_interleave(group_size)
+    ended_B = torch.tensor([ids[-1] == end for ids in kept])
+    return Rollouts(prompts, group_B, completion_BT, mask_BT, zeros_BT, zeros_BT, ended_B, max_tokens)

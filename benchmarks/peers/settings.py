@@ -1,0 +1,51 @@
+"""What a peer may be asked: the settings of the algorithm that it stands for, less what it cannot do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ppo_vs_grpo.algorithms import ALGORITHMS
+from ppo_vs_grpo.algorithms.shared.config import TrainConfig
+from ppo_vs_grpo.benchmarks.peers import PEERS
+from ppo_vs_grpo.tasks.errors import UserError, nearest
+
+
+def settings_of(name: str) -> str:
+    """The algorithm whose settings an arm takes: itself, or what a peer stands for; UserError for an unknown name."""
+    if name not in {**ALGORITHMS, **PEERS}:
+        raise UserError(f"algorithm: unknown {name!r}; {nearest(name, [*ALGORITHMS, *PEERS])}")
+    return PEERS[name].stands_for if name in PEERS else name
+
+
+FIXED = {
+    **{"top_p": 1.0, "top_k": 0, "min_p": 0.0, "dual_clip": None, "lora_rank": None},
+    **{"gradient_checkpointing": False, "importance_correction": False},
+}
+"""Shared settings that no peer has been set up for, and the only value with which a peer runs."""
+
+OWN_FIXED: dict[str, dict[str, Any]] = {
+    "grpo": {"ddof": 1, "eps": 1e-4, "kl": "k3"},
+    "ppo-critic": {"value_lam": None, "whiten": True},
+}
+CRITIC_FIXED = {"kind": "model", "detach": False, "warmup_updates": 0, "bootstrap_truncated": False}
+
+
+def check_settings(name: str, config: dict[str, Any], train: TrainConfig) -> None:
+    """Raise a UserError, which begins with the key, where a peer is asked for what it cannot do."""
+    if name not in PEERS:
+        return
+    asked: dict[str, tuple[Any, Any]] = {f"train.{key}": (getattr(train, key), only) for key, only in FIXED.items()}
+    asked |= {f"config.{key}": (config[key], only) for key, only in OWN_FIXED[PEERS[name].stands_for].items()}
+    if critic := config.get("critic"):
+        asked |= {f"config.critic.{key}": (critic[key], only) for key, only in CRITIC_FIXED.items()}
+        asked["config.critic.learning_rate"] = (critic["learning_rate"], train.learning_rate)
+        asked["config.value_clip"] = (config["value_clip"] is not None, True)
+        asked["train.clip_high"] = (train.clip_high, train.clip_low)
+    for key, (value, only) in asked.items():
+        if value != only:
+            raise UserError(f"{key}: {value}: {name} knows only {only} here")
+    if train.batch_completions % train.mini_batches:
+        raise UserError(
+            f"train.mini_batches: {train.mini_batches}: {name} splits the {train.batch_completions} completions of an "
+            "update into equal parts"
+        )

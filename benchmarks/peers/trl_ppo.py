@@ -1,0 +1,127 @@
+"""TRL's PPOTrainer as an arm: the last release with one is 1.12.0.
+
+Differs from `algorithms/ppo.py` with a critic of its own in: the reward comes one step after the end token, where that
+step fits, and the step has a share in the value loss (tests/algorithms/test_trl_ppo.py has both on one batch); policy
+and critic have one optimizer and no bound on the gradient's norm; random numbers, so other completions; the learning
+rate falls in no way but rises with updates, from 0.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel, TrainerCallback
+
+from ppo_vs_grpo.benchmarks.peers.driving import QUIET, PeerTrainer, micro_batch_rows
+from ppo_vs_grpo.tasks.errors import UserError
+
+
+class TRLPPO(PeerTrainer):
+    """TRL's trainer on the suite's prompts, with the suite's reward as its reward model."""
+
+    steps_per_report = 1
+
+    def _loop(self, folder: Path, callback: TrainerCallback) -> None:
+        try:
+            with warnings.catch_warnings():  # that it is experimental
+                warnings.simplefilter("ignore")
+                from trl.experimental.ppo import PPOConfig, PPOTrainer
+        except ImportError as error:
+            raise UserError(
+                f"trl-ppo: TRL is not installed, or a release without PPO; 1.12.0 has it: {error}"
+            ) from None
+        from datasets import Dataset
+
+        train, config = self.train, self.algorithm.config.model_dump()
+        rows = train.batch_completions
+        if train.mini_batches == 1:  # with more, its optimizer would step once an epoch whatever it is told
+            rows = micro_batch_rows(rows, self.width, budget_tokens=train.micro_batch_tokens)
+        arguments = PPOConfig(
+            output_dir=str(folder),
+            per_device_train_batch_size=rows,
+            gradient_accumulation_steps=train.batch_completions // rows,
+            num_mini_batches=train.mini_batches,
+            num_ppo_epochs=train.epochs,
+            total_episodes=train.updates * train.batch_completions,
+            local_rollout_forward_batch_size=train.batch_completions,
+            num_sample_generations=0,
+            response_length=self.max_new_tokens,
+            stop_token="eos",
+            temperature=train.temperature,
+            learning_rate=train.learning_rate,
+            warmup_steps=round(train.warmup_completions / train.batch_completions),
+            kl_coef=train.beta,
+            cliprange=train.clip_low,
+            cliprange_value=config["value_clip"],
+            vf_coef=config["value_coef"],
+            gamma=config["gamma"],
+            lam=config["lam"],
+            seed=self.seed,
+            use_cpu=self.device.type == "cpu",
+            **QUIET,
+        )
+        queries = [list(ids) for ids in self.prompts.ids for _ in range(train.group_size)]
+        # Neither rule nor critic is a PreTrainedModel, which its annotations ask for and its code does not.
+        networks: dict[str, Any] = {"reward_model": RewardRule(self), "value_model": Critic(self.policy)}
+        built: Any = PPOTrainer(
+            args=arguments,
+            processing_class=self.tokenizer,
+            model=self.policy,
+            ref_model=copy.deepcopy(self.policy),
+            train_dataset=Dataset.from_dict({"input_ids": queries}),
+            callbacks=[callback],
+            **networks,
+        )
+        size = train.batch_completions  # its own loader shuffles
+        built.dataloader = [
+            self.tokenizer.pad({"input_ids": queries[at : at + size]}, padding_side="left", return_tensors="pt")
+            for at in range(0, len(queries), size)
+        ]
+        built.train()
+
+
+class Critic(nn.Module):
+    """A copy of the start model's trunk under a head that starts at zero, as TRL wants to meet it."""
+
+    base_model_prefix = "trunk"
+
+    def __init__(self, policy: PreTrainedModel) -> None:
+        super().__init__()
+        self.trunk = copy.deepcopy(policy.base_model)
+        self.score = nn.Linear(policy.config.hidden_size, 1, bias=False)
+        nn.init.zeros_(self.score.weight)
+
+
+class RewardRule(nn.Module):
+    """A rule where TRL wants a model: the backbone hands the ids on, and the head scores them."""
+
+    base_model_prefix = "backbone"
+
+    def __init__(self, peer: PeerTrainer) -> None:
+        super().__init__()
+        self._peer = [peer]  # no module of this one
+        self._real_BL = torch.empty(0)
+
+    def backbone(self, input_ids: Tensor, attention_mask: Tensor, **kwargs: Any) -> SimpleNamespace:
+        """The ids as if they were the last hidden state."""
+        self._real_BL = attention_mask
+        return SimpleNamespace(hidden_states=[input_ids])
+
+    def score(self, ids_BL: Tensor) -> Tensor:
+        """The reward of each row, at each of its positions: (B, L, 1)."""
+        peer = self._peer[0]
+        prompts, size, completions = peer.next_prompts().ids, peer.train.group_size, []
+        for row, (ids, real) in enumerate(zip(ids_BL, self._real_BL, strict=True)):
+            prompt = list(prompts[row // size])
+            written = ids[real].tolist()
+            if written[: len(prompt)] != prompt:
+                raise RuntimeError("trl-ppo: TRL took other prompts than those of this update, or in another order")
+            completions.append(written[len(prompt) :])
+        rewards_B = peer.sampled(completions).rewards_B.nan_to_num(0.0)
+        return rewards_B[:, None, None].expand(*ids_BL.shape, 1)

@@ -1,0 +1,51 @@
+"""Lengths: completions of a known distribution of lengths, for measuring seconds and bytes; nothing to learn.
+
+Prompt "q%f 3;Lz", an answer of any characters. Its start model is not taught but made (`benchmarks.starts`): every
+token is nearly equally likely, and the end token as likely as `mean_tokens` asks.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from ppo_vs_grpo.tasks.base import Problem, Score
+from ppo_vs_grpo.tasks.options import whole
+
+CHARACTERS = "".join(map(chr, range(32, 127)))
+PAID = frozenset("abcdefghijklmnopqrstuvwxyz")
+
+
+class Lengths:
+    """A completion ends after `mean_tokens` tokens on average, geometrically, or at `new_tokens`; 0: there alone.
+
+    The reward is the share of lower-case letters, so that every group has rewards that differ.
+    """
+
+    name: ClassVar[str] = "lengths"
+    version: ClassVar[int] = 1
+    best_score = 1.0
+
+    def __init__(self, new_tokens: int = 64, mean_tokens: int = 0, prompt_tokens: int = 16) -> None:
+        self.max_new_tokens = whole("new_tokens", new_tokens, 1, 1024)
+        self.mean_tokens = whole("mean_tokens", mean_tokens, 0, 1024)
+        self.prompt_tokens = whole("prompt_tokens", prompt_tokens, 1, 1024)
+
+    def draw(self, rng: np.random.Generator) -> Problem:
+        """Draw the characters of a prompt."""
+        return Problem(_text(rng, self.prompt_tokens))
+
+    def demonstrate(self, problem: Problem, rng: np.random.Generator) -> str:
+        """Write characters as many as a completion has; its end token is one token more."""
+        tokens = self.max_new_tokens if self.mean_tokens == 0 else int(rng.geometric(1 / self.mean_tokens))
+        return _text(rng, min(tokens, self.max_new_tokens) - 1)
+
+    def score(self, problem: Problem, completion: str) -> Score:
+        """Score the share of lower-case letters; more than half of them passes."""
+        share = sum(character in PAID for character in completion) / max(1, len(completion))
+        return Score(share, share > 0.5)
+
+
+def _text(rng: np.random.Generator, length: int) -> str:
+    return "".join(CHARACTERS[i] for i in rng.integers(0, len(CHARACTERS), length).tolist())
