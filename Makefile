@@ -1,5 +1,6 @@
 # make bench              set up, run the core suite, write results/core/report/
 # make bench SUITE=smoke  the same with a suite that takes under a minute
+# make peers              set up, run our PPO and GRPO beside TRL's trainers: speed and memory on equal work, 20 minutes
 # make test               set up, run the tests
 # make lint               set up, check style, types and who imports whom
 # make mutants           break the formulas in some hundred ways, one at a time: which do the tests not see?
@@ -15,11 +16,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: bench test lint mutants links clean
+.PHONY: bench peers test lint mutants links clean
 .DELETE_ON_ERROR:
 
 bench: $(READY)
 	$(BIN)/ppo-vs-grpo run $(SUITE) --results $(RESULTS)
+
+peers: $(READY)
+	$(BIN)/ppo-vs-grpo run peers --results $(RESULTS)
 
 # One thread a process: two test processes share the cores better than two threads do.
 test: $(READY)

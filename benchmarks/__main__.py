@@ -59,6 +59,9 @@ def run(
     wandb: Annotated[
         Mode, typer.Option(help="Mirror the results in wandb; offline leaves them for `wandb sync`.")
     ] = Mode.off,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Each timing run also leaves trace.json.gz and a table, profile.txt.")
+    ] = False,
 ) -> None:
     """Run a suite, or what is not finished of it, and write its report."""
     from rich.console import Console
@@ -71,7 +74,8 @@ def run(
     loaded = load_suite(path, changes or [])
     folder = results / loaded.name
     with mirrored(folder, wandb):
-        code = run_suite(loaded, source_of(path, changes or []), results, cache=cache, slots=slots, console=console)
+        source = source_of(path, changes or [])
+        code = run_suite(loaded, source, results, cache=cache, slots=slots, profile=profile, console=console)
         if code == 130:
             raise typer.Exit(code)
         try:

@@ -21,6 +21,9 @@ from ppo_vs_grpo.benchmarks.spec import RunSpec
 
 MANIFEST = "manifest.json"
 
+CONTENDED_CORES = 0.25
+"""Other processes' work, in cores, above which a timing is not to be headlined."""
+
 
 class Recorder:
     """Writes one run's folder. Lines are flushed as they are written, so that a killed run keeps its history."""
@@ -106,6 +109,13 @@ class Neighbours:
         cpu, own = psutil.cpu_times(), self._process.cpu_times()
         busy_s = sum(cpu) - cpu.idle - getattr(cpu, "iowait", 0.0)
         return time.monotonic(), busy_s, own.user + own.system
+
+
+def busy_cores(over_s: float = 0.5) -> float:
+    """How many cores other processes keep busy now."""
+    neighbours = Neighbours()
+    time.sleep(over_s)
+    return neighbours.cores()
 
 
 def seconds_since_process_start() -> float:

@@ -19,7 +19,7 @@ from ppo_vs_grpo.benchmarks import starts
 from ppo_vs_grpo.benchmarks.cells import Cell
 from ppo_vs_grpo.benchmarks.processes import Interruption, Job, cores, interruptible, run_jobs
 from ppo_vs_grpo.benchmarks.progress import Board
-from ppo_vs_grpo.benchmarks.record import write_manifest
+from ppo_vs_grpo.benchmarks.record import CONTENDED_CORES, busy_cores, write_manifest
 from ppo_vs_grpo.benchmarks.resolving import lock_document, resolve
 from ppo_vs_grpo.benchmarks.runfiles import read_manifest
 from ppo_vs_grpo.benchmarks.spec import RunSpec, Suite
@@ -37,14 +37,22 @@ def run_suite(
     *,
     cache: Path | None = None,
     slots: int | None = None,
+    profile: bool = False,
     console: Console | None = None,
 ) -> int:
     """Run what is not finished of a suite; the exit code is 0, 1 (a run failed) or 130 (interrupted).
+
+    With `profile` each timing run leaves trace.json.gz and profile.txt beside its records.
 
     Everything that can be wrong with the suite, its start model or the results folder is a UserError
     before the first process starts.
     """
     specs = resolve(suite, source)
+    if profile and suite.timing is None:
+        raise UserError(
+            f"{source}: --profile watches the timing pass, and this suite has none: add --set timing.updates=3"
+        )
+    worker = (*WORKER, "--profile") if profile else WORKER
     folder = starts.cache_folder(cache)
     asked = {spec.task: (spec.start, spec.task_choice) for spec in specs}
     models = {label: starts.locate(start, choice, folder) for label, (start, choice) in asked.items()}
@@ -53,7 +61,7 @@ def run_suite(
         label: (*START, asked[label][0], asked[label][1].model_dump_json(), "--cache", str(folder))
         for label in missing.values()
     }
-    return run_specs(suite, specs, results / suite.name, models, builds, slots=slots, console=console)
+    return run_specs(suite, specs, results / suite.name, models, builds, slots=slots, console=console, worker=worker)
 
 
 def run_specs(
@@ -132,6 +140,8 @@ class _Run:
         cells = self._waiting("timing")
         if cells:
             self.board.say(f"timing: {len(cells)} runs, one at a time, {cores()} thread(s)")
+            if (busy := busy_cores()) > CONTENDED_CORES:
+                self.board.say(f"other processes use {busy:.1f} cores: what is timed beside them is marked contended")
             jobs = [self._job(cell, cores(), contended=False) for cell in cells]
             run_jobs(jobs, 1, self.board.refresh, self.interruption, self.lock_fd)
 

@@ -69,9 +69,12 @@ def ratios(results: Results) -> pd.DataFrame:
     """
     runs, rows = speed_runs(results), []
     for cell in results.cells:
+        asked = results.suite["timing"]["cells"][cell].get("arms") or results.arms
         for own, peer in pairs(results):
+            if not {own, peer} <= set(asked):
+                continue
             arms = [runs[(runs["cell"] == cell) & (runs["arm"] == arm)].set_index("repeat") for arm in (own, peer)]
-            both = arms[0].join(arms[1], lsuffix="_own", rsuffix="_peer", how="inner")
+            both = arms[0].add_suffix("_own").join(arms[1].add_suffix("_peer"), how="inner")
             alone = both[~(both["contended_own"] | both["contended_peer"])]
             used = alone if len(alone) else both
             seconds = used["step_s_peer"] / used["step_s_own"]
@@ -121,6 +124,10 @@ def headline(results: Results) -> list[str]:
         low, high = here["times"].min(), here["times"].max()
         said.append(
             f"On equal work {peer} takes {low:.2f} to {high:.2f} times the seconds of {own} "
-            f"({len(here)} cell{'s' * (len(here) > 1)}, medians of {int(here['n'].min())} repeats or more)."
+            f"({_many(len(here), 'cell')}, medians of {_many(int(here['n'].min()), 'repeat')} or more)."
         )
     return said
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count != 1)}"

@@ -11,7 +11,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from ppo_vs_grpo.benchmarks.record import Neighbours, Recorder, seconds_since_process_start
+from ppo_vs_grpo.benchmarks import profiling
+from ppo_vs_grpo.benchmarks.record import CONTENDED_CORES, Neighbours, Recorder, seconds_since_process_start
 from ppo_vs_grpo.benchmarks.spec import ProbeConfig, RunSpec
 
 if TYPE_CHECKING:
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
     from ppo_vs_grpo.benchmarks.peers.driving import PeerTrainer
     from ppo_vs_grpo.benchmarks.probes.flops import Costs
     from ppo_vs_grpo.tasks.splits import Split
-
-CONTENDED_CORES = 0.25
-"""Other processes' work, in cores, above which a timing is not to be headlined."""
 
 MEMORY_UPDATES = 2
 """Updates at the end of a timing run in which memory is measured and time is not."""
@@ -34,11 +32,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, help="the run's folder, with its spec.json")
     parser.add_argument("start", type=Path, help="the start model's folder")
     parser.add_argument("--contended", action="store_true", help="the run shares the machine with others")
+    parser.add_argument("--profile", action="store_true", help="a timing run leaves a trace and a table of phases")
     args = parser.parse_args(arguments)
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     spec = RunSpec.model_validate_json((args.folder / "spec.json").read_text())
     recorder = Recorder(args.folder, spec)
-    run = Run(spec, recorder, args.contended)
+    run = Run(spec, recorder, args.contended, args.profile and spec.purpose == "timing")
     try:
         status, error = run.train(args.start)
     except Exception as failure:
@@ -51,8 +50,8 @@ def main(arguments: list[str] | None = None) -> int:
 class Run:
     """The state of one run: how far it is and how long each part took."""
 
-    def __init__(self, spec: RunSpec, recorder: Recorder, contended: bool) -> None:
-        self.spec, self.recorder, self.contended = spec, recorder, contended
+    def __init__(self, spec: RunSpec, recorder: Recorder, contended: bool, profiled: bool = False) -> None:
+        self.spec, self.recorder, self.contended, self.profiled = spec, recorder, contended, profiled
         self._neighbours = Neighbours()
         self._startup_s: float | None = None
         self._eval_s = self._train_s = self._probe_s = 0.0
@@ -64,7 +63,7 @@ class Run:
         from ppo_vs_grpo.algorithms.shared.trainer import DivergedError
         from ppo_vs_grpo.benchmarks.environment import environment
 
-        trainer = _trainer(self.spec, start)
+        trainer = _trainer(self.spec, start, more_updates=profiling.UPDATES if self.profiled else 0)
         self._memory = trainer.memory
         (self.recorder.folder / "env.json").write_text(json.dumps(environment(), indent=1) + "\n")
         self._startup_s = seconds_since_process_start()
@@ -132,6 +131,8 @@ class Run:
         for (phase, source), peak_bytes in sorted(trainer.memory.peaks.items()):
             if phase != "process":
                 self.recorder.memory(phase, source, peak_bytes)
+        if self.profiled:
+            profiling.profile(trainer.updates(profiling.UPDATES), self.recorder.folder)
 
     def _record(self, metrics: dict[str, Any], warmup: bool) -> None:
         from ppo_vs_grpo.algorithms.shared.meters import PHASES
@@ -169,7 +170,7 @@ class Run:
         self._eval_s += perf_counter() - start_s
 
 
-def _trainer(spec: RunSpec, start: Path) -> Trainer | PeerTrainer:
+def _trainer(spec: RunSpec, start: Path, more_updates: int = 0) -> Trainer | PeerTrainer:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
@@ -189,8 +190,10 @@ def _trainer(spec: RunSpec, start: Path) -> Trainer | PeerTrainer:
     if accelerator is not None:
         torch.nn.Module.to(model, accelerator)
     tokenizer = AutoTokenizer.from_pretrained(start)
-    algorithm = kind(kind.Config.model_validate(spec.config), spec.train)
-    given = (model, tokenizer, task, algorithm, spec.train, spec.seed)
+    budget = spec.train.completions + more_updates * spec.train.batch_completions
+    train = spec.train.model_copy(update={"completions": budget})
+    algorithm = kind(kind.Config.model_validate(spec.config), train)
+    given = (model, tokenizer, task, algorithm, train, spec.seed)
     peer = peers.PEERS.get(spec.algorithm)
     trainer: Trainer | PeerTrainer = peers.find(spec.algorithm)(*given) if peer else Trainer(*given)
     if peer is None or peer.frozen:

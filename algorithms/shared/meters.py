@@ -28,7 +28,8 @@ class PhaseClock:
         synchronize(self._device)
         start_s = time.perf_counter()
         try:
-            yield
+            with torch.profiler.record_function(name):
+                yield
         finally:
             synchronize(self._device)
             self._seconds[name] += time.perf_counter() - start_s

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from ppo_vs_grpo.algorithms.shared.cache import reorder, rollout_cache
+from ppo_vs_grpo.algorithms.shared.decoding import decoder
 from ppo_vs_grpo.algorithms.shared.types import Prompts, Rollouts
 
 COMPACT_BELOW = 0.75
@@ -52,7 +51,11 @@ class Truncation:
 
 @dataclass(frozen=True, slots=True)
 class HuggingFaceEngine:
-    """Samples in process, on the model that is being trained."""
+    """Samples in process, on the model that is being trained.
+
+    `static` decodes with shapes that never change, which a compiled step needs (see `decoding`); None: as the device
+    likes it. The completions are the same.
+    """
 
     model: PreTrainedModel
     pad: int
@@ -60,6 +63,7 @@ class HuggingFaceEngine:
     max_new_tokens: int
     temperature: float
     truncation: Truncation = Truncation()
+    static: bool | None = None
 
     @torch.no_grad()
     def generate(self, prompts: Prompts, group_size: int, uniforms_TB: np.ndarray | None) -> Rollouts:
@@ -77,8 +81,8 @@ class HuggingFaceEngine:
         mask_BT = torch.zeros((rows, self.max_new_tokens), dtype=torch.bool, device=device)
         uniforms = None if uniforms_TB is None else torch.as_tensor(uniforms_TB, dtype=torch.float32, device=device)
 
-        decoder = _Decoder(self.model, prompts, group_B, self.pad, self.max_new_tokens)
-        logits_bV = decoder.prefill()
+        decoding = decoder(self.model, prompts, group_B, self.pad, self.max_new_tokens, self.static)
+        logits_bV = decoding.prefill()
         live = torch.arange(rows, device=device)
         going_b = torch.ones(rows, dtype=torch.bool, device=device)
         for t in range(self.max_new_tokens):
@@ -93,11 +97,11 @@ class HuggingFaceEngine:
             count = int(going_b.sum())
             if count == 0 or t + 1 == self.max_new_tokens:
                 break
-            if count <= COMPACT_BELOW * len(live):
+            if decoding.can_drop_rows and count <= COMPACT_BELOW * len(live):
                 keep = going_b.nonzero()[:, 0]
-                decoder.keep(keep)
+                decoding.keep(keep)
                 live, token_b, going_b = live[keep], token_b[keep], going_b[keep]
-            logits_bV = decoder.step(token_b)
+            logits_bV = decoding.step(token_b)
         width = int(mask_BT.sum(1).max())
         ended_B = (completion_BT == self.end).logical_and(mask_BT).any(1)
         return Rollouts(
@@ -126,63 +130,3 @@ def _sample(
         token_b = torch.searchsorted(cdf_bV, threshold_b1, right=True)[:, 0].clamp(max=cdf_bV.shape[1] - 1)
     chosen_b1 = token_b[:, None]
     return token_b, log_probs_bV.gather(1, chosen_b1)[:, 0], sampler_bV.gather(1, chosen_b1)[:, 0]
-
-
-class _Decoder:
-    """The state of a batch being decoded: cache, positions, and which columns are prompt or padding."""
-
-    def __init__(self, model: PreTrainedModel, prompts: Prompts, group_B: Tensor, pad: int, new_tokens: int) -> None:
-        first = {ids: i for i, ids in reversed(list(enumerate(prompts.ids)))}
-        self._distinct = list(first)
-        slot = {ids: i for i, ids in enumerate(self._distinct)}
-        self._slot_B = torch.tensor([slot[ids] for ids in prompts.ids], device=group_B.device)[group_B]
-        self._model = model
-        self._pad = pad
-        self._width = max(len(ids) for ids in self._distinct)
-        self._padded = any(len(ids) < self._width for ids in self._distinct)
-        self._new_tokens = new_tokens
-        self._cache = rollout_cache(model.config, self._width + new_tokens)
-        self._position_b1 = torch.empty(0)
-        self._columns_bC = torch.empty(0)
-        self._used = self._width
-        self._accepts = inspect.signature(model.forward).parameters.keys()
-
-    def prefill(self) -> Tensor:
-        """Read each distinct prompt once, then give every row its prompt's state: logits (B, V)."""
-        device, width = self._slot_B.device, self._width
-        rows = [[self._pad] * (width - len(ids)) + list(ids) for ids in self._distinct]
-        lengths = torch.tensor([len(ids) for ids in self._distinct], device=device)
-        columns = torch.arange(width + self._new_tokens, device=device)
-        columns_uC = (columns >= width - lengths[:, None]).long()
-        positions_uS = (columns_uC[:, :width].cumsum(1) - 1).clamp(min=0)
-        logits = self._forward(torch.tensor(rows, device=device), columns_uC[:, :width], positions_uS)
-        self._columns_bC = columns_uC[self._slot_B]
-        self._position_b1 = lengths[self._slot_B, None]
-        reorder(self._cache, self._slot_B)
-        return logits[self._slot_B]
-
-    def keep(self, index: Tensor) -> None:
-        """Go on with the rows at `index` only."""
-        reorder(self._cache, index)
-        self._columns_bC = self._columns_bC[index]
-        self._position_b1 = self._position_b1[index]
-
-    def step(self, token_b: Tensor) -> Tensor:
-        """Append a token to every row: logits of the next one, (b, V)."""
-        self._used += 1
-        logits = self._forward(token_b[:, None], self._columns_bC[:, : self._used], self._position_b1)
-        self._position_b1 = self._position_b1 + 1
-        return logits
-
-    def _forward(self, ids: Tensor, attends: Tensor, positions: Tensor) -> Tensor:
-        # A model without positions (ALiBi) takes none, and reads them off the mask.
-        optional = {"position_ids": positions, "logits_to_keep": 1}
-        output = self._model(
-            input_ids=ids,
-            attention_mask=attends if self._padded else None,
-            past_key_values=self._cache,
-            use_cache=True,
-            **{name: value for name, value in optional.items() if name in self._accepts},
-        )
-        logits: Tensor = output.logits[:, -1]
-        return logits

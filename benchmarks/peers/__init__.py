@@ -26,7 +26,7 @@ class Peer:
 
 
 PEERS = {
-    "trl-grpo": Peer("trl_grpo:TRLGRPO", "grpo", "TRL's GRPOTrainer."),
+    "trl-grpo": Peer("trl_grpo:TRLGRPO", "grpo", "TRL's GRPOTrainer, with its best settings."),
     "trl-ppo": Peer("trl_ppo:TRLPPO", "ppo-critic", "TRL's PPOTrainer (its last release with one is 1.12.0)."),
     "trl-ppo-shipped": Peer(
         "trl_ppo:TRLPPO", "ppo-critic", "The same, its garbage collections over all that lives.", frozen=False

@@ -87,8 +87,9 @@ class PeerTrainer:
         self.max_new_tokens = train.max_new_tokens or task.max_new_tokens
         self.policy, self.tokenizer, self.task, self.algorithm, self.train = policy, tokenizer, task, algorithm, train
         self.seed, self.device = seed, policy.device
-        self._end, self._pad = tokenizer.eos_token_id, tokenizer.pad_token_id
-        self.engine = HuggingFaceEngine(policy, self._pad, self._end, self.max_new_tokens, train.temperature)
+        self._end: int = tokenizer.eos_token_id
+        pad = self._end if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+        self.engine = HuggingFaceEngine(policy, pad, self._end, self.max_new_tokens, train.temperature)
         self.memory = PeakMemory(self.device)
         self._totals = {"completions": 0, "tokens": 0, "optimizer_steps": 0, "skipped_steps": 0}
         count = train.updates * train.prompts_per_update

@@ -31,6 +31,11 @@ class TRLGRPO(PeerTrainer):
             raise UserError(f"trl-grpo: TRL is not installed, or has no GRPOTrainer: {error}") from None
         from datasets import Dataset
 
+        if len(set(map(len, self.prompts.ids))) > 1 and getattr(self.policy.config, "rope_parameters", None) is None:
+            raise UserError(
+                "trl-grpo: TRL gives no positions, so a model with learned ones misreads prompts of unequal lengths, "
+                f"and {type(self.policy).__name__} has no rotary ones"
+            )
         train, config = self.train, self.algorithm.config.model_dump()
         step_rows = train.batch_completions // train.mini_batches
         rows = micro_batch_rows(step_rows, self.width, budget_tokens=train.micro_batch_tokens)

@@ -38,6 +38,8 @@ class TRLPPO(PeerTrainer):
             ) from None
         from datasets import Dataset
 
+        if self.tokenizer.pad_token_id in (None, self.tokenizer.eos_token_id):
+            raise UserError("trl-ppo: TRL takes every pad token for padding, so it must not be the end token")
         train, config = self.train, self.algorithm.config.model_dump()
         rows = train.batch_completions
         if train.mini_batches == 1:  # with more, its optimizer would step once an epoch whatever it is told

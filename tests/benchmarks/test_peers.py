@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from copying import gpt2
 from ppo_vs_grpo.algorithms import find
 from ppo_vs_grpo.algorithms.shared.config import TrainConfig
 from ppo_vs_grpo.algorithms.shared.trainer import Trainer
@@ -47,7 +48,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def built(name: str, start: Path, train: TrainConfig = TRAIN, task: str = "lengths", **options: Any) -> Any:
+def built(name: str, start: Path, train: TrainConfig = TRAIN, task: str = "lengths") -> Any:
     """An arm's trainer, set up as a run sets it up."""
     model = AutoModelForCausalLM.from_pretrained(start, dtype=torch.float32)
     kind = find(settings_of(name))
@@ -55,7 +56,7 @@ def built(name: str, start: Path, train: TrainConfig = TRAIN, task: str = "lengt
     make_trainer = peers.find(name) if name in peers.PEERS else Trainer
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what a library says of its own future
-        made = make("lengths", {"new_tokens": 6, **options})
+        made = make(task, {"new_tokens": 6} if task == "lengths" else {})
         return make_trainer(model, AutoTokenizer.from_pretrained(start), made, algorithm, train, 3)
 
 
@@ -138,6 +139,19 @@ def test_a_peer_that_is_not_there_is_named(
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(UserError, match=f"{name}: TRL is not installed, or"):
         built(name, start)
+
+
+def test_models_that_a_peer_would_read_wrongly_are_refused(start: Path, tmp_path: Path) -> None:
+    tokenizer = starts.tokenizer()
+    tokenizer.pad_token = tokenizer.eos_token
+    AutoModelForCausalLM.from_pretrained(start).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="trl-ppo: TRL takes every pad token for padding"):
+        built("trl-ppo", tmp_path)
+    gpt2(vocab_size=len(tokenizer)).save_pretrained(tmp_path)
+    built("trl-grpo", tmp_path)  # prompts of one length need no padding
+    with pytest.raises(UserError, match=r"trl-grpo: TRL gives no positions.* GPT2LMHeadModel has no rotary ones"):
+        built("trl-grpo", tmp_path, task="countdown")
 
 
 @pytest.mark.parametrize(

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from copying import gpt2
 from ppo_vs_grpo.algorithms.shared.config import EvalConfig, TrainConfig
-from ppo_vs_grpo.benchmarks import starts, worker
-from ppo_vs_grpo.benchmarks.spec import RunSpec
+from ppo_vs_grpo.benchmarks import blanks, starts, worker
+from ppo_vs_grpo.benchmarks.runfiles import PHASES
+from ppo_vs_grpo.benchmarks.spec import RunSpec, Timing
+from ppo_vs_grpo.tasks import make
 from test_record import SPEC
 
 
@@ -33,8 +37,8 @@ def a_run(arm: str) -> RunSpec:
     return SPEC.model_copy(update=changes)
 
 
-def manifest(folder: Path) -> dict[str, object]:
-    made: dict[str, object] = json.loads((folder / "manifest.json").read_text())
+def manifest(folder: Path) -> dict[str, Any]:
+    made: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
     return made
 
 
@@ -45,6 +49,33 @@ def test_a_users_model_without_a_pad_token_trains(tmp_path: Path, arm: str) -> N
     assert manifest(folder)["status"] == "ok"
     assert (manifest(folder)["updates"], manifest(folder)["completions"]) == (2, 32)
     assert manifest(folder)["contended"] is True
+
+
+@pytest.mark.parametrize("arm", ["grpo", "trl-grpo"])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_a_profiled_timing_run_leaves_a_trace_and_a_table(tmp_path: Path, arm: str) -> None:
+    timing = Timing(updates=2, warmup_updates=1)
+    spec = a_run(arm).model_copy(update={"purpose": "timing", "timing": timing, "algorithm": arm})
+    spec = spec.model_copy(update={"train": spec.train.model_copy(update={"completions": 48})})
+    folder, model = prepared(tmp_path, spec)
+    blanks.make(make("lengths"), starts.SIZES["nano"], model)  # rotary positions, which TRL wants
+    assert worker.main([str(folder), str(model), "--profile"]) == 0
+    lines = (folder / "profile.txt").read_text().splitlines()
+    shares = [float(line.rpartition("s")[2].rstrip("%")) for line in lines[2:7]]
+    assert [line.split()[0] for line in lines[2:7]] == list(PHASES)
+    assert sum(shares) == pytest.approx(100, abs=0.3)
+    assert shares[0] > 10
+    assert "aten::mm" in "\n".join(lines)
+    trace = json.loads(gzip.decompress((folder / "trace.json.gz").read_bytes()))
+    assert any(event.get("name") == "aten::mm" for event in trace["traceEvents"])
+    assert manifest(folder)["updates"] == 3
+    assert {"profile.txt", "trace.json.gz"} <= set(manifest(folder)["files"])
+
+
+def test_a_training_run_is_not_profiled(tmp_path: Path) -> None:
+    folder, model = prepared(tmp_path, a_run("grpo"))
+    assert worker.main([str(folder), str(model), "--profile"]) == 0
+    assert not (folder / "profile.txt").exists()
 
 
 def test_a_model_without_an_end_token_is_a_failed_run_that_says_so(tmp_path: Path) -> None:

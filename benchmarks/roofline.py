@@ -1,0 +1,121 @@
+"""How far rollout and update are from the time of their matrix products alone, on this machine.
+
+`python -m ppo_vs_grpo.benchmarks.roofline tiny small` prints a table. The limit is what the products of the linear
+layers take when nothing else is done: no attention, norms, sampling, optimizer or Python. It is measured, not computed
+from a peak that no program reaches, with the shapes that the run has.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from ppo_vs_grpo.algorithms import find
+from ppo_vs_grpo.algorithms.shared.config import TrainConfig
+from ppo_vs_grpo.algorithms.shared.trainer import Trainer
+from ppo_vs_grpo.benchmarks import blanks, starts
+from ppo_vs_grpo.tasks.lengths import Lengths
+
+PROMPT_TOKENS, NEW_TOKENS = 16, 64
+TRAIN = TrainConfig(
+    completions=10_000_000, prompts_per_update=16, group_size=8, mini_batches=1, beta=0.0, warmup_completions=10**9
+)
+REPEATS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Distance:
+    """Seconds of a phase and of its matrix products."""
+
+    size: str
+    phase: str
+    measured_s: float
+    limit_s: float
+
+    @property
+    def times(self) -> float:
+        """How many times the limit the phase takes."""
+        return self.measured_s / self.limit_s
+
+
+def distances(size: str, train: TrainConfig = TRAIN, new_tokens: int = NEW_TOKENS) -> list[Distance]:
+    """Rollout and update of GRPO on a blank model, every completion at full length."""
+    task = Lengths(new_tokens=new_tokens, prompt_tokens=PROMPT_TOKENS)
+    with tempfile.TemporaryDirectory() as folder:
+        blanks.make(task, starts.SIZES[size], Path(folder))
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+    grpo = find("grpo")
+    trainer = Trainer(model, tokenizer, task, grpo(grpo.Config(), train), train, seed=0)
+    records = [record.metrics for record in trainer.updates(REPEATS)][1:]
+    layers = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    head = model.get_output_embeddings()
+    trunk = [layer for layer in layers if layer is not head]
+    rows = train.batch_completions
+    decode = _repeated(lambda: products([*trunk, head], rows))
+    prompt = _repeated(lambda: products(trunk, train.prompts_per_update * PROMPT_TOKENS))
+    width = PROMPT_TOKENS + new_tokens
+    per_pass = max(1, train.micro_batch_tokens // width)
+    passes = rows / per_pass
+    update = _repeated(lambda: products(trunk, per_pass * width, True) + products([head], per_pass * new_tokens, True))
+    return [
+        Distance(size, "rollout", _median(records, "rollout_s"), prompt + new_tokens * decode),
+        Distance(size, "update", _median(records, "update_s"), passes * update),
+    ]
+
+
+def products(layers: Sequence[nn.Module], rows: int, with_backward: bool = False) -> float:
+    """Seconds of the layers' products with that many rows; with those of the backward pass, by input and by weight."""
+    spent_s = 0.0
+    for layer in layers:
+        weight = layer.get_parameter("weight").detach()
+        inputs = torch.randn(rows, weight.shape[1])
+        gradients = torch.randn(rows, weight.shape[0])
+        start_s = perf_counter()
+        _forward(inputs, weight)
+        if with_backward:
+            gradients @ weight
+            gradients.T @ inputs
+        spent_s += perf_counter() - start_s
+    return spent_s
+
+
+def _forward(inputs: Tensor, weight: Tensor) -> Tensor:
+    return inputs @ weight.T
+
+
+def _repeated(measure: Callable[[], float]) -> float:
+    """The median of some measurements, the first left out."""
+    return median([measure() for _ in range(4 * REPEATS)][1:])
+
+
+def _median(records: Sequence[dict[str, float | int | bool | None]], name: str) -> float:
+    return median(float(record[name] or 0.0) for record in records)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print how many times the time of its matrix products each phase takes."""
+    parser = argparse.ArgumentParser(prog="python -m ppo_vs_grpo.benchmarks.roofline", description=main.__doc__)
+    parser.add_argument("sizes", nargs="+", choices=list(starts.SIZES))
+    args = parser.parse_args(arguments)
+    print(f"{torch.get_num_threads()} threads, {TRAIN.batch_completions} completions of {NEW_TOKENS} tokens")
+    for size in args.sizes:
+        for found in distances(size):
+            print(
+                f"{size:<6} {found.phase:<8} {1000 * found.measured_s:8.1f} ms, products alone "
+                f"{1000 * found.limit_s:8.1f} ms: {found.times:.2f} times"
+            )
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
