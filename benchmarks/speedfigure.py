@@ -20,7 +20,7 @@ from ppo_vs_grpo.benchmarks.speed import pairs, ratios, speed_runs
 DIALS = {
     "new_tokens": "new tokens",
     "start": "start model",
-    "completions": "completions a step",
+    "completions": "rows a step",
     "group_size": "group size",
     "epochs": "epochs",
 }
@@ -40,7 +40,7 @@ def ratio_figure(results: Results, caption: str = "") -> Figure:
         figure = blank(height)
         figure.text(0.012, 1 - 0.08 / height, f"{results.name}: peers on equal work", va="top", fontsize=13,
                     fontweight="bold")  # fmt: skip
-        grid = figure.add_gridspec(1, 2, left=0.2, right=0.975, top=1 - head_in / height, bottom=foot_in / height,
+        grid = figure.add_gridspec(1, 2, left=0.28, right=0.975, top=1 - head_in / height, bottom=foot_in / height,
                                    wspace=0.08)  # fmt: skip
         for column, (value, title) in enumerate(
             {"times": "times the seconds", "memory_times": "times the peak"}.items()
@@ -73,7 +73,8 @@ def _dots(ax: Axes, table: pd.DataFrame, cells: list[str], colours: Mapping[str,
     ax.set_yticks(range(len(cells)), cells)
     ax.set_ylim(len(cells) - 0.5, -0.5)
     low, high = ax.get_xlim()
-    ticks = [tick for tick in (0.5, 0.75, 1, 1.5, 2, 3, 4, 6, 8, 12, 16) if low <= tick <= high or tick == 1]
+    marks = (0.5, 0.75, 1, 1.5, 2, 3, 4, 6, 8, 12, 16) if high > 1.6 else (0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.3, 1.4)
+    ticks = [tick for tick in marks if low <= tick <= high or tick == 1]
     ax.set_xticks(ticks)
     ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
     ax.xaxis.set_minor_formatter(NullFormatter())
@@ -102,7 +103,7 @@ def scaling_figure(results: Results, caption: str = "") -> Figure:
                     ax.set_ylabel(says, fontweight="bold")
             ax = figure.add_subplot(grid[row, len(panels)])
             _real_tokens(ax, runs, measure, colours)
-            ax.set_xlabel("real tokens each" if row else "")
+            ax.set_xlabel("real tokens" if row else "")
         marks = [Line2D([], [], color=shade, marker="o", linewidth=1.6, label=arm) for arm, shade in colours.items()]
         marks.append(Line2D([], [], color=plots.INK, linestyle="--", linewidth=1.2, label="full length"))
         figure.legend(handles=marks, loc="upper left", bbox_to_anchor=(0, 1 - 0.32 / height), ncols=len(marks),
@@ -149,5 +150,5 @@ def _real_tokens(ax: Axes, runs: pd.DataFrame, measure: str, colours: Mapping[st
             part = here[(here["arm"] == arm) & (here["lengths"] == lengths)]
             middle = part.groupby("cell")[["each", measure]].median()
             ax.plot(middle["each"], middle[measure], "o", color=shade, markersize=4, fillstyle=style.get("fillstyle"))
-    ax.set_xlim(left=0)
+    ax.set_xlim(0, 1.12 * here["each"].max() if len(here) else 1)
     ax.set_ylim(bottom=0)
