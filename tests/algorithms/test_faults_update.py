@@ -255,8 +255,8 @@ def test_14_past_the_threshold_the_run_ends_as_diverged_and_is_a_row_in_the_repo
     run = run.rename(tmp_path / "runs" / spec.key)
     whole = worker._trainer
 
-    def broken(*args: object) -> Trainer:
-        made = whole(*args)
+    def broken(*args: object, **options: object) -> Trainer:
+        made = whole(*args, **options)
         next(made.models.policy.parameters()).register_hook(lambda grad: grad * NAN)
         return made
 
