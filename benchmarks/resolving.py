@@ -52,7 +52,7 @@ def resolve(suite: Suite, source: str) -> list[RunSpec]:
     if suite.timing:
         for task, place in places.items():
             timed = {arm: arms[arm] for arm in on[task] if arm in (suite.timing.arms or arms)}
-            specs += _timed(suite, task, place, timed)
+            specs += _timed(suite, suite.timing, task, place, timed)
         specs += _resolve_cells(suite, suite.timing, source)
     return specs
 
@@ -71,20 +71,17 @@ def _resolve_cells(suite: Suite, timing: Timing, source: str) -> list[RunSpec]:
             arm: _resolve_arm(shared, arm, suite.arms[arm], place.max_new_tokens, source)
             for arm in cell.arms or timing.arms or suite.arms
         }
-        by_cell.append(_timed(suite, label, place, timed))
+        by_cell.append(_timed(suite, timing, label, place, timed))
     return [spec for repeat in range(timing.repeats) for specs in by_cell for spec in specs if spec.seed == repeat]
 
 
 def _timed(
-    suite: Suite, task: str, place: _Place, arms: Mapping[str, tuple[dict[str, Any], TrainConfig]]
+    suite: Suite, timing: Timing, task: str, place: _Place, arms: Mapping[str, tuple[dict[str, Any], TrainConfig]]
 ) -> list[RunSpec]:
     """The timing runs of a task or cell: the arms forward, then backward, and so on."""
-    timing = suite.timing
-    if timing is None:
-        return []
-    order = list(arms)
+    order, alone = list(arms), timing.model_copy(update={"cells": {}})
     return [
-        _spec(suite, arm, task, repeat, place, arms[arm], timing.model_copy(update={"cells": {}}))
+        _spec(suite, arm, task, repeat, place, arms[arm], alone)
         for repeat in range(timing.repeats)
         for arm in (order[::-1] if repeat % 2 else order)
     ]

@@ -16,7 +16,7 @@ from statistics import median
 from time import perf_counter
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from ppo_vs_grpo.algorithms import find
@@ -81,16 +81,12 @@ def products(layers: Sequence[nn.Module], rows: int, with_backward: bool = False
         inputs = torch.randn(rows, weight.shape[1])
         gradients = torch.randn(rows, weight.shape[0])
         start_s = perf_counter()
-        _forward(inputs, weight)
+        torch.mm(inputs, weight.T)
         if with_backward:
-            gradients @ weight
-            gradients.T @ inputs
+            torch.mm(gradients, weight)
+            torch.mm(gradients.T, inputs)
         spent_s += perf_counter() - start_s
     return spent_s
-
-
-def _forward(inputs: Tensor, weight: Tensor) -> Tensor:
-    return inputs @ weight.T
 
 
 def _repeated(measure: Callable[[], float]) -> float:

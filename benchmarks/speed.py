@@ -7,11 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from ppo_vs_grpo.benchmarks.costs import SECONDS
 from ppo_vs_grpo.benchmarks.frames import Results
 from ppo_vs_grpo.benchmarks.peers import PEERS
-from ppo_vs_grpo.benchmarks.runfiles import PHASES
-
-SECONDS = [f"{phase}_s" for phase in PHASES]
 
 
 def speed_runs(results: Results) -> pd.DataFrame:

@@ -24,10 +24,10 @@ from platformdirs import user_cache_path
 
 from ppo_vs_grpo.benchmarks import blanks, rewardmodel
 from ppo_vs_grpo.benchmarks.spec import TaskChoice
-from ppo_vs_grpo.tasks import make
+from ppo_vs_grpo.tasks import lengths, make
+from ppo_vs_grpo.tasks.base import Task
 from ppo_vs_grpo.tasks.errors import UserError
 from ppo_vs_grpo.tasks.learned import Learned
-from ppo_vs_grpo.tasks.lengths import Lengths
 from ppo_vs_grpo.tasks.splits import demonstrations
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ RECIPE = 1
 """Version of what `_warm_start` does beyond a size's numbers; part of the content hash."""
 
 CACHE_VARIABLE = "PPO_VS_GRPO_CACHE"
-CHARACTERS = "".join(map(chr, range(32, 127))) + "\n"
+CHARACTERS = lengths.CHARACTERS + "\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,10 +129,10 @@ def build(start: str, choice: TaskChoice, cache: Path) -> Path:
             scratch = Path(tempfile.mkdtemp(prefix=".building-", dir=cache))
             try:
                 task = make(choice.task, choice.options)
-                if isinstance(task, Lengths):
+                if isinstance(task, lengths.Lengths):
                     blanks.make(task, SIZES[start], scratch)
                 else:
-                    _warm_start(SIZES[start], choice, scratch)
+                    _warm_start(SIZES[start], task, scratch)
                 scratch.rename(folder)
             finally:
                 shutil.rmtree(scratch, ignore_errors=True)
@@ -191,23 +191,23 @@ def _hash_of_recipe(start: str, choice_json: str) -> str:
     choice = TaskChoice.model_validate_json(choice_json)
     size = SIZES[start]
     task = make(choice.task, choice.options)
-    taught = [(problem.prompt, answer) for problem, answer in demonstrations(task, size.demonstrations)]
+    shown = [] if isinstance(task, lengths.Lengths) else demonstrations(task, size.demonstrations)
+    taught = [(problem.prompt, answer) for problem, answer in shown]
     versions = {name: version(name) for name in ("torch", "transformers", "trl")}
     made_of = {"recipe": RECIPE, "size": asdict(size), "characters": CHARACTERS, "taught": taught, "versions": versions}
     if isinstance(task, Learned):
         made_of["reward"] = [rewardmodel.RECIPE, choice_json]
-    if isinstance(task, Lengths):
-        made_of |= {"blank": [blanks.RECIPE, task.mean_tokens], "taught": []}
+    if isinstance(task, lengths.Lengths):
+        made_of["blank"] = [blanks.RECIPE, task.mean_tokens]
     return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def _warm_start(size: Size, choice: TaskChoice, folder: Path) -> None:
+def _warm_start(size: Size, task: Task, folder: Path) -> None:
     from datasets import Dataset, disable_caching, disable_progress_bars
     from trl import SFTConfig, SFTTrainer
 
     disable_caching()
     disable_progress_bars()
-    task = make(choice.task, choice.options)
     characters = tokenizer()
     taught = demonstrations(task, size.demonstrations)
     rows = Dataset.from_list([{"prompt": p.prompt, "completion": answer} for p, answer in taught])

@@ -177,6 +177,7 @@ def _trainer(spec: RunSpec, start: Path, more_updates: int = 0) -> Trainer | Pee
     from ppo_vs_grpo.algorithms import find
     from ppo_vs_grpo.algorithms.shared.trainer import Trainer
     from ppo_vs_grpo.benchmarks import peers, rewardmodel
+    from ppo_vs_grpo.benchmarks.peers.driving import PeerTrainer
     from ppo_vs_grpo.benchmarks.peers.settings import settings_of
     from ppo_vs_grpo.tasks import make
     from ppo_vs_grpo.tasks.learned import Learned
@@ -195,7 +196,7 @@ def _trainer(spec: RunSpec, start: Path, more_updates: int = 0) -> Trainer | Pee
     algorithm = kind(kind.Config.model_validate(spec.config), train)
     given = (model, tokenizer, task, algorithm, train, spec.seed)
     peer = peers.PEERS.get(spec.algorithm)
-    trainer: Trainer | PeerTrainer = peers.find(spec.algorithm)(*given) if peer else Trainer(*given)
+    trainer = PeerTrainer(peers.find(spec.algorithm), *given) if peer else Trainer(*given)
     if peer is None or peer.frozen:
         gc.collect()
         gc.freeze()

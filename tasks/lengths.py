@@ -6,6 +6,7 @@ token is nearly equally likely, and the end token as likely as `mean_tokens` ask
 
 from __future__ import annotations
 
+from string import ascii_lowercase
 from typing import ClassVar
 
 import numpy as np
@@ -14,7 +15,6 @@ from ppo_vs_grpo.tasks.base import Problem, Score
 from ppo_vs_grpo.tasks.options import whole
 
 CHARACTERS = "".join(map(chr, range(32, 127)))
-PAID = frozenset("abcdefghijklmnopqrstuvwxyz")
 
 
 class Lengths:
@@ -43,7 +43,7 @@ class Lengths:
 
     def score(self, problem: Problem, completion: str) -> Score:
         """Score the share of lower-case letters; more than half of them passes."""
-        share = sum(character in PAID for character in completion) / max(1, len(completion))
+        share = sum(character in ascii_lowercase for character in completion) / max(1, len(completion))
         return Score(share, share > 0.5)
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -20,14 +20,44 @@ from transformers.cache_utils import Cache, StaticCache, StaticLayer
 from ppo_vs_grpo.algorithms.shared.cache import reorder, rollout_cache
 from ppo_vs_grpo.algorithms.shared.types import Prompts
 
+Forward = Callable[..., Any]
+
+
+@dataclass(slots=True)
+class Room:
+    """A static decoder's cache and step, kept from one rollout to the next of the same shape.
+
+    A compiled graph knows its addresses, so another cache would mean another graph. Only the last shape's is kept.
+    """
+
+    shape: tuple[int, int] = (0, 0)
+    cache: StaticCache | None = None
+    forward: Forward | None = None
+
+    def take(self, model: PreTrainedModel, rows: int, tokens: int) -> tuple[StaticCache, Forward]:
+        """The cache for so many rows and tokens, and the step; compiled on CUDA."""
+        if self.cache is None or self.shape != (rows, tokens):
+            self.shape, self.cache = (rows, tokens), StaticCache(config=model.config, max_cache_len=tokens)
+        if self.forward is None:
+            cuda = model.device.type == "cuda"
+            self.forward = torch.compile(model, mode="reduce-overhead", dynamic=False) if cuda else model
+        return self.cache, self.forward
+
 
 def decoder(
-    model: PreTrainedModel, prompts: Prompts, group_B: Tensor, pad: int, new_tokens: int, static: bool | None
+    model: PreTrainedModel,
+    prompts: Prompts,
+    group_B: Tensor,
+    pad: int,
+    new_tokens: int,
+    static: bool | None,
+    room: Room,
 ) -> GrowingDecoder:
     """The decoder that suits the model's device, or the one that is asked for."""
     fixed = static if static is not None else group_B.device.type == "cuda"
-    kind = StaticDecoder if fixed and takes_static_cache(model) else GrowingDecoder
-    return kind(model, prompts, group_B, pad, new_tokens)
+    if fixed and takes_static_cache(model):
+        return StaticDecoder(model, prompts, group_B, pad, new_tokens, room)
+    return GrowingDecoder(model, prompts, group_B, pad, new_tokens)
 
 
 def takes_static_cache(model: PreTrainedModel) -> bool:
@@ -99,18 +129,21 @@ class GrowingDecoder:
 
 
 class StaticDecoder(GrowingDecoder):
-    """All rows to the end, and room for all tokens from the start; on CUDA the step is one compiled graph.
-
-    The room stays with the model from one rollout to the next of the same shape: a graph knows its addresses.
-    """
+    """All rows to the end, and room for all tokens from the start; on CUDA the step is one compiled graph."""
 
     can_drop_rows = False
+
+    def __init__(
+        self, model: PreTrainedModel, prompts: Prompts, group_B: Tensor, pad: int, new_tokens: int, room: Room
+    ) -> None:
+        super().__init__(model, prompts, group_B, pad, new_tokens)
+        self._room = room
 
     def prefill(self) -> Tensor:
         """Read each distinct prompt once, then copy its state into every row's place: logits (B, V)."""
         logits = super().prefill()
         grown, width = self._cache, self._width
-        self._cache, self._run = _room(self._model, len(self._slot_B), width + self._new_tokens)
+        self._cache, self._run = self._room.take(self._model, len(self._slot_B), width + self._new_tokens)
         pairs: Any = zip(self._cache.layers, grown.layers, strict=True)  # typed as layers of every kind
         for fixed, layer in pairs:
             keys, values = layer.keys[:, :, :width], layer.values[:, :, :width]
@@ -119,28 +152,12 @@ class StaticDecoder(GrowingDecoder):
             fixed.keys[:, :, :width] = keys
             fixed.values[:, :, :width] = values
             fixed.cumulative_length.fill_(width)
+        # Columns that are not written yet lie after the query, where the causal mask hides them.
+        self._padded = True
         return logits
 
     def step(self, token_b: Tensor) -> Tensor:
         """Append a token to every row: logits of the next one, (b, V)."""
-        # Columns that are not written yet lie after the query, where the causal mask hides them.
-        self._padded = True
         logits = self._forward(token_b[:, None], self._columns_bC, self._position_b1)
         self._position_b1 = self._position_b1 + 1
         return logits.clone()  # the next replay of the graph writes over it
-
-
-Forward = Callable[..., Any]
-_rooms: WeakKeyDictionary[PreTrainedModel, tuple[tuple[int, int], StaticCache, Forward]] = WeakKeyDictionary()
-"""A model's last room, by rows and tokens, and its step."""
-
-
-def _room(model: PreTrainedModel, rows: int, tokens: int) -> tuple[StaticCache, Forward]:
-    """The room that the model has, or another where the shape is another."""
-    if (kept := _rooms.get(model)) is None or kept[0] != (rows, tokens):
-        step: Forward = model
-        if model.device.type == "cuda":
-            step = torch.compile(model, mode="reduce-overhead", dynamic=False)
-        kept = ((rows, tokens), StaticCache(config=model.config, max_cache_len=tokens), step)
-        _rooms[model] = kept
-    return kept[1], kept[2]

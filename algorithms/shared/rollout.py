@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from ppo_vs_grpo.algorithms.shared.decoding import decoder
+from ppo_vs_grpo.algorithms.shared.decoding import Room, decoder
 from ppo_vs_grpo.algorithms.shared.types import Prompts, Rollouts
 
 COMPACT_BELOW = 0.75
@@ -64,6 +64,7 @@ class HuggingFaceEngine:
     temperature: float
     truncation: Truncation = Truncation()
     static: bool | None = None
+    room: Room = field(default_factory=Room)
 
     @torch.no_grad()
     def generate(self, prompts: Prompts, group_size: int, uniforms_TB: np.ndarray | None) -> Rollouts:
@@ -81,7 +82,7 @@ class HuggingFaceEngine:
         mask_BT = torch.zeros((rows, self.max_new_tokens), dtype=torch.bool, device=device)
         uniforms = None if uniforms_TB is None else torch.as_tensor(uniforms_TB, dtype=torch.float32, device=device)
 
-        decoding = decoder(self.model, prompts, group_B, self.pad, self.max_new_tokens, self.static)
+        decoding = decoder(self.model, prompts, group_B, self.pad, self.max_new_tokens, self.static, self.room)
         logits_bV = decoding.prefill()
         live = torch.arange(rows, device=device)
         going_b = torch.ones(rows, dtype=torch.bool, device=device)

@@ -8,34 +8,32 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A trainer by name: its class, whose settings it takes, and what it is.
+    """A trainer by name: the module with its loop, whose settings it takes, and what it is.
 
     `frozen` says that what lives when training starts is kept from the garbage collector, as in every arm of this
     package; otherwise the peer runs as its library ships it.
     """
 
-    where: str
+    module: str
     stands_for: str
     says: str
     frozen: bool = True
 
 
 PEERS = {
-    "trl-grpo": Peer("trl_grpo:TRLGRPO", "grpo", "TRL's GRPOTrainer, with its best settings."),
-    "trl-ppo": Peer("trl_ppo:TRLPPO", "ppo-critic", "TRL's PPOTrainer (its last release with one is 1.12.0)."),
+    "trl-grpo": Peer("trl_grpo", "grpo", "TRL's GRPOTrainer, with its best settings."),
+    "trl-ppo": Peer("trl_ppo", "ppo-critic", "TRL's PPOTrainer (its last release with one is 1.12.0)."),
     "trl-ppo-shipped": Peer(
-        "trl_ppo:TRLPPO", "ppo-critic", "The same, its garbage collections over all that lives.", frozen=False
+        "trl_ppo", "ppo-critic", "The same, its garbage collections over all that lives.", frozen=False
     ),
 }
 
 
-def find(name: str) -> Callable[..., Any]:
-    """The peer's `PeerTrainer`. Made around a start model it raises UserError where the library lacks its trainer."""
-    module, _, attribute = PEERS[name].where.partition(":")
-    kind: Callable[..., Any] = getattr(importlib.import_module(f"{__name__}.{module}"), attribute)
-    return kind
+def find(name: str) -> Callable[..., None]:
+    """The peer's training loop, for `driving.PeerTrainer`."""
+    loop: Callable[..., None] = importlib.import_module(f"{__name__}.{PEERS[name].module}").loop
+    return loop

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Semaphore, Thread
@@ -25,7 +26,7 @@ from ppo_vs_grpo.algorithms.shared.update import REPORTS
 from ppo_vs_grpo.tasks.base import Problem, Task
 from ppo_vs_grpo.tasks.splits import problems
 
-Report = TypeVar("Report")
+What = TypeVar("What")
 
 QUIET: dict[str, Any] = {
     **{"report_to": "none", "save_strategy": "no", "logging_strategy": "no", "disable_tqdm": True},
@@ -35,7 +36,7 @@ QUIET: dict[str, Any] = {
 """What a TRL trainer needs to be as fast as it can: no logging, no checkpoints of either kind, float32."""
 
 
-def one_at_a_time(loop: Callable[[Callable[[Report], None]], None]) -> Iterator[Report]:
+def one_at_a_time(loop: Callable[[Callable[[What], None]], None]) -> Iterator[What]:
     """Run `loop(report)` on a thread that stands still between what it reports and the request for more.
 
     Never do both sides run at once. What the loop raises is raised here.
@@ -43,7 +44,7 @@ def one_at_a_time(loop: Callable[[Callable[[Report], None]], None]) -> Iterator[
     reports: SimpleQueue[tuple[str, Any]] = SimpleQueue()
     go = Semaphore(0)
 
-    def report(what: Report) -> None:
+    def report(what: What) -> None:
         reports.put(("report", what))
         go.acquire()
 
@@ -67,16 +68,22 @@ def one_at_a_time(loop: Callable[[Callable[[Report], None]], None]) -> Iterator[
         yield what
 
 
+Report = Callable[[UpdateRecord | None], None]
+Loop = Callable[["PeerTrainer", Path, Report], None]
+"""A library's training in a scratch folder; it reports through `Steps`."""
+
+
 class PeerTrainer:
     """A library's trainer with the face of `Trainer`: what runs, evaluations and reports ask of one.
 
-    A subclass builds the library's trainer in `_loop` and calls `sampled` once per rollout batch. What a library does
-    not tell is None in the records, and its time is split in two: `rollout` is all until the rewards are asked for,
-    its passes of reference and critic included, `update` all after.
+    `loop` builds the library's trainer around `policy`, runs it to the end of the budget and calls `sampled` once per
+    rollout batch. What a library does not tell is None in the records, and its time is split in two: `rollout` is all
+    until the rewards are asked for, its passes of reference and critic included, `update` all after.
     """
 
     def __init__(
         self,
+        loop: Loop,
         policy: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
         task: Task,
@@ -97,13 +104,8 @@ class PeerTrainer:
         self._number = 0
         self._scored: ScoredRollouts | None = None
         self._began_s = self._asked_s = self._answered_s = 0.0
-        self._records = one_at_a_time(self._loop_in_a_folder)
+        self._records = one_at_a_time(partial(self._in_a_folder, loop))
         next(self._records)  # what the callback reports when the library has been imported and its trainer built
-
-    @property
-    def steps_per_report(self) -> int:
-        """How often the library calls back in one update."""
-        raise NotImplementedError
 
     @property
     def width(self) -> int:
@@ -155,15 +157,15 @@ class PeerTrainer:
         self._answered_s = time.perf_counter()
         return self._scored
 
-    def _loop(self, folder: Path, callback: TrainerCallback) -> None:
-        """Build the library's trainer around `policy` and run it to the end of the budget."""
-        raise NotImplementedError
-
-    def _loop_in_a_folder(self, report: Callable[[UpdateRecord | None], None]) -> None:
+    def _in_a_folder(self, loop: Loop, report: Report) -> None:
         with tempfile.TemporaryDirectory(prefix="ppo-vs-grpo-") as folder:
-            self._loop(Path(folder), _Steps(self, report))
+            loop(self, Path(folder), report)
 
-    def _update(self) -> UpdateRecord:
+    def start_clock(self) -> None:
+        """Begin an update's time."""
+        self._began_s = time.perf_counter()
+
+    def update(self) -> UpdateRecord:
         """The record of the update that has just ended."""
         synchronize(self.device)
         now_s = time.perf_counter()
@@ -189,25 +191,25 @@ class PeerTrainer:
         return UpdateRecord(self._number, metrics, scored)
 
 
-class _Steps(TrainerCallback):
-    """Turns a library's steps into updates and their time: from the end of the last report to the end of this one."""
+class Steps(TrainerCallback):
+    """Turns a library's steps, `per_update` of them, into updates and their time: from report to report."""
 
-    def __init__(self, peer: PeerTrainer, report: Callable[[UpdateRecord | None], None]) -> None:
-        self._peer, self._report = peer, report
+    def __init__(self, peer: PeerTrainer, report: Report, per_update: int) -> None:
+        self._peer, self._report, self._per_update = peer, report, per_update
         self._steps = 0
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Say that all is set up, and start the clock of the first update."""
         self._report(None)
-        self._peer._began_s = time.perf_counter()
+        self._peer.start_clock()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Report an update when its last step is done."""
         self._steps += 1
-        if self._steps == self._peer.steps_per_report:
+        if self._steps == self._per_update:
             self._steps = 0
-            self._report(self._peer._update())
-            self._peer._began_s = time.perf_counter()
+            self._report(self._peer.update())
+            self._peer.start_clock()
 
 
 def micro_batch_rows(step_rows: int, width: int, budget_tokens: int) -> int:

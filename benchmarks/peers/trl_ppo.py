@@ -3,7 +3,7 @@
 Differs from `algorithms/ppo.py` with a critic of its own in: the reward comes one step after the end token, where that
 step fits, and the step has a share in the value loss (tests/algorithms/test_trl_ppo.py has both on one batch); policy
 and critic have one optimizer and no bound on the gradient's norm; random numbers, so other completions; the learning
-rate falls in no way but rises with updates, from 0.
+rate rises from 0, one update behind ours.
 """
 
 from __future__ import annotations
@@ -12,80 +12,83 @@ import copy
 import warnings
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel, TrainerCallback
+from transformers import PreTrainedModel
 
-from ppo_vs_grpo.benchmarks.peers.driving import QUIET, PeerTrainer, micro_batch_rows
+from ppo_vs_grpo.benchmarks.peers.driving import QUIET, PeerTrainer, Report, Steps, micro_batch_rows
 from ppo_vs_grpo.tasks.errors import UserError
 
+if TYPE_CHECKING:
+    from trl.experimental.ppo import PPOConfig
 
-class TRLPPO(PeerTrainer):
-    """TRL's trainer on the suite's prompts, with the suite's reward as its reward model."""
 
-    steps_per_report = 1
+def loop(peer: PeerTrainer, folder: Path, report: Report) -> None:
+    """Run TRL's trainer on the suite's prompts, with the suite's reward as its reward model."""
+    try:
+        with warnings.catch_warnings():  # that it is experimental
+            warnings.simplefilter("ignore")
+            from trl.experimental.ppo import PPOTrainer
+    except ImportError as error:
+        raise UserError(f"trl-ppo: TRL is not installed, or a release without PPO; 1.12.0 has it: {error}") from None
+    from datasets import Dataset
 
-    def _loop(self, folder: Path, callback: TrainerCallback) -> None:
-        try:
-            with warnings.catch_warnings():  # that it is experimental
-                warnings.simplefilter("ignore")
-                from trl.experimental.ppo import PPOConfig, PPOTrainer
-        except ImportError as error:
-            raise UserError(
-                f"trl-ppo: TRL is not installed, or a release without PPO; 1.12.0 has it: {error}"
-            ) from None
-        from datasets import Dataset
+    if peer.tokenizer.pad_token_id in (None, peer.tokenizer.eos_token_id):
+        raise UserError("trl-ppo: TRL takes every pad token for padding, so it must not be the end token")
+    queries = [list(ids) for ids in peer.prompts.ids for _ in range(peer.train.group_size)]
+    # Neither rule nor critic is a PreTrainedModel, which its annotations ask for and its code does not.
+    networks: dict[str, Any] = {"reward_model": RewardRule(peer), "value_model": Critic(peer.policy)}
+    built: Any = PPOTrainer(
+        args=_arguments(peer, folder),
+        processing_class=peer.tokenizer,
+        model=peer.policy,
+        ref_model=copy.deepcopy(peer.policy),
+        train_dataset=Dataset.from_dict({"input_ids": queries}),
+        callbacks=[Steps(peer, report, per_update=1)],
+        **networks,
+    )
+    size = peer.train.batch_completions  # its own loader shuffles
+    built.dataloader = [
+        peer.tokenizer.pad({"input_ids": queries[at : at + size]}, padding_side="left", return_tensors="pt")
+        for at in range(0, len(queries), size)
+    ]
+    built.train()
 
-        if self.tokenizer.pad_token_id in (None, self.tokenizer.eos_token_id):
-            raise UserError("trl-ppo: TRL takes every pad token for padding, so it must not be the end token")
-        train, config = self.train, self.algorithm.config.model_dump()
-        rows = train.batch_completions
-        if train.mini_batches == 1:  # with more, its optimizer would step once an epoch whatever it is told
-            rows = micro_batch_rows(rows, self.width, budget_tokens=train.micro_batch_tokens)
-        arguments = PPOConfig(
-            output_dir=str(folder),
-            per_device_train_batch_size=rows,
-            gradient_accumulation_steps=train.batch_completions // rows,
-            num_mini_batches=train.mini_batches,
-            num_ppo_epochs=train.epochs,
-            total_episodes=train.updates * train.batch_completions,
-            local_rollout_forward_batch_size=train.batch_completions,
-            num_sample_generations=0,
-            response_length=self.max_new_tokens,
-            stop_token="eos",
-            temperature=train.temperature,
-            learning_rate=train.learning_rate,
-            warmup_steps=round(train.warmup_completions / train.batch_completions),
-            kl_coef=train.beta,
-            cliprange=train.clip_low,
-            cliprange_value=config["value_clip"],
-            vf_coef=config["value_coef"],
-            gamma=config["gamma"],
-            lam=config["lam"],
-            seed=self.seed,
-            use_cpu=self.device.type == "cpu",
-            **QUIET,
-        )
-        queries = [list(ids) for ids in self.prompts.ids for _ in range(train.group_size)]
-        # Neither rule nor critic is a PreTrainedModel, which its annotations ask for and its code does not.
-        networks: dict[str, Any] = {"reward_model": RewardRule(self), "value_model": Critic(self.policy)}
-        built: Any = PPOTrainer(
-            args=arguments,
-            processing_class=self.tokenizer,
-            model=self.policy,
-            ref_model=copy.deepcopy(self.policy),
-            train_dataset=Dataset.from_dict({"input_ids": queries}),
-            callbacks=[callback],
-            **networks,
-        )
-        size = train.batch_completions  # its own loader shuffles
-        built.dataloader = [
-            self.tokenizer.pad({"input_ids": queries[at : at + size]}, padding_side="left", return_tensors="pt")
-            for at in range(0, len(queries), size)
-        ]
-        built.train()
+
+def _arguments(peer: PeerTrainer, folder: Path) -> PPOConfig:
+    """The arm's settings in TRL's words."""
+    from trl.experimental.ppo import PPOConfig
+
+    train, config = peer.train, peer.algorithm.config.model_dump()
+    rows = train.batch_completions
+    if train.mini_batches == 1:  # with more, its optimizer would step once an epoch whatever it is told
+        rows = micro_batch_rows(rows, peer.width, train.micro_batch_tokens)
+    return PPOConfig(
+        output_dir=str(folder),
+        per_device_train_batch_size=rows,
+        gradient_accumulation_steps=train.batch_completions // rows,
+        num_mini_batches=train.mini_batches,
+        num_ppo_epochs=train.epochs,
+        total_episodes=train.updates * train.batch_completions,
+        local_rollout_forward_batch_size=train.batch_completions,
+        num_sample_generations=0,
+        response_length=peer.max_new_tokens,
+        stop_token="eos",
+        temperature=train.temperature,
+        learning_rate=train.learning_rate,
+        warmup_steps=round(train.warmup_completions / train.batch_completions),
+        kl_coef=train.beta,
+        cliprange=train.clip_low,
+        cliprange_value=config["value_clip"],
+        vf_coef=config["value_coef"],
+        gamma=config["gamma"],
+        lam=config["lam"],
+        seed=peer.seed,
+        use_cpu=peer.device.type == "cpu",
+        **QUIET,
+    )
 
 
 class Critic(nn.Module):

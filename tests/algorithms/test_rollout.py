@@ -9,7 +9,7 @@ from transformers import BloomConfig, BloomForCausalLM, MistralConfig, MistralFo
 from copying import END, PAD, gpt2, llama, prompts, uniforms, whole_logp
 from ppo_vs_grpo.algorithms.shared import rollout
 from ppo_vs_grpo.algorithms.shared.cache import PreallocatedLayer, rollout_cache
-from ppo_vs_grpo.algorithms.shared.decoding import GrowingDecoder, StaticDecoder, decoder
+from ppo_vs_grpo.algorithms.shared.decoding import GrowingDecoder, Room, StaticDecoder, decoder
 from ppo_vs_grpo.algorithms.shared.rollout import HuggingFaceEngine
 from ppo_vs_grpo.algorithms.shared.types import Rollouts
 
@@ -79,12 +79,10 @@ def test_dropping_finished_rows_changes_nothing(monkeypatch: pytest.MonkeyPatch)
 def test_fixed_shapes_change_nothing(make) -> None:
     """What an accelerator runs, with the compiler switched off; the second rollout finds the room of the first."""
     model = make()
+    engines = [HuggingFaceEngine(model, PAD, END, 10, 0.7, static=static) for static in (False, True)]
     for seed, prompted in enumerate((PROMPTS, prompts((5, 6, 7), (4,), (9, 8), (9,)), prompts((3,), (4, 5)))):
         rows = 8 * len(prompted.ids)
-        growing, fixed = (
-            HuggingFaceEngine(model, PAD, END, 10, 0.7, static=static).generate(prompted, 8, uniforms(10, rows, seed))
-            for static in (False, True)
-        )
+        growing, fixed = (engine.generate(prompted, 8, uniforms(10, rows, seed)) for engine in engines)
         assert torch.equal(growing.completion_BT, fixed.completion_BT)
         assert torch.equal(growing.mask_BT, fixed.mask_BT)
         torch.testing.assert_close(growing.logp_BT, fixed.logp_BT, atol=1e-5, rtol=0)
@@ -92,8 +90,10 @@ def test_fixed_shapes_change_nothing(make) -> None:
 
 @pytest.mark.parametrize(("static", "kind"), [(None, GrowingDecoder), (False, GrowingDecoder), (True, StaticDecoder)])
 def test_a_cpu_has_shapes_that_follow_the_work_unless_asked(static: bool | None, kind: type) -> None:
-    assert type(decoder(llama(), PROMPTS, torch.zeros(4, dtype=torch.long), PAD, 10, static)) is kind
-    assert type(decoder(sliding(), PROMPTS, torch.zeros(4, dtype=torch.long), PAD, 10, static)) is GrowingDecoder
+    assert type(decoder(llama(), PROMPTS, torch.zeros(4, dtype=torch.long), PAD, 10, static, Room())) is kind
+    assert (
+        type(decoder(sliding(), PROMPTS, torch.zeros(4, dtype=torch.long), PAD, 10, static, Room())) is GrowingDecoder
+    )
 
 
 def test_a_row_depends_on_its_own_random_numbers_only() -> None:

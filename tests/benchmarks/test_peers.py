@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from threading import get_ident
@@ -53,7 +54,7 @@ def built(name: str, start: Path, train: TrainConfig = TRAIN, task: str = "lengt
     model = AutoModelForCausalLM.from_pretrained(start, dtype=torch.float32)
     kind = find(settings_of(name))
     algorithm = kind(kind.Config.model_validate(CONFIGS[settings_of(name)]), train)
-    make_trainer = peers.find(name) if name in peers.PEERS else Trainer
+    make_trainer = partial(PeerTrainer, peers.find(name)) if name in peers.PEERS else Trainer
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what a library says of its own future
         made = make(task, {"new_tokens": 6} if task == "lengths" else {})
