@@ -201,14 +201,14 @@ def predict(
 
 def _report(folder: Path, out: Path, console: Console) -> Results:
     """Write and announce the report; returns the results, which are read once."""
-    from ppo_vs_grpo.benchmarks import load
+    from ppo_vs_grpo.benchmarks import load, speed
     from ppo_vs_grpo.benchmarks.report import headlines, judged, summary, write
 
     results = load(folder, whole=False)
     found = judged(results)
     page = write(results, out, found)
     _print_summary(console, summary(results))
-    for line in headlines(found):
+    for line in [*headlines(found), *speed.headline(results)]:
         console.print(line, markup=False, highlight=False)
     for run in results.missing[results.missing["state"] == "unreadable"].itertuples():
         print(f"left out: {run.message}", file=sys.stderr)

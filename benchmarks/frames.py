@@ -92,6 +92,12 @@ class Results:
         """The cells that only the timing pass runs, in the suite's order."""
         return list((self.suite.get("timing") or {}).get("cells") or {})
 
+    def timed_in(self, cell: str) -> list[str]:
+        """The arms that a cell asks for, in the suite's order."""
+        timing = self.suite["timing"]
+        chosen = timing["cells"][cell].get("arms") or timing.get("arms") or self.arms
+        return [arm for arm in self.arms if arm in chosen]
+
     def runs_on(self, arm: str) -> list[str]:
         """The tasks on which an arm runs, in the suite's order."""
         chosen = self.suite["arms"][arm].get("tasks")

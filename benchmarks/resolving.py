@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from ppo_vs_grpo.algorithms.shared.config import Frozen, Needs, TrainConfig
 from ppo_vs_grpo.benchmarks.mistakes import explain
+from ppo_vs_grpo.benchmarks.peers import PEERS
 from ppo_vs_grpo.benchmarks.spec import Arm, RunSpec, Suite, TaskChoice, Timing
 from ppo_vs_grpo.tasks.errors import UserError
 
@@ -117,12 +118,12 @@ def _spec(
         train=train.model_copy(update=changes),
         eval=suite.eval,
         timing=timing,
-        probes=None if timing else suite.probes,
+        probes=None if timing or suite.arms[arm].algorithm in PEERS else suite.probes,  # a peer shows no gradient
     )
 
 
 def _resolve_place(choice: TaskChoice, start: str, source: str, key: str) -> _Place:
-    """Look a task and its start model up."""
+    """Look a task and its start model up; `key` is that of the task."""
     from ppo_vs_grpo.benchmarks import starts
     from ppo_vs_grpo.tasks import make
     from ppo_vs_grpo.tasks.splits import data_hash
@@ -135,7 +136,8 @@ def _resolve_place(choice: TaskChoice, start: str, source: str, key: str) -> _Pl
     try:
         digest = starts.digest(start, choice)
     except UserError as error:
-        raise UserError(f"{source}: {error}") from None  # the error begins with its key
+        at = f"{key}." if key.startswith("timing.") else ""  # a cell names its own start model, a task the suite's
+        raise UserError(f"{source}: {at}{error}") from None  # the error begins with its key
     return _Place(choice, data, task.max_new_tokens, start, digest)
 
 

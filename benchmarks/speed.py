@@ -67,7 +67,7 @@ def ratios(results: Results) -> pd.DataFrame:
     """
     runs, rows = speed_runs(results), []
     for cell in results.cells:
-        asked = results.suite["timing"]["cells"][cell].get("arms") or results.arms
+        asked = results.timed_in(cell)
         for own, peer in pairs(results):
             if not {own, peer} <= set(asked):
                 continue
@@ -112,6 +112,8 @@ def _notes(results: Results, cell: str, pair: tuple[str, str], both: int, alone:
 
 def headline(results: Results) -> list[str]:
     """For each pair one sentence: its ratios over the cells that were measured alone on the machine."""
+    if not results.cells:
+        return []
     table = ratios(results)
     said = []
     for own, peer in pairs(results):

@@ -124,7 +124,7 @@ def turned(runs: pd.DataFrame, dial: str) -> pd.DataFrame | None:
 
 def _lines(ax: Axes, runs: pd.DataFrame, dial: str, measure: str, colours: Mapping[str, str]) -> None:
     """A line an arm over the dial's values, evenly set; dashed for rows of full length."""
-    values = sorted(runs[dial].unique(), key=SIZES.index if dial == "start" else None)
+    values = list(dict.fromkeys(runs[dial])) if dial == "start" else sorted(runs[dial].unique())
     for arm, shade in colours.items():
         for lengths, style in LENGTHS.items():
             part = runs[(runs["arm"] == arm) & (runs["lengths"] == lengths)]
@@ -132,12 +132,11 @@ def _lines(ax: Axes, runs: pd.DataFrame, dial: str, measure: str, colours: Mappi
             points = [(x, middle[value]) for x, value in enumerate(values) if value in middle.index]
             if points:
                 ax.plot(*zip(*points, strict=True), marker="o", color=shade, linewidth=1.5, markersize=4, **style)
-    ax.set_xticks(range(len(values)), [str(value) for value in values])
+    ax.set_xticks(range(len(values)), [str(value).rpartition("/")[2] for value in values])
     ax.set_xlim(-0.3, len(values) - 0.7)
     ax.set_ylim(bottom=0)
 
 
-SIZES = ["nano", "tiny", "small"]
 LENGTHS: dict[str, dict[str, Any]] = {"ragged": {"linestyle": "-"}, "full": {"linestyle": "--", "fillstyle": "none"}}
 
 

@@ -184,8 +184,7 @@ class PeerTrainer:
             "update": self._number,
             **self._totals,
             **sampled_metrics(scored),
-            **dict.fromkeys(("advantage_std", "value_explained_variance", *REPORTS)),
-            "learning_rate": self.train.learning_rate,
+            **dict.fromkeys(("advantage_std", "value_explained_variance", "learning_rate", *REPORTS)),
             **{f"{name}_s": spent for name, spent in seconds.items()},
         }
         return UpdateRecord(self._number, metrics, scored)

@@ -39,8 +39,9 @@ def check_settings(name: str, config: dict[str, Any], train: TrainConfig) -> Non
     if critic := config.get("critic"):
         asked |= {f"config.critic.{key}": (critic[key], only) for key, only in CRITIC_FIXED.items()}
         asked["config.critic.learning_rate"] = (critic["learning_rate"], train.learning_rate)
-        asked["config.value_clip"] = (config["value_clip"] is not None, True)
         asked["train.clip_high"] = (train.clip_high, train.clip_low)
+        if config["value_clip"] is None:
+            raise UserError(f"config.value_clip: None: {name} knows only a number here, such as 0.2")
     for key, (value, only) in asked.items():
         if value != only:
             raise UserError(f"{key}: {value}: {name} knows only {only} here")

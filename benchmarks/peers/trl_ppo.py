@@ -128,5 +128,5 @@ class RewardRule(nn.Module):
             if written[: len(prompt)] != prompt:
                 raise RuntimeError("trl-ppo: TRL took other prompts than those of this update, or in another order")
             completions.append(written[len(prompt) :])
-        rewards_B = peer.sampled(completions).rewards_B.nan_to_num(0.0)
+        rewards_B = peer.sampled(completions).rewards_B.nan_to_num(0.0).to(ids_BL.device)
         return rewards_B[:, None, None].expand(*ids_BL.shape, 1)

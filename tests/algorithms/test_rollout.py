@@ -75,7 +75,7 @@ def test_dropping_finished_rows_changes_nothing(monkeypatch: pytest.MonkeyPatch)
     torch.testing.assert_close(dropped.logp_BT, kept.logp_BT, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("make", [llama, gpt2])
+@pytest.mark.parametrize("make", [llama, gpt2, alibi, sliding])
 def test_fixed_shapes_change_nothing(make) -> None:
     """What an accelerator runs, with the compiler switched off; the second rollout finds the room of the first."""
     model = make()

@@ -77,6 +77,7 @@ def test_a_peer_leaves_the_records_of_an_arm(name: str, start: Path) -> None:
         assert peer.metrics["rollout_s"] > 0
         assert peer.metrics["update_s"] > 0
         assert 0 < peer.metrics["reward_mean"] < 1
+        assert peer.metrics["learning_rate"] is None  # TRL's own schedule
     assert theirs.completions == 24
 
 
@@ -164,7 +165,12 @@ def test_models_that_a_peer_would_read_wrongly_are_refused(start: Path, tmp_path
         ("trl-ppo", {"critic": {"kind": "head", "learning_rate": RATE}}, {}, "config.critic.kind: head"),
         ("trl-ppo", {"critic": {"kind": "model"}}, {}, "config.critic.learning_rate: 0.001: trl-ppo knows only 0.0004"),
         ("trl-ppo", CONFIGS["ppo-critic"], {"clip_high": 0.3}, "train.clip_high: 0.3: trl-ppo knows only 0.2 here"),
-        ("trl-ppo", {**CONFIGS["ppo-critic"], "value_clip": None}, {}, "config.value_clip: False"),
+        (
+            "trl-ppo",
+            {**CONFIGS["ppo-critic"], "value_clip": None},
+            {},
+            "config.value_clip: None: trl-ppo knows only a number here",
+        ),
         ("trl-grpo", {}, {"mini_batches": 3}, "train.mini_batches: 3: trl-grpo splits the 8 completions"),
     ],
 )

@@ -123,6 +123,26 @@ def test_a_dial_is_turned_by_cells_that_differ_in_it_alone() -> None:
     assert speedfigure.turned(runs, "start") is None
 
 
+def test_a_cell_has_the_pairs_that_it_asks_for() -> None:
+    found = results(STEPS)
+    for arms, rows in ((["ours", "trl"], 1), (["ours", "critic"], 0), (None, 1)):
+        for place in ("cell", "timing"):
+            timing = {"cells": {"a": {"arms": arms if place == "cell" else None}}}
+            timing |= {"arms": arms if place == "timing" else None}
+            assert len(ratios(replace(found, suite={**found.suite, "timing": timing}))) == rows
+
+
+def test_start_models_are_in_the_suites_order_and_may_be_folders() -> None:
+    settings = {"a": {"start": "small"}, "b": {"start": "/models/mine"}}
+    figure = speedfigure.scaling_figure(results(STEPS, settings=settings))
+    (labels,) = {
+        tuple(text.get_text() for text in ax.get_xticklabels())
+        for ax in figure.axes
+        if ax.get_xlabel() == "start model"
+    }
+    assert labels == ("small", "mine")
+
+
 def test_figures_are_drawn_whatever_is_there() -> None:
     settings = {"a": {"mean_tokens": 3}, "b": {"new_tokens": 64}}
     for found in (

@@ -1,0 +1,48 @@
+"""The distance to the matrix products alone: what is measured, and that more work takes longer."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from ppo_vs_grpo.benchmarks import roofline
+
+TRAIN = roofline.TRAIN.model_copy(update={"prompts_per_update": 2, "group_size": 4})
+
+
+def test_a_phase_takes_longer_than_its_products(capsys: pytest.CaptureFixture[str]) -> None:
+    rollout, update = roofline.distances("nano", TRAIN, new_tokens=4)
+    assert [(found.size, found.phase) for found in (rollout, update)] == [("nano", "rollout"), ("nano", "update")]
+    for found in (rollout, update):
+        assert found.times == found.measured_s / found.limit_s > 1
+
+
+def test_the_backward_pass_is_two_products_more_a_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    shapes: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
+    product = torch.mm
+
+    def watched(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        shapes.append((tuple(a.shape), tuple(b.shape)))
+        return product(a, b)
+
+    monkeypatch.setattr(torch, "mm", watched)
+    layers = [nn.Linear(3, 5), nn.Linear(5, 2)]
+    assert roofline.products(layers, 7) > 0
+    assert shapes == [((7, 3), (3, 5)), ((7, 5), (5, 2))]
+    shapes.clear()
+    roofline.products(layers[:1], 7, with_backward=True)
+    assert shapes == [((7, 3), (3, 5)), ((7, 5), (5, 3)), ((5, 7), (7, 3))]
+
+
+def test_the_limit_counts_every_pass_of_the_update_and_every_token_of_the_rollout(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Products that take a second for each row they have, three with the backward pass, and layer."""
+    monkeypatch.setattr(
+        roofline, "products", lambda layers, rows, back=False: float(rows * len(layers) * (3 if back else 1))
+    )
+    rollout, update = roofline.distances("nano", TRAIN.model_copy(update={"micro_batch_tokens": 80}), new_tokens=4)
+    trunk = 2 * 7  # of nano's two layers: four of attention, three of the feed-forward part
+    assert rollout.limit_s == 2 * 16 * trunk + 4 * 8 * (trunk + 1)
+    assert update.limit_s == 3 * 8 * (20 * trunk + 4)
