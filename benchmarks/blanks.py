@@ -1,8 +1,8 @@
 """Start models that are not taught: random weights, and an end token as likely as a speed cell asks.
 
 What a completion costs depends on how many tokens it has, so a comparison of speed sets that. One dimension of the
-hidden state is the same for every token: the embedding writes it, no layer adds to it, and the output embedding reads
-from it how likely each token is. The others are drawn as in `starts.untrained`.
+hidden state is the same for every token: the embedding writes it, so loud that no layer changes it, and the output
+embedding reads from it how likely each token is. The others are drawn as in `starts.untrained`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ppo_vs_grpo.tasks.lengths import CHARACTERS, Lengths
 if TYPE_CHECKING:
     from ppo_vs_grpo.benchmarks.starts import Size
 
-RECIPE = 1
+RECIPE = 2
 """Version of what `make` does; part of the content hash."""
 
 NEVER = -30.0
@@ -41,9 +41,6 @@ def make(task: Lengths, size: Size, folder: Path) -> None:
         logits_V[characters.eos_token_id] = math.log(end_share * len(CHARACTERS) / (1 - end_share))
     with torch.no_grad():
         model.model.embed_tokens.weight[:, 0] = LOUD
-        for layer in model.model.layers:
-            layer.self_attn.o_proj.weight[0] = 0.0
-            layer.mlp.down_proj.weight[0] = 0.0
         model.lm_head.weight[:, 0] = logits_V / size.hidden**0.5  # the last norm makes the loud dimension that
     model.save_pretrained(folder)
     characters.save_pretrained(folder)

@@ -80,7 +80,7 @@ def test_fixed_shapes_change_nothing(make) -> None:
     """What an accelerator runs, with the compiler switched off; the second rollout finds the room of the first."""
     model = make()
     engines = [HuggingFaceEngine(model, PAD, END, 10, 0.7, static=static) for static in (False, True)]
-    for seed, prompted in enumerate((PROMPTS, prompts((5, 6, 7), (4,), (9, 8), (9,)), prompts((3,), (4, 5)))):
+    for seed, prompted in enumerate((PROMPTS, prompts((5, 6, 7), (4,), (9, 8), (9,)), prompts((3, 4), (4, 5)))):
         rows = 8 * len(prompted.ids)
         growing, fixed = (engine.generate(prompted, 8, uniforms(10, rows, seed)) for engine in engines)
         assert torch.equal(growing.completion_BT, fixed.completion_BT)

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from ppo_vs_grpo.benchmarks import load
+from ppo_vs_grpo.benchmarks.spec import SpeedCell
 from test_spec import message, path, specs
 
 __all__ = ["path"]  # the fixture
@@ -42,6 +43,10 @@ def test_a_cell_has_its_own_start_and_settings(path: Path) -> None:
 def test_cells_change_no_key_of_another_run(path: Path) -> None:
     plain, with_cells = ([spec.key for spec in specs(path, *more)] for more in ((), (CELLS,)))
     assert with_cells[: len(plain)] == plain
+    timed = specs(path)[-1]
+    assert timed.timing is not None
+    more = timed.timing.model_copy(update={"cells": {"wide": SpeedCell(task="lengths", start="nano")}})
+    assert timed.model_copy(update={"timing": more}).key == timed.key
 
 
 @pytest.mark.parametrize(
