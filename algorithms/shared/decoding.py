@@ -152,12 +152,11 @@ class StaticDecoder(GrowingDecoder):
             fixed.keys[:, :, :width] = keys
             fixed.values[:, :, :width] = values
             fixed.cumulative_length.fill_(width)
-        # Columns that are not written yet lie after the query, where the causal mask hides them.
-        self._padded = True
         return logits
 
     def step(self, token_b: Tensor) -> Tensor:
         """Append a token to every row: logits of the next one, (b, V)."""
+        # Columns that are not written yet lie after the query, where the causal mask hides them.
         logits = self._forward(token_b[:, None], self._columns_bC, self._position_b1)
         self._position_b1 = self._position_b1 + 1
         return logits.clone()  # the next replay of the graph writes over it

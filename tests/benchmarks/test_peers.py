@@ -21,6 +21,7 @@ from ppo_vs_grpo.algorithms import find
 from ppo_vs_grpo.algorithms.shared.config import TrainConfig
 from ppo_vs_grpo.algorithms.shared.trainer import Trainer
 from ppo_vs_grpo.benchmarks import blanks, peers, starts
+from ppo_vs_grpo.benchmarks.peers import trl_ppo
 from ppo_vs_grpo.benchmarks.peers.driving import PeerTrainer, as_rollouts, micro_batch_rows, one_at_a_time
 from ppo_vs_grpo.benchmarks.peers.settings import check_settings, settings_of
 from ppo_vs_grpo.tasks import make
@@ -131,6 +132,9 @@ def test_a_peers_updates_on_the_same_completions_are_ours(
         name,
         [[row[real].tolist() for row, real in zip(r.completion_BT, r.mask_BT, strict=True)] for r in rollouts],
     )
+    critics: list[trl_ppo.Critic] = []
+    make_critic = trl_ppo.Critic
+    monkeypatch.setattr(trl_ppo, "Critic", lambda policy: critics.append(make_critic(policy)) or critics[-1])
     theirs = built(name, tmp_path, train)
     for record, their_record in zip(records, theirs.until_spent(), strict=True):
         torch.testing.assert_close(their_record.scored.rewards_B, record.scored.rewards_B)
@@ -138,6 +142,11 @@ def test_a_peers_updates_on_the_same_completions_are_ours(
     # Adam's first steps are nearly signs of gradients: where one is almost 0 rounding decides it.
     assert path.abs().max() > 1.5 * epochs * RATE
     assert apart.mean() < 1e-3 * path.abs().mean()
+    for critic in critics:  # TRL's head has no bias, so the second update differs a little
+        head = ours.models.value_head.weight
+        assert head.abs().mean() > 0.9 * epochs * RATE
+        assert (critic.score.weight - head).abs().mean() < 0.05 * head.abs().mean()
+    assert len(critics) == (name == "trl-ppo")
 
 
 def test_other_prompts_than_the_updates_are_an_error(start: Path, monkeypatch: pytest.MonkeyPatch) -> None:
