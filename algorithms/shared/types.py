@@ -47,7 +47,7 @@ class Rollouts:
     ended_B: Tensor
     max_tokens: int
 
-    def rows(self, index: Tensor) -> Rollouts:
+    def rows(self, index: Tensor | slice) -> Rollouts:
         """The rows at `index`, in that order."""
         rows = {name: getattr(self, name)[index] for name in _names(self) if name not in ("prompts", "max_tokens")}
         return replace(self, **rows)

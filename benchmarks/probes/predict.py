@@ -1,8 +1,8 @@
 """What an update would need: the update's own code on tensors that have a shape and no memory.
 
 Networks are fake, so whatever they compute is; token ids, lengths and masks are real, so that control flow is that of a
-run. Every completion has full length. Answers that only values could give are made up: a sampled token is never the
-end, a number read from a fake tensor is 1. Attention is the CPU's fused kernel, which keeps what a GPU's keeps.
+run. Every completion has full length: a sampled token is never the end. Attention is the CPU's fused kernel, which
+keeps what a GPU's keeps.
 """
 
 from __future__ import annotations
@@ -17,15 +17,16 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 import yaml
-from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 
 from ppo_vs_grpo.algorithms import entry, find
 from ppo_vs_grpo.algorithms.base import Algorithm
 from ppo_vs_grpo.algorithms.shared.cache import PreallocatedLayer
+from ppo_vs_grpo.algorithms.shared.collecting import Collector
 from ppo_vs_grpo.algorithms.shared.config import TrainConfig
 from ppo_vs_grpo.algorithms.shared.trainer import Trainer
+from ppo_vs_grpo.algorithms.shared.types import Prompts, Rollouts
+from ppo_vs_grpo.benchmarks.probes.fake import Answers, Fake
 from ppo_vs_grpo.benchmarks.probes.flops import FlopCount, Flops
 from ppo_vs_grpo.benchmarks.probes.memory import TOTAL, Peak, Tracker, attach
 from ppo_vs_grpo.benchmarks.starts import tokenizer
@@ -156,30 +157,56 @@ def _named(arm: str) -> Made:
 
 
 def _predicted(config: PretrainedConfig, arm: str, made: Made, work: Work) -> Prediction:
-    short, fake = work.shortened(), _Fake(allow_non_fake_inputs=True)
+    short, fake = work.shortened(), Fake(allow_non_fake_inputs=True)
     trainer = _trainer(config, made, short, fake)
     tracker = Tracker()
     counting = FlopCount(tracker)
     attach(tracker, trainer)
     policy = trainer.models.policy
     policy.forward = _Steps(policy.forward, counting)
-    with _Answers(fake), tracker, counting:
-        rollout_flops, sampled = 0, None
+    with Answers(fake, _Lengths.SAMPLED), tracker, counting:
         if short != work:
-            drawn = [trainer.task.draw(np.random.default_rng(i)) for i in range(work.completions // work.group_size)]
-            uniforms_TB = np.zeros((work.new_tokens, work.completions), dtype=np.float32)
-            with trainer.memory.phase("rollout"):
-                sampled = trainer.engine.generate(trainer.encode(drawn), work.group_size, uniforms_TB)
-            rollout_flops = counting.count("rollout")
+            sampled = _rollout(trainer, work)
+            trainer.collector = _Sampled.of(trainer.collector, _first_rows(sampled, short.completions))
         next(trainer.updates(1, measure_memory=True))
-        del sampled  # held until now, as in a run
     rows = counting.rows(short.completions)
     if short != work:
-        rows[0] = replace(rows[0], flops_per_completion=rollout_flops / work.completions)
+        rows[0] = replace(rows[0], flops_per_completion=counting.count("rollout") / work.completions)
     return Prediction(arm, tuple(tracker.peaks()), tuple(rows), work.completions)
 
 
-def _trainer(config: PretrainedConfig, made: Made, work: Work, fake: _Fake) -> Trainer:
+def _rollout(trainer: Trainer, work: Work) -> Rollouts:
+    """All completions of the work, whatever the trainer's settings say."""
+    drawn = [trainer.task.draw(np.random.default_rng(i)) for i in range(work.completions // work.group_size)]
+    uniforms_TB = np.zeros((work.new_tokens, work.completions), dtype=np.float32)
+    with trainer.memory.phase("rollout"):
+        return trainer.engine.generate(trainer.encode(drawn), work.group_size, uniforms_TB)
+
+
+def _first_rows(sampled: Rollouts, rows: int) -> Rollouts:
+    """Views of the first rows, as completions of one prompt: rows of any prompt are of the same length."""
+    first, prompts = sampled.rows(slice(rows)), sampled.prompts
+    one = Prompts(prompts.problems[:1], prompts.ids[:1])
+    return replace(first, prompts=one, group_B=torch.zeros_like(first.group_B))
+
+
+@dataclass(frozen=True, slots=True)
+class _Sampled(Collector):
+    """A collector that has completed its prompts already."""
+
+    rollouts: Rollouts
+
+    @classmethod
+    def of(cls, like: Collector, rollouts: Rollouts) -> _Sampled:
+        """A collector like that one."""
+        return cls(like.engine, like.task, like.tokenizer, like.train, like.seed, rollouts)
+
+    def sample(self, draw: int) -> Rollouts:
+        """The same every time."""
+        return self.rollouts
+
+
+def _trainer(config: PretrainedConfig, made: Made, work: Work, fake: Fake) -> Trainer:
     """A trainer whose networks are fake."""
     algorithm, train = made(work.train())
     task = _Lengths(work.prompt_tokens, work.new_tokens)
@@ -187,44 +214,6 @@ def _trainer(config: PretrainedConfig, made: Made, work: Work, fake: _Fake) -> T
         warnings.filterwarnings("ignore", "Accessing the data pointer of FakeTensor")
         policy: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=work.dtype)
         return Trainer(policy, tokenizer(), task, algorithm, train, seed=0)
-
-
-class _Fake(FakeTensorMode):
-    """The mode that all of a prediction's fake tensors share, the copies of networks included.
-
-    A tensor's copy would copy its mode, and with that free the same memory twice.
-    """
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> _Fake:
-        return self
-
-
-class _Answers(TorchDispatchMode):
-    """Answers for fake tensors what depends on values."""
-
-    def __init__(self, fake: _Fake) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self._fake = fake
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None) -> Any:
-        aten, kind, options = torch.ops.aten, func._overloadpacket, kwargs or {}
-        if kind is aten.empty:  # room to be filled by networks, the key/value cache above all
-            with self._fake:
-                return func(*args, **options)
-        if not (args and isinstance(args[0], FakeTensor)):
-            return func(*args, **options)
-        if kind is aten._local_scalar_dense:
-            return 1.0
-        if kind is aten.searchsorted:
-            return torch.full(args[1].shape, _Lengths.SAMPLED)
-        if kind is aten.index:
-            args = (args[0], [part for index in args[1] for part in _places(index)])
-        return func(*args, **options)
-
-
-def _places(index: torch.Tensor | None) -> list[torch.Tensor | None]:
-    """An index as places instead of a mask: the mask is real, and how many places it has is known."""
-    return [index] if index is None or index.dtype != torch.bool else list(index.nonzero(as_tuple=True))
 
 
 class _Lengths:
