@@ -61,11 +61,16 @@ def test_what_was_mirrored_comes_back_exactly(
     assert (sorted(again.tasks), again.seeds) == (sorted(results.tasks), results.seeds)
 
 
-def test_a_row_by_hand() -> None:
-    row = dict.fromkeys(("tokens", "optimizer_steps", "skipped_steps", "reward_mean", "reward_std", "pass_rate"), 2.0)
+@pytest.fixture
+def row() -> dict[str, object]:
+    """An update as wandb has it: numbers are floats, whatever they count."""
+    row: dict[str, object] = dict.fromkeys(("tokens", "optimizer_steps", "skipped_steps", "reward_mean", "reward_std", "pass_rate"), 2.0)
     row |= dict.fromkeys(("completion_tokens_mean", "ended_fraction", "entropy", "learning_rate", "train_s"), 0.5)
     row |= dict.fromkeys(("rollout_s", "reward_s", "reference_s", "value_s", "update_s"), 0.25)
-    row |= {"update": 1.0, "completions": 128.0, "warmup": False, "reward_parts/format": 0.75}
+    return row | {"update": 1.0, "completions": 128.0, "warmup": False, "reward_parts/format": 0.75}
+
+
+def test_a_row_by_hand(row: dict[str, object]) -> None:
     start = {"update": 0, "completions": 0, "eval/pass_rate": 0.5}
     (read,) = load_export(pd.DataFrame([start, row]).assign(name="dr-grpo.recall.s7.0123abcd")).to_dict("records")
     identity = {"arm": "dr-grpo", "task": "recall", "seed": 7, "kind": "s", "key": "dr-grpo.recall.s7.0123abcd"}
@@ -74,6 +79,22 @@ def test_a_row_by_hand() -> None:
     assert (read["value_s"], read["reward_parts/format"]) == (0.25, 0.75)
     assert pd.isna(read["value_loss"])
     assert "eval/pass_rate" not in read
+
+
+@pytest.mark.parametrize(("text", "warmup"), [("true", True), ("True", True), ("false", False), ("False", False)])
+def test_yes_and_no_may_be_words(row: dict[str, object], text: str, warmup: bool) -> None:
+    (read,) = load_export(pd.DataFrame([row | {"warmup": text}]).assign(id="ppo.recall.s7.0123abcd"))["warmup"]
+    assert bool(read) is warmup
+
+
+def test_bytes_are_whole(row: dict[str, object]) -> None:
+    made = load_export(pd.DataFrame([row | {"peak_rollout_bytes": 4e9 + 1}]).assign(id="ppo.recall.s7.0123abcd"))
+    assert (made["peak_rollout_bytes"].dtype, made["peak_rollout_bytes"].tolist()) == ("int64", [4_000_000_001])
+
+
+def test_seeds_are_in_order_of_number(row: dict[str, object]) -> None:
+    rows = [row | {"id": f"ppo.recall.s{seed}.0123abcd"} for seed in (10, 9, 2)]
+    assert load(pd.DataFrame(rows)).seeds == [2, 9, 10]
 
 
 def test_tables_of_an_export_are_there_and_know_no_scores(exported: pd.DataFrame) -> None:
