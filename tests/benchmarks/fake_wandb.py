@@ -26,7 +26,7 @@ class Summary(dict):
     def update(self, values): tell(self.run.id, "summary", values)
 class Run:
     def __init__(self, id): self.id, self.summary = id, Summary(self)
-    def define_metric(self, name, step_metric): pass
+    def define_metric(self, name, step_metric): tell(self.id, "axis", name, step_metric)
     def log(self, values, step=None): tell(self.id, "log", step, {n: v for n, v in values.items() if n != "figure"})
     def log_artifact(self, artifact): tell(self.id, "artifact", artifact.name, artifact.type, artifact.files)
     def finish(self, exit_code=0): tell(self.id, "finish", exit_code)

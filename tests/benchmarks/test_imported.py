@@ -64,7 +64,9 @@ def test_what_was_mirrored_comes_back_exactly(
 @pytest.fixture
 def row() -> dict[str, object]:
     """An update as wandb has it: numbers are floats, whatever they count."""
-    row: dict[str, object] = dict.fromkeys(("tokens", "optimizer_steps", "skipped_steps", "reward_mean", "reward_std", "pass_rate"), 2.0)
+    row: dict[str, object] = dict.fromkeys(
+        ("tokens", "optimizer_steps", "skipped_steps", "reward_mean", "reward_std", "pass_rate"), 2.0
+    )
     row |= dict.fromkeys(("completion_tokens_mean", "ended_fraction", "entropy", "learning_rate", "train_s"), 0.5)
     row |= dict.fromkeys(("rollout_s", "reward_s", "reference_s", "value_s", "update_s"), 0.25)
     return row | {"update": 1.0, "completions": 128.0, "warmup": False, "reward_parts/format": 0.75}
