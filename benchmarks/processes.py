@@ -13,9 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
+from ppo_vs_grpo.benchmarks.template import Forked, Template
+
 POLL_S = 0.2
 GRACE_S = 5.0
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+Process = subprocess.Popen[bytes] | Forked
 
 
 def cores() -> int:
@@ -69,26 +74,36 @@ def run_jobs(
     child that outlives a killed runner still holds the runner's lock.
     """
     waiting = deque(jobs)
-    running: dict[subprocess.Popen[bytes], Job] = {}
+    running: list[tuple[Process, Job]] = []
+    templates: dict[int, Template] = {}
     try:
         while waiting or running:
             while waiting and len(running) < slots and not interruption.requested:
                 job = waiting.popleft()
-                running[_launch(job, lock_fd)] = job
+                running.append((_launch(job, lock_fd, templates), job))
             time.sleep(POLL_S)
             if interruption.requested:
                 raise KeyboardInterrupt
-            for process in [p for p in running if p.poll() is not None]:
-                running.pop(process).finish(process.returncode)
+            for process, job in [(p, job) for p, job in running if p.poll() is not None]:
+                running.remove((process, job))
+                job.finish(process.wait())
             tick()
     finally:
-        _stop(list(running))
+        for template in templates.values():
+            template.close()
+        _stop([process for process, _ in running])
+        for template in templates.values():
+            template.kill()
 
 
-def _launch(job: Job, lock_fd: int | None) -> subprocess.Popen[bytes]:
+def _launch(job: Job, lock_fd: int | None, templates: dict[int, Template]) -> Process:
     """Start a job in a process group of its own, which the terminal's Ctrl-C does not reach."""
     command = job.prepare()
     threads = dict.fromkeys(THREAD_VARIABLES, str(job.threads))
+    environment = os.environ | threads | {"PYTHONUNBUFFERED": "1", "PYTHONHASHSEED": "0"}
+    forked = templates.setdefault(job.threads, Template(environment, lock_fd)).fork(command, job.log)
+    if forked is not None:
+        return forked
     with job.log.open("wb") as log:
         return subprocess.Popen(
             command,
@@ -97,19 +112,27 @@ def _launch(job: Job, lock_fd: int | None) -> subprocess.Popen[bytes]:
             stderr=subprocess.STDOUT,
             start_new_session=True,
             pass_fds=() if lock_fd is None else (lock_fd,),
-            env=os.environ | threads | {"PYTHONUNBUFFERED": "1", "PYTHONHASHSEED": "0"},
+            env=environment,
         )
 
 
-def _stop(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+def _stop(processes: Sequence[Process]) -> None:
     """End the process groups: ask first, then kill what is left after the grace period."""
     for process in processes:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
+        process.poll()
+        _signal(process, signal.SIGTERM)
     deadline = time.monotonic() + GRACE_S
     for process in processes:
         with suppress(subprocess.TimeoutExpired):
             process.wait(max(0.0, deadline - time.monotonic()))
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        _signal(process, signal.SIGKILL)
         process.wait()
+
+
+def _signal(process: Process, number: signal.Signals) -> None:
+    """Send a signal to a process group; where its template still imports, end that instead."""
+    if process.pid is None and isinstance(process, Forked):
+        process.template.kill()
+    elif process.pid is not None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, number)

@@ -6,7 +6,6 @@ import fcntl
 import os
 import shutil
 import signal
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,11 +22,11 @@ from ppo_vs_grpo.benchmarks.record import CONTENDED_CORES, busy_cores, write_man
 from ppo_vs_grpo.benchmarks.resolving import lock_document, resolve
 from ppo_vs_grpo.benchmarks.runfiles import read_manifest
 from ppo_vs_grpo.benchmarks.spec import RunSpec, Suite
+from ppo_vs_grpo.benchmarks.template import MODULE
 from ppo_vs_grpo.tasks.errors import UserError
 
-# -P keeps the current folder, where a user's files may bear any name, off the child's import path.
-WORKER = (sys.executable, "-P", "-m", "ppo_vs_grpo.benchmarks.worker")
-START = (sys.executable, "-P", "-m", "ppo_vs_grpo.benchmarks.starts")
+WORKER = (*MODULE, "ppo_vs_grpo.benchmarks.worker")
+START = (*MODULE, "ppo_vs_grpo.benchmarks.starts")
 
 
 def run_suite(

@@ -1,0 +1,209 @@
+"""Runs forked from a process that has imported torch and transformers: that takes longer than a short run.
+
+The runner starts a template for a pass, and asks it for one process a run. A run has the process that it would have
+had, with the same environment, a group of its own and the log as its output; only its imports are done. The driver of
+an accelerator does not survive a fork, so with a torch that has one every run imports for itself.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+# -P keeps the current folder, where a user's files may bear any name, off the child's import path.
+MODULE = (sys.executable, "-P", "-m")
+"""How commands begin that a template can take: a module of this package follows, whose `main` takes the rest."""
+
+PRELOADED = (
+    "ppo_vs_grpo.algorithms.shared.trainer",
+    "ppo_vs_grpo.benchmarks.evaluate",
+    "ppo_vs_grpo.benchmarks.environment",
+    "transformers.models.auto.modeling_auto",
+    "transformers.models.auto.tokenization_auto",
+    "transformers.models.llama.modeling_llama",
+)
+"""What a run needs whatever its arm. TRL is not among them: only peers need it, and others would carry it too."""
+
+
+@dataclass(slots=True)
+class Forked:
+    """A process that a template was asked for, with as much of `subprocess.Popen` as the runner uses."""
+
+    template: Template
+    pid: int | None = None
+    returncode: int | None = None
+
+    def poll(self) -> int | None:
+        """The return code, None while the process runs."""
+        self.template.hear(0)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for the return code. Raises subprocess.TimeoutExpired."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while self.returncode is None:
+            left_s = None if deadline is None else deadline - time.monotonic()
+            if left_s is not None and left_s <= 0:
+                raise subprocess.TimeoutExpired("a forked run", timeout or 0.0)
+            self.template.hear(left_s)
+        return self.returncode
+
+
+@dataclass(slots=True)
+class Template:
+    """The runner's end: starts the template with the first process that is asked of it."""
+
+    environment: Mapping[str, str]
+    lock_fd: int | None
+    _process: subprocess.Popen[bytes] | None = None
+    _asked: list[Forked] = field(default_factory=list)
+    _heard: bytes = b""
+
+    def fork(self, command: Sequence[str], log: Path) -> Forked | None:
+        """Ask for a process; None where the command is none of this package's modules or the template is gone."""
+        if tuple(command[:3]) != MODULE or not sys.platform.startswith("linux"):
+            return None
+        if self._process is None:
+            self._process = self._start(log)
+        forked = Forked(self)
+        line = json.dumps({"number": len(self._asked), "command": list(command[3:]), "log": str(log)}) + "\n"
+        try:
+            os.write(self._stdin(), line.encode())
+        except BrokenPipeError:  # it failed to import: a process of its own will say why
+            return None
+        self._asked.append(forked)
+        return forked
+
+    def hear(self, timeout_s: float | None) -> None:
+        """Take in what the template said of its processes, waiting so long for something new."""
+        process = self._process
+        if process is None or process.stdout is None or process.stdout.closed:
+            return
+        if not select.select([process.stdout], [], [], timeout_s)[0]:
+            return
+        said = os.read(process.stdout.fileno(), 65536)
+        if not said:
+            self._end(process.wait())
+            return
+        *lines, self._heard = (self._heard + said).split(b"\n")
+        for line in lines:
+            news = json.loads(line)
+            forked = self._asked[news.pop("number")]
+            forked.pid, forked.returncode = news["pid"], news["code"]
+
+    def close(self) -> None:
+        """Fork no more. The template ends once its processes have."""
+        if self._process and self._process.stdin:
+            self._process.stdin.close()
+
+    def kill(self) -> None:
+        """End the template, and what it was asked for."""
+        if self._process is not None and self._process.stdout is not None:
+            self._process.kill()
+            self._end(self._process.wait())
+            self._process.stdout.close()
+
+    def _start(self, log: Path) -> subprocess.Popen[bytes]:
+        with log.open("wb") as file:  # for what goes wrong before the first run begins, and takes its log
+            return subprocess.Popen(
+                [*MODULE, "ppo_vs_grpo.benchmarks.template"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=file,
+                start_new_session=True,
+                pass_fds=() if self.lock_fd is None else (self.lock_fd,),
+                env=self.environment,
+            )
+
+    def _stdin(self) -> int:
+        if self._process is None or self._process.stdin is None or self._process.poll() is not None:
+            raise BrokenPipeError
+        return self._process.stdin.fileno()
+
+    def _end(self, code: int) -> None:
+        """The template is gone, and nobody would know how its processes end: they go too."""
+        for forked in self._asked:
+            if forked.returncode is None:
+                forked.returncode = code or 1
+                if forked.pid is not None:
+                    with suppress(ProcessLookupError):
+                        os.killpg(forked.pid, signal.SIGKILL)
+
+
+def main() -> int:
+    """Import, then fork a process for each line of standard input; each one's beginning and end is a line of output."""
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    import torch
+
+    forks = not (torch.version.cuda or torch.version.hip or torch.version.xpu)
+    for name in PRELOADED if forks else ():
+        importlib.import_module(name)
+    woken, wake = os.pipe()
+    os.set_blocking(wake, False)
+    signal.set_wakeup_fd(wake)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    numbers: dict[int, int] = {}
+    heard, asking = b"", True
+    while asking or numbers:
+        ready = select.select([0, woken] if asking else [woken], [], [])[0]
+        if woken in ready:
+            os.read(woken, 65536)
+            _reap(numbers)
+        if asking and 0 in ready:
+            said = os.read(0, 65536)
+            asking = bool(said)
+            *lines, heard = (heard + said).split(b"\n")
+            for line in lines:
+                order = json.loads(line)
+                if (pid := os.fork()) == 0:
+                    os.close(woken)
+                    return _become(order["command"], order["log"], wake, forks)
+                numbers[pid] = order["number"]
+                _say(order["number"], pid, None)
+    return 0
+
+
+def _become(command: Sequence[str], log: str, wake: int, forks: bool) -> int:
+    """Be the process that was asked for; returns its exit code."""
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    os.close(wake)
+    os.setsid()
+    for number, flags, path in ((0, os.O_RDONLY, os.devnull), (1, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, log)):
+        opened = os.open(path, flags, 0o644)
+        os.dup2(opened, number)
+        os.close(opened)
+    os.dup2(1, 2)
+    if not forks:
+        os.execv(sys.executable, [*MODULE, *command])
+    module = importlib.import_module(command[0])
+    sys.argv = [str(module.__file__), *command[1:]]
+    code: int = module.main(list(command[1:]))
+    return code
+
+
+def _reap(numbers: dict[int, int]) -> None:
+    """Take leave of the processes that have ended."""
+    for pid in list(numbers):
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            _say(numbers.pop(pid), pid, os.waitstatus_to_exitcode(status))
+
+
+def _say(number: int, pid: int, code: int | None) -> None:
+    with suppress(BrokenPipeError):  # the runner is gone: its processes go on, and keep its lock
+        os.write(1, json.dumps({"number": number, "pid": pid, "code": code}).encode() + b"\n")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
