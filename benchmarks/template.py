@@ -7,6 +7,7 @@ an accelerator does not survive a fork, so with a torch that has one every run i
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -31,6 +32,9 @@ PRELOADED = (
     "transformers.models.auto.modeling_auto",
     "transformers.models.auto.tokenization_auto",
     "transformers.models.llama.modeling_llama",
+    "torch._dynamo",  # torch's optimizers ask for it at their first step
+    "pyarrow.parquet",
+    "pandas",  # which pyarrow asks for
 )
 """What a run needs whatever its arm. TRL is not among them: only peers need it, and others would carry it too."""
 
@@ -146,8 +150,8 @@ def main() -> int:
     import torch
 
     forks = not (torch.version.cuda or torch.version.hip or torch.version.xpu)
-    for name in PRELOADED if forks else ():
-        importlib.import_module(name)
+    if forks:
+        _preload()
     woken, wake = os.pipe()
     os.set_blocking(wake, False)
     signal.set_wakeup_fd(wake)
@@ -171,6 +175,17 @@ def main() -> int:
                 numbers[pid] = order["number"]
                 _say(order["number"], pid, None)
     return 0
+
+
+def _preload() -> None:
+    """Do what every run would do, and leave it to no run's garbage collections."""
+    for name in PRELOADED:
+        importlib.import_module(name)
+    from transformers.conversion_mapping import get_checkpoint_conversion_mapping
+
+    get_checkpoint_conversion_mapping("llama")  # 900 patterns are compiled by the first model that is loaded
+    gc.collect()
+    gc.freeze()
 
 
 def _become(command: Sequence[str], log: str, wake: int, forks: bool) -> int:

@@ -177,7 +177,6 @@ def _trainer(spec: RunSpec, start: Path, more_updates: int = 0) -> Trainer | Pee
     from ppo_vs_grpo.algorithms import find
     from ppo_vs_grpo.algorithms.shared.trainer import Trainer
     from ppo_vs_grpo.benchmarks import peers, rewardmodel
-    from ppo_vs_grpo.benchmarks.peers.driving import PeerTrainer
     from ppo_vs_grpo.benchmarks.peers.settings import settings_of
     from ppo_vs_grpo.tasks import make
     from ppo_vs_grpo.tasks.learned import Learned
@@ -196,10 +195,18 @@ def _trainer(spec: RunSpec, start: Path, more_updates: int = 0) -> Trainer | Pee
     algorithm = kind(kind.Config.model_validate(spec.config), train)
     given = (model, tokenizer, task, algorithm, train, spec.seed)
     peer = peers.PEERS.get(spec.algorithm)
-    trainer = PeerTrainer(peers.find(spec.algorithm), *given) if peer else Trainer(*given)
+    trainer: Trainer | PeerTrainer
+    if peer is None:
+        trainer = Trainer(*given)
+    else:
+        from ppo_vs_grpo.benchmarks.peers.driving import PeerTrainer  # half a second of imports
+
+        trainer = PeerTrainer(peers.find(spec.algorithm), *given)
     if peer is None or peer.frozen:
         gc.collect()
         gc.freeze()
+    else:
+        gc.unfreeze()  # what a template froze
     return trainer
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -83,3 +85,15 @@ def test_a_model_without_an_end_token_is_a_failed_run_that_says_so(tmp_path: Pat
     assert worker.main([str(folder), str(model)]) == 1
     assert manifest(folder)["status"] == "failed"
     assert "no end token" in str(manifest(folder)["error"])
+
+
+def test_a_run_imports_no_library_of_other_arms(tmp_path: Path) -> None:
+    """They take a second of each run's start, and their memory would be counted as the run's."""
+    folder, model = prepared(tmp_path, a_run("grpo"))
+    code = (
+        f"import sys; from ppo_vs_grpo.benchmarks import worker; worker.main([{str(folder)!r}, {str(model)!r}]);"
+        "print(sorted({'trl', 'peft', 'datasets', 'matplotlib', 'wandb'} & set(sys.modules)))"
+    )
+    told = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.splitlines()[-1] == "[]"
+    assert manifest(folder)["status"] == "ok"
