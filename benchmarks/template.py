@@ -33,10 +33,9 @@ PRELOADED = (
     "transformers.models.auto.tokenization_auto",
     "transformers.models.llama.modeling_llama",
     "torch._dynamo",  # torch's optimizers ask for it at their first step
-    "pyarrow.parquet",
-    "pandas",  # which pyarrow asks for
 )
-"""What a run needs whatever its arm. TRL is not among them: only peers need it, and others would carry it too."""
+"""What a run needs whatever its arm. TRL is not among them: only peers need it, and others would carry it too; nor is
+pyarrow, which starts a thread, and a thread does not survive a fork."""
 
 
 @dataclass(slots=True)
