@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from fake_wandb import put_fake, told
 from ppo_vs_grpo.benchmarks.mirror import SMALL_BYTES, Mirror
-from ppo_vs_grpo.benchmarks.mirroring import Mode
+from ppo_vs_grpo.benchmarks.mirroring import Mode, places
 from synthetic import make_suite, write_results
 
 
@@ -97,3 +98,12 @@ def test_half_an_offline_run_makes_way_for_the_whole(folder: Path, log: Path, mo
 def test_curves_are_over_completions(folder: Path, log: Path) -> None:
     Mirror(folder, Mode.offline).step(ended=True)
     assert set(map(str, told(log, "axis").values())) == {"[['*', 'completions']]"}
+
+
+def test_runs_that_a_suite_gained_are_seen(folder: Path) -> None:
+    lock = folder / "suite.lock.yaml"
+    before = places(folder)
+    os.utime(lock, ns=(1, 1))
+    assert places(folder) == before
+    lock.write_text(lock.read_text().replace("keys:\n", "keys:\n- ppo.sorting.s99.0123abcd\n"))
+    assert set(places(folder)) - set(before) == {"ppo.sorting.s99.0123abcd"}
