@@ -182,6 +182,29 @@ def test_each_model_draws_labels_of_its_own(start: Path, monkeypatch: pytest.Mon
     assert len(set(drawn)) == 3
 
 
+def test_each_model_begins_with_a_head_and_an_order_of_its_own(start: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    heads: list[bytes] = []
+    orders: list[int] = []
+
+    class Stopped(Exception):
+        """Instead of teaching."""
+
+    def stop(model: Any, args: Any, **_: Any) -> None:
+        heads.append(model.score.weight.detach().numpy().tobytes())
+        orders.append(args.seed)
+        raise Stopped
+
+    monkeypatch.setattr("trl.RewardTrainer", stop)
+    one = [Candidates(Problem("p"), ("a", "b"), (1.0, 0.0))]
+    monkeypatch.setattr(rewardmodel, "candidates", lambda *_: one)
+    for number in (0, 1, 2, 1):
+        with pytest.raises(Stopped):
+            rewardmodel.teach(task(), start, number)
+    assert heads[3] == heads[1]
+    assert len(set(heads)) == 3
+    assert orders == [0, 1, 2, 1]
+
+
 def test_a_reward_does_not_depend_on_the_rows_beside_it(judge: Judge) -> None:
     prompts, texts = ["a:", "abcd:", "b:"] * 100, ["h", "abcd", ""] * 100
     together = judge(prompts, texts)
