@@ -129,7 +129,7 @@ class Template:
             )
 
     def _stdin(self) -> int:
-        if self._process is None or self._process.stdin is None or self._process.poll() is not None:
+        if self._process is None or self._process.stdin is None:
             raise BrokenPipeError
         return self._process.stdin.fileno()
 
@@ -137,7 +137,7 @@ class Template:
         """The template is gone, and nobody would know how its processes end: they go too."""
         for forked in self._asked:
             if forked.returncode is None:
-                forked.returncode = code or 1
+                forked.returncode = code
                 if forked.pid is not None:
                     with suppress(ProcessLookupError):
                         os.killpg(forked.pid, signal.SIGKILL)

@@ -182,6 +182,7 @@ def test_each_model_draws_labels_of_its_own(start: Path, monkeypatch: pytest.Mon
     assert len(set(drawn)) == 3
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 def test_each_model_begins_with_a_head_and_an_order_of_its_own(start: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     heads: list[bytes] = []
     orders: list[int] = []

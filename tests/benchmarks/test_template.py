@@ -208,3 +208,4 @@ def test_a_forked_run_outlives_a_killed_runner_and_keeps_its_lock(ran: Ran) -> N
         assert alive(found["pid"])
         wait_for(lambda: free(lock.fileno()))
         assert not alive(found["pid"])
+    assert ran.lines("a")[1:] == ["asleep"]
