@@ -27,7 +27,7 @@ from ppo_vs_grpo.tasks import make
 from ppo_vs_grpo.tasks.base import Problem, Score
 from ppo_vs_grpo.tasks.errors import UserError
 from ppo_vs_grpo.tasks.learned import Judge, Learned
-from ppo_vs_grpo.tasks.splits import heldout, split_of
+from ppo_vs_grpo.tasks.splits import heldout, problems, split_of
 from test_record import SPEC
 
 QUICK = starts.Size(hidden=32, layers=1, heads=2, intermediate=32, learning_rate=5e-3, demonstrations=512, steps=60)
@@ -131,6 +131,9 @@ def test_rewards_have_the_golds_mean_and_spread_over_what_taught_them(
 def test_each_model_is_taught_from_problems_and_completions_of_its_own(asked: list[list[Candidates]]) -> None:
     first, second = ([c.problem.prompt for c in each] for each in asked)
     assert np.mean([a == b for a, b in zip(first, second, strict=True)]) < 0.1
+    for seed in (0, 1):
+        runs = [problem.prompt for problem in problems(task(), "train", seed, 0, len(first))]
+        assert np.mean([a == b for a, b in zip(first, runs, strict=True)]) < 0.1
     same = zip(*([(c.problem.prompt, c.texts) for c in each] for each in asked), strict=True)
     assert not any(a == b for a, b in same)
 
