@@ -131,7 +131,8 @@ def test_without_its_template_a_run_ends_and_the_next_one_imports_for_itself(ran
 
 
 def test_a_template_that_cannot_import_says_why_in_the_log(ran: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
-    (ran.folder / "torch.py").write_text("raise ImportError('a broken torch')")
+    asked = "import select; select.select([0], [], [], 60)"  # not before: it would only be found gone
+    (ran.folder / "torch.py").write_text(f"{asked}\nraise ImportError('a broken torch')")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ran.folder), os.environ["PYTHONPATH"]]))
     ran.run([ran.job("a", "0"), ran.job("b", "0")])
     assert ran.codes == {"a": 1, "b": 0}
