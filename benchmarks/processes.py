@@ -65,8 +65,24 @@ def interruptible() -> Iterator[Interruption]:
             signal.signal(number, handler)
 
 
+@contextmanager
+def kept_templates() -> Iterator[dict[int, Template]]:
+    """Room for the templates of several passes, by their number of threads; they end with the block."""
+    templates: dict[int, Template] = {}
+    try:
+        yield templates
+    finally:
+        for template in templates.values():
+            template.kill()
+
+
 def run_jobs(
-    jobs: Sequence[Job], slots: int, tick: Callable[[], None], interruption: Interruption, lock_fd: int | None = None
+    jobs: Sequence[Job],
+    slots: int,
+    tick: Callable[[], None],
+    interruption: Interruption,
+    templates: dict[int, Template],
+    lock_fd: int | None = None,
 ) -> None:
     """Run jobs in order, `slots` at a time, calling `tick` at every poll.
 
@@ -75,7 +91,6 @@ def run_jobs(
     """
     waiting = deque(jobs)
     running: list[tuple[Process, Job]] = []
-    templates: dict[int, Template] = {}
     try:
         while waiting or running:
             while waiting and len(running) < slots and not interruption.requested:
@@ -89,11 +104,7 @@ def run_jobs(
                 job.finish(process.wait())
             tick()
     finally:
-        for template in templates.values():
-            template.close()
         _stop([process for process, _ in running])
-        for template in templates.values():
-            template.kill()
 
 
 def _launch(job: Job, lock_fd: int | None, templates: dict[int, Template]) -> Process:

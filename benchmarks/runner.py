@@ -16,13 +16,13 @@ from rich.console import Console
 
 from ppo_vs_grpo.benchmarks import starts
 from ppo_vs_grpo.benchmarks.cells import Cell
-from ppo_vs_grpo.benchmarks.processes import Interruption, Job, cores, interruptible, run_jobs
+from ppo_vs_grpo.benchmarks.processes import Interruption, Job, cores, interruptible, kept_templates, run_jobs
 from ppo_vs_grpo.benchmarks.progress import Board
 from ppo_vs_grpo.benchmarks.record import CONTENDED_CORES, busy_cores, write_manifest
 from ppo_vs_grpo.benchmarks.resolving import lock_document, resolve
 from ppo_vs_grpo.benchmarks.runfiles import read_manifest
 from ppo_vs_grpo.benchmarks.spec import RunSpec, Suite
-from ppo_vs_grpo.benchmarks.template import MODULE
+from ppo_vs_grpo.benchmarks.template import MODULE, Template
 from ppo_vs_grpo.tasks.errors import UserError
 
 WORKER = (*MODULE, "ppo_vs_grpo.benchmarks.worker")
@@ -86,8 +86,8 @@ def run_specs(
         cells = [_cell(spec, folder) for spec in specs]
         _write(folder / "suite.lock.yaml", yaml.safe_dump(lock_document(suite, specs), sort_keys=False))
         board = Board(console or Console(), suite.name, cells, slots)
-        with interruptible() as interruption, board:
-            run = _Run(folder, cells, dict(models), slots, worker, board, interruption, lock_fd)
+        with interruptible() as interruption, kept_templates() as templates, board:
+            run = _Run(folder, cells, dict(models), slots, worker, board, interruption, templates, lock_fd)
             try:
                 run.build(builds)
                 run.train()
@@ -111,6 +111,7 @@ class _Run:
     worker: Sequence[str]
     board: Board
     interruption: Interruption
+    templates: dict[int, Template]
     lock_fd: int
 
     def build(self, builds: Mapping[str, Sequence[str]]) -> None:
@@ -123,7 +124,7 @@ class _Run:
         jobs = [self._build(label, command) for label, command in builds.items() if self.models[label] in paths]
         if jobs:
             self.board.say(f"building {len(jobs)} start model{'s' * (len(jobs) > 1)}")
-            run_jobs(jobs, self.slots, self.board.refresh, self.interruption, self.lock_fd)
+            self._run(jobs, self.slots)
 
     def train(self) -> None:
         """Train in all slots, the cores shared out among them."""
@@ -132,7 +133,7 @@ class _Run:
             threads = max(1, cores() // self.slots)
             self.board.say(f"training: {len(cells)} runs, {self.slots} at a time, {threads} thread(s) each")
             jobs = [self._job(cell, threads, contended=self.slots > 1) for cell in cells]
-            run_jobs(jobs, self.slots, self.board.refresh, self.interruption, self.lock_fd)
+            self._run(jobs, self.slots)
 
     def time(self) -> None:
         """Measure time and memory, one run at a time on all cores."""
@@ -142,7 +143,10 @@ class _Run:
             if (busy := busy_cores()) > CONTENDED_CORES:
                 self.board.say(f"other processes use {busy:.1f} cores: what is timed beside them is marked contended")
             jobs = [self._job(cell, cores(), contended=False) for cell in cells]
-            run_jobs(jobs, 1, self.board.refresh, self.interruption, self.lock_fd)
+            self._run(jobs, 1)
+
+    def _run(self, jobs: Sequence[Job], slots: int) -> None:
+        run_jobs(jobs, slots, self.board.refresh, self.interruption, self.templates, self.lock_fd)
 
     def _waiting(self, purpose: str) -> list[Cell]:
         return [cell for cell in self.cells if cell.state == "waiting" and cell.spec.purpose == purpose]

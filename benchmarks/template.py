@@ -64,7 +64,11 @@ class Forked:
 
 @dataclass(slots=True)
 class Template:
-    """The runner's end: starts the template with the first process that is asked of it."""
+    """The runner's end: starts the template with the first process that is asked of it.
+
+    It goes on until it is killed or its input ends, which also comes when the runner is killed: then its processes go
+    on, and it with them.
+    """
 
     environment: Mapping[str, str]
     lock_fd: int | None
@@ -96,6 +100,7 @@ class Template:
             return
         said = os.read(process.stdout.fileno(), 65536)
         if not said:
+            process.stdout.close()
             self._end(process.wait())
             return
         *lines, self._heard = (self._heard + said).split(b"\n")
@@ -104,17 +109,13 @@ class Template:
             forked = self._asked[news.pop("number")]
             forked.pid, forked.returncode = news["pid"], news["code"]
 
-    def close(self) -> None:
-        """Fork no more. The template ends once its processes have."""
-        if self._process and self._process.stdin:
-            self._process.stdin.close()
-
     def kill(self) -> None:
-        """End the template, and what it was asked for."""
-        if self._process is not None and self._process.stdout is not None:
+        """End the template, and what it was asked for: what it said to the last is heard first."""
+        if self._process is not None and self._process.stdin is not None and self._process.stdout is not None:
+            self._process.stdin.close()
             self._process.kill()
-            self._end(self._process.wait())
-            self._process.stdout.close()
+            while not self._process.stdout.closed:
+                self.hear(None)
 
     def _start(self, log: Path) -> subprocess.Popen[bytes]:
         with log.open("wb") as file:  # for what goes wrong before the first run begins, and takes its log
@@ -170,9 +171,9 @@ def main() -> int:
                 order = json.loads(line)
                 if (pid := os.fork()) == 0:
                     os.close(woken)
-                    return _become(order["command"], order["log"], wake, forks)
+                    os.close(wake)
+                    return _become(**order, forks=forks)
                 numbers[pid] = order["number"]
-                _say(order["number"], pid, None)
     return 0
 
 
@@ -187,15 +188,15 @@ def _preload() -> None:
     gc.freeze()
 
 
-def _become(command: Sequence[str], log: str, wake: int, forks: bool) -> int:
+def _become(number: int, command: Sequence[str], log: str, forks: bool) -> int:
     """Be the process that was asked for; returns its exit code."""
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    os.close(wake)
     os.setsid()
-    for number, flags, path in ((0, os.O_RDONLY, os.devnull), (1, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, log)):
+    _say(number, os.getpid(), None)  # by itself, once it has its group: who hears it can end it
+    for standard, flags, path in ((0, os.O_RDONLY, os.devnull), (1, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, log)):
         opened = os.open(path, flags, 0o644)
-        os.dup2(opened, number)
+        os.dup2(opened, standard)
         os.close(opened)
     os.dup2(1, 2)
     if not forks:

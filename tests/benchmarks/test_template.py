@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from ppo_vs_grpo.benchmarks import processes, template
-from ppo_vs_grpo.benchmarks.processes import Interruption, Job, run_jobs
+from ppo_vs_grpo.benchmarks.processes import Interruption, Job, kept_templates, run_jobs
 from ppo_vs_grpo.benchmarks.template import MODULE
 from test_runner import alive, wait_for
 
@@ -46,7 +46,8 @@ class Ran:
         return Job(self.folder / f"{name}.log", threads, lambda: (*MODULE, "forked", *arguments), finish)
 
     def run(self, jobs: Sequence[Job], slots: int = 1, tick: Callable[[], None] = lambda: None) -> None:
-        run_jobs(jobs, slots, tick, self.interruption)
+        with kept_templates() as templates:
+            run_jobs(jobs, slots, tick, self.interruption, templates)
 
     def lines(self, name: str) -> list[str]:
         log = self.folder / f"{name}.log"
@@ -80,6 +81,14 @@ def test_a_forked_run_is_the_process_it_would_have_been(ran: Ran) -> None:
     assert found["open"] == [0, 1, 2]
     assert found["handlers"] == [str(signal.SIG_DFL)] * 2
     assert children() == before
+
+
+def test_passes_of_as_many_threads_share_a_template(ran: Ran) -> None:
+    with kept_templates() as templates:
+        for name in ("a", "b"):
+            run_jobs([ran.job(name, "0")], 1, lambda: None, ran.interruption, templates)
+    assert ran.found("a")["parent"] == ran.found("b")["parent"]
+    assert not alive(ran.found("a")["parent"])
 
 
 def test_ends_are_what_they_are_without_a_template(ran: Ran) -> None:
@@ -162,12 +171,13 @@ def test_other_commands_and_other_systems_need_no_template(ran: Ran, monkeypatch
 RUNNER = """
 import fcntl, os, sys
 from pathlib import Path
-from ppo_vs_grpo.benchmarks.processes import Interruption, Job, run_jobs
+from ppo_vs_grpo.benchmarks.processes import Interruption, Job, kept_templates, run_jobs
 from ppo_vs_grpo.benchmarks.template import MODULE
 lock = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
 fcntl.flock(lock, fcntl.LOCK_EX)
 jobs = [Job(Path(sys.argv[2]), 1, lambda: (*MODULE, "forked", "sleep", "4"), print)]
-run_jobs(jobs, 1, lambda: None, Interruption(), lock)
+with kept_templates() as templates:
+    run_jobs(jobs, 1, lambda: None, Interruption(), templates, lock)
 """
 
 
