@@ -20,6 +20,7 @@ from ppo_vs_grpo.benchmarks.processes import Interruption, Job, kept_templates, 
 from ppo_vs_grpo.benchmarks.template import MODULE
 from test_runner import alive, wait_for
 
+# Elsewhere there is no template to look at: every run is launched by itself, which `test_runner.py` is about.
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux forks runs")
 
 HERE = str(Path(__file__).parent)
