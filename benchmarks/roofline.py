@@ -21,6 +21,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from ppo_vs_grpo.algorithms import find
 from ppo_vs_grpo.algorithms.shared.config import TrainConfig
+from ppo_vs_grpo.algorithms.shared.sequences import full_length, micro_batches
 from ppo_vs_grpo.algorithms.shared.trainer import Trainer
 from ppo_vs_grpo.benchmarks import blanks, starts
 from ppo_vs_grpo.tasks.lengths import Lengths
@@ -63,13 +64,16 @@ def distances(size: str, train: TrainConfig = TRAIN, new_tokens: int = NEW_TOKEN
     rows = train.batch_completions
     decode = _repeated(lambda: products([*trunk, head], rows))
     prompt = _repeated(lambda: products(trunk, train.prompts_per_update * PROMPT_TOKENS))
-    width = PROMPT_TOKENS + new_tokens
-    per_pass = max(1, train.micro_batch_tokens // width)
-    passes = rows / per_pass
-    update = _repeated(lambda: products(trunk, per_pass * width, True) + products([head], per_pass * new_tokens, True))
+    groups_B = torch.arange(rows) // train.group_size
+    whole = full_length(PROMPT_TOKENS, new_tokens, groups_B)
+    parts = [
+        (len(groups_B[part].unique()) * PROMPT_TOKENS + len(part) * new_tokens, len(part) * new_tokens)
+        for part in micro_batches(whole, torch.arange(rows), train.micro_batch_tokens)
+    ]
+    update = _repeated(lambda: sum(products(trunk, read, True) + products([head], said, True) for read, said in parts))
     return [
         Distance(size, "rollout", _median(records, "rollout_s"), prompt + new_tokens * decode),
-        Distance(size, "update", _median(records, "update_s"), passes * update),
+        Distance(size, "update", _median(records, "update_s"), update),
     ]
 
 

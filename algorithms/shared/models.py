@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.pytorch_utils import Conv1D
 
+from ppo_vs_grpo.algorithms.shared.attention import read_packed, reads_packed
 from ppo_vs_grpo.algorithms.shared.config import CriticConfig
 from ppo_vs_grpo.algorithms.shared.losses import exact_kl
 from ppo_vs_grpo.algorithms.shared.sequences import Packed
@@ -33,7 +34,12 @@ class Models:
     policy: PreTrainedModel
     reference: PreTrainedModel | None
     value_head: nn.Linear | None
-    trunk: nn.Module | None
+    trunk: PreTrainedModel | None
+
+    @property
+    def packed(self) -> bool:
+        """Whether they read packed tokens."""
+        return reads_packed(self.policy)
 
     def policy_parameters(self) -> list[nn.Parameter]:
         """What the policy's step moves."""
@@ -68,6 +74,7 @@ def build(
     if lora_rank is not None:
         _add_adapters(policy, lora_rank, seed)
     policy.eval()
+    read_packed(policy)
     reference = None
     if needs_reference:
         reference = _copy(policy).requires_grad_(False)
@@ -78,7 +85,7 @@ def build(
         nn.init.zeros_(head.weight)
         nn.init.zeros_(head.bias)
         if critic.kind == "model":
-            trunk = _copy(policy.base_model)
+            trunk = _copy(_trunk(policy))
     if gradient_checkpointing:
         for network in (policy.base_model, trunk):
             if network is not None:
@@ -113,8 +120,9 @@ def log_probs(model: PreTrainedModel, packed: Packed, temperature: float) -> tup
 
     The log-softmax is float32 whatever the model's dtype.
     """
-    with output_read_at(model, packed.reads_N) as seen:
-        logits_NV = model(input_ids=packed.ids_bL, use_cache=False).logits[0]
+    asked, reads_N = packed.asked_of(model)
+    with output_read_at(model, reads_N) as seen:
+        logits_NV = model(**asked, use_cache=False).logits[0]
     return torch.log_softmax(logits_NV.float() / temperature, dim=-1), seen[0]
 
 
@@ -147,7 +155,7 @@ def values(models: Models, packed: Packed) -> Tensor:
     """V before each completion token, the same position that scores it: (b, T)."""
     if models.value_head is None:
         raise ValueError("values need a critic, and this run has none")
-    hidden_NH = _trunk_hidden(models.trunk if models.trunk is not None else models.policy.base_model, packed)
+    hidden_NH = _trunk_hidden(models.trunk if models.trunk is not None else _trunk(models.policy), packed)
     return packed.unflatten(models.value_head(hidden_NH.float())[:, 0])
 
 
@@ -167,9 +175,15 @@ def refresh_reference(models: Models) -> None:
                     theirs.copy_(own)
 
 
-def _trunk_hidden(trunk: nn.Module, packed: Packed) -> Tensor:
-    hidden_bLH: Tensor = trunk(input_ids=packed.ids_bL, use_cache=False).last_hidden_state
-    return hidden_bLH.flatten(0, 1).index_select(0, packed.reads_N)
+def _trunk(policy: PreTrainedModel) -> PreTrainedModel:
+    trunk: PreTrainedModel = policy.base_model  # type: ignore[assignment]  # the library says Module
+    return trunk
+
+
+def _trunk_hidden(trunk: PreTrainedModel, packed: Packed) -> Tensor:
+    asked, reads_N = packed.asked_of(trunk)
+    hidden_bLH: Tensor = trunk(**asked, use_cache=False).last_hidden_state
+    return hidden_bLH.flatten(0, 1).index_select(0, reads_N)
 
 
 def _add_adapters(policy: PreTrainedModel, rank: int, seed: int) -> None:

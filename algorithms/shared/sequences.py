@@ -1,13 +1,17 @@
-"""Rows as the update sees them: prompt and completion joined, sorted by length, cut into micro-batches."""
+"""Rows as the update sees them: prompt and completion joined, cut into micro-batches, packed for a network."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
+from ppo_vs_grpo.algorithms.shared.attention import Rows, inputs, reads_packed, rows_of
 from ppo_vs_grpo.algorithms.shared.types import Rollouts
 
 
@@ -15,7 +19,8 @@ from ppo_vs_grpo.algorithms.shared.types import Rollouts
 class Sequences:
     """B rows of prompt then completion, right-padded, so that no row needs an attention mask.
 
-    Under a causal mask, padding on the right cannot reach a token on its left; positions count from 0.
+    Under a causal mask, padding on the right cannot reach a token on its left; positions count from 0. Rows of one
+    group have one prompt.
     """
 
     ids_BL: Tensor
@@ -24,6 +29,8 @@ class Sequences:
     group_B: Tensor
     width_tokens: int
     """T of the rollouts these rows come from."""
+    packed: bool = True
+    """Whether the networks read packed tokens, so that prompts count once and padding not at all."""
 
     @property
     def tokens_B(self) -> Tensor:
@@ -33,20 +40,35 @@ class Sequences:
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """Some rows as one forward pass needs them.
+    """Some rows as one forward pass needs them: their M tokens side by side, the prompt of a group once.
 
-    `reads_N` indexes the flattened (rows * L) positions whose output scores `targets_N`: the position
-    before each completion token. `mask_bT` puts the N results back into rows.
+    `reads_N` indexes the M tokens whose output scores the N completion tokens at `scored_N`: the token before each.
+    `mask_bT` puts the N results back into rows. For networks that need rows, `index_bL` says which of the M tokens is
+    at each cell of right-padded rows, and `cell_M` is a cell of each token, among b * L.
     """
 
-    ids_bL: Tensor
+    ids_M: Tensor
+    cell_M: Tensor
+    index_bL: Tensor
+    rows: Rows
     reads_N: Tensor
-    targets_N: Tensor
+    scored_N: Tensor
     mask_bT: Tensor
+
+    @property
+    def targets_N(self) -> Tensor:
+        """The completion tokens."""
+        return self.ids_M[self.scored_N]
 
     def one_later(self) -> Packed:
         """The same rows, read at each completion token instead of before it: what follows it."""
-        return replace(self, reads_N=self.reads_N + 1)
+        return replace(self, reads_N=self.scored_N)
+
+    def asked_of(self, network: PreTrainedModel) -> tuple[dict[str, Any], Tensor]:
+        """What to call the network with, and where its flattened outputs are those of `reads_N`."""
+        if reads_packed(network):
+            return inputs(self.ids_M, self.cell_M % self.index_bL.shape[1], self.rows), self.reads_N
+        return {"input_ids": self.ids_M[self.index_bL]}, self.cell_M[self.reads_N]
 
     def unflatten(self, values_N: Tensor) -> Tensor:
         """Put one value per completion token into (b, T), 0 elsewhere; gradients flow."""
@@ -54,8 +76,8 @@ class Packed:
         return empty_bT.masked_scatter(self.mask_bT, values_N)
 
 
-def join(rollouts: Rollouts, pad: int) -> Sequences:
-    """Join every row's prompt and completion."""
+def join(rollouts: Rollouts, pad: int, packed: bool = True) -> Sequences:
+    """Join every row's prompt and completion, for networks that read packed tokens or do not."""
     device = rollouts.completion_BT.device
     lengths = torch.tensor([len(ids) for ids in rollouts.prompts.ids], device=device)
     prompt_tokens_B = lengths[rollouts.group_B]
@@ -67,41 +89,100 @@ def join(rollouts: Rollouts, pad: int) -> Sequences:
         tokens = int(completion_tokens_B[row])
         ids_BL[row, : len(ids)] = torch.tensor(ids, device=device)
         ids_BL[row, len(ids) : len(ids) + tokens] = rollouts.completion_BT[row, :tokens]
-    return Sequences(ids_BL, prompt_tokens_B, completion_tokens_B, rollouts.group_B, rollouts.mask_BT.shape[1])
+    return Sequences(ids_BL, prompt_tokens_B, completion_tokens_B, rollouts.group_B, rollouts.mask_BT.shape[1], packed)
+
+
+def full_length(prompt_tokens: int, new_tokens: int, group_B: Tensor) -> Sequences:
+    """The lengths alone of rows that are as long as they may be, for `micro_batches`."""
+    prompt_B, new_B = torch.full_like(group_B, prompt_tokens), torch.full_like(group_B, new_tokens)
+    return Sequences(group_B.new_empty((len(group_B), 0)), prompt_B, new_B, group_B, new_tokens)
 
 
 def pack(sequences: Sequences, index: Tensor) -> Packed:
-    """Cut the rows at `index` out for one forward pass, no wider than the longest of them."""
-    starts_b = sequences.prompt_tokens_B[index]
+    """Cut the rows at `index` out for one forward pass. Rows of one group have one prompt."""
+    starts_b1 = sequences.prompt_tokens_B[index, None]
     counts_b = sequences.completion_tokens_B[index]
-    width, tokens = int((starts_b + counts_b).max()), int(counts_b.max())
+    tokens_b = starts_b1[:, 0] + counts_b
+    width, rows = int(tokens_b.max()), torch.arange(len(index), device=index.device)
     ids_bL = sequences.ids_BL[index, :width]
-    mask_bT = torch.arange(tokens, device=index.device) < counts_b[:, None]
+    groups_p, group_b = sequences.group_B[index].unique(return_inverse=True)
+    first_p = torch.full_like(groups_p, len(index)).scatter_reduce(0, group_b, rows, "amin")
+    first_b = first_p[group_b]  # the row whose prompt stands for that of its group
+
+    at_L = torch.arange(width, device=index.device)
+    prompt_bL = at_L < starts_b1
+    kept_bL = (at_L < tokens_b[:, None]) & (~prompt_bL | (first_b == rows)[:, None])
+    own_bL = (kept_bL.flatten().cumsum(0) - 1).view_as(kept_bL)
+    index_bL = torch.where(prompt_bL, own_bL[first_b], own_bL)
+    cell_M = kept_bL.flatten().nonzero()[:, 0]
+
+    mask_bT = torch.arange(int(counts_b.max()), device=index.device) < counts_b[:, None]
     rows_N, offsets_N = mask_bT.nonzero(as_tuple=True)
-    targets_N = rows_N * width + starts_b[rows_N] + offsets_N
-    return Packed(ids_bL, targets_N - 1, ids_bL.reshape(-1)[targets_N], mask_bT)
+    cells_N = rows_N * width + starts_b1[rows_N, 0] + offsets_N
+    reads_N, scored_N = index_bL.flatten()[cells_N - 1], index_bL.flatten()[cells_N]
+    laid_out = rows_of(index_bL, kept_bL, tokens_b)
+    return Packed(ids_bL.flatten()[cell_M], cell_M, index_bL, laid_out, reads_N, scored_N, mask_bT)
 
 
-def micro_batches(tokens_B: Tensor, budget_tokens: int) -> list[Tensor]:
-    """Split rows into groups of similar length: rows * longest row <= budget, but at least one row each."""
-    order = torch.argsort(tokens_B, descending=True, stable=True)
-    groups, at = [], 0
+def micro_batches(sequences: Sequences, rows: Tensor, budget_tokens: int) -> list[Tensor]:
+    """Split rows so that what a network reads at once is within the budget, but at least one row of it.
+
+    Packed, that is each prompt once and its completions, and a group stays together where it fits; else it is rows
+    times the longest of them, and rows of like length stay together.
+    """
+    if not sequences.packed:
+        return _by_length(sequences.tokens_B, rows, budget_tokens)
+    order = rows[torch.argsort(sequences.group_B[rows], stable=True)]
+    parts: list[list[int]] = []
+    used = budget_tokens
+    for piece, tokens in _pieces(sequences, order, budget_tokens):
+        if used + tokens > budget_tokens:
+            parts.append([])
+            used = 0
+        parts[-1] += piece
+        used += tokens
+    return [torch.tensor(part, device=rows.device) for part in parts]
+
+
+def _pieces(sequences: Sequences, order: Tensor, budget_tokens: int) -> Iterator[tuple[list[int], int]]:
+    """Each group's rows with the tokens of its prompt and theirs; a group beyond the budget in pieces of like size."""
+    columns = (sequences.group_B, sequences.prompt_tokens_B, sequences.completion_tokens_B)
+    listed = zip(order.tolist(), *(column[order].tolist() for column in columns), strict=True)
+    for _, rows in itertools.groupby(listed, key=lambda row: row[1]):
+        group = list(rows)
+        prompt, total = group[0][2], sum(completion for *_, completion in group)
+        room = max(1, budget_tokens - prompt)
+        limit = -(-total // -(-total // room))
+        piece: list[int] = []
+        tokens = 0
+        for row, *_, completion in group:
+            if piece and tokens + completion > limit:
+                yield piece, prompt + tokens
+                piece, tokens = [], 0
+            piece.append(row)
+            tokens += completion
+        yield piece, prompt + tokens
+
+
+def _by_length(tokens_B: Tensor, rows: Tensor, budget_tokens: int) -> list[Tensor]:
+    order = rows[torch.argsort(tokens_B[rows], descending=True, stable=True)]
+    parts, at = [], 0
     while at < len(order):
-        rows = max(1, budget_tokens // int(tokens_B[order[at]]))
-        groups.append(order[at : at + rows])
-        at += rows
-    return groups
+        count = max(1, budget_tokens // int(tokens_B[order[at]]))
+        parts.append(order[at : at + count])
+        at += count
+    return parts
 
 
-def micro_batches_by_half(tokens_B: Tensor, group_B: Tensor, budget_tokens: int) -> tuple[list[Tensor], list[Tensor]]:
+def micro_batches_by_half(sequences: Sequences, rows: Tensor, budget_tokens: int) -> tuple[list[Tensor], list[Tensor]]:
     """Micro-batches of one half of the prompt groups and of the other, so that their gradients are independent.
 
     All are in the first list where that would take more passes than the rows need together: it is free or not made.
     """
-    whole, groups = micro_batches(tokens_B, budget_tokens), group_B.unique()
+    whole, group_B = micro_batches(sequences, rows, budget_tokens), sequences.group_B[rows]
+    groups = group_B.unique()
     first_B = torch.isin(group_B, groups[: len(groups) // 2])
-    halves = [half_B.nonzero()[:, 0] for half_B in (first_B, ~first_B)]
-    one, other = ([rows[part] for part in micro_batches(tokens_B[rows], budget_tokens)] for rows in halves)
+    one, other = (micro_batches(sequences, rows[half_B], budget_tokens) for half_B in (first_B, ~first_B))
     split = one and other and len(one) + len(other) <= len(whole)
     return (one, other) if split else (whole, [])
 
@@ -110,7 +191,7 @@ def over_rows(sequences: Sequences, budget_tokens: int, read: Callable[[Packed],
     """Evaluate `read` (micro-batch -> (b, T)) on every row without gradient: (B, T)."""
     out_BT = torch.zeros((len(sequences.ids_BL), sequences.width_tokens), device=sequences.ids_BL.device)
     with torch.no_grad():
-        for index in micro_batches(sequences.tokens_B, budget_tokens):
+        for index in micro_batches(sequences, torch.arange(len(out_BT), device=out_BT.device), budget_tokens):
             values_bT = read(pack(sequences, index))
             out_BT[index, : values_bT.shape[1]] = values_bT.float()
     return out_BT

@@ -103,7 +103,7 @@ class Trainer:
             raise DivergedError(f"update {number}: no completion has a reward")
         if needs.group and len(scored.rollouts.group_B.unique()) == len(scored.rewards_B):
             raise DivergedError(f"update {number}: no two completions of a prompt have a reward")
-        sequences = join(scored.rollouts, self.engine.pad)
+        sequences = join(scored.rollouts, self.engine.pad, self.models.packed)
         context, completions, tokens = self.context(
             scored.rollouts, sequences, self._draws, lambda name: self._phase(name, measure_memory)
         )

@@ -5,6 +5,7 @@ Axes, by the letters that end a name:
     P  prompts of an update            B  completions (rows), P * group size
     T  completion tokens, right-padded L  prompt and completion tokens, right-padded
     S  prompt tokens, left-padded      N  real completion tokens of some rows, flattened
+    M  real tokens of some rows, prompts once, flattened
     V  vocabulary                      H  hidden size
 
 `mask_BT` is True on every token the policy sampled, the end token included, and nowhere else.

@@ -108,13 +108,11 @@ def _accumulate(
     detach = critic_only or (needs.critic is not None and needs.critic.detach)
     sums: dict[str, Tensor] = {}
     ratio_error_max = torch.zeros(())
-    group_B = sequences.group_B[index]
-    one, other = micro_batches_by_half(sequences.tokens_B[index], group_B, learner.train.micro_batch_tokens)
+    one, other = micro_batches_by_half(sequences, index, learner.train.micro_batch_tokens)
     half_square: Tensor | None = None
-    for place, part in enumerate([*one, *other]):
+    for place, rows in enumerate([*one, *other]):
         if place == len(one) and not critic_only:
             half_square = _gradient_square(learner.models.policy_parameters())
-        rows = index[part]
         packed = pack(sequences, rows)
         output = policy_output(learner.models, packed, learner.train.temperature, detach, needs.exact_kl)
         micro = batch.rows(rows, packed.mask_bT.shape[1])
@@ -129,7 +127,7 @@ def _accumulate(
     means = {name: float(value) for name, value in sums.items()}
     if half_square is not None:
         whole_square = _gradient_square(learner.models.policy_parameters())
-        units, of_one = len(group_B.unique()), len(group_B[torch.cat(one)].unique())
+        units, of_one = (len(sequences.group_B[rows].unique()) for rows in (index, torch.cat(one)))
         means |= split_noise(float(half_square) * (units / of_one) ** 2, of_one, float(whole_square), units)
     finite = np.isfinite(means["policy_loss"] + means.get("value_loss", 0.0))
     return {**means, "ratio_error_max": float(ratio_error_max)} if finite else None

@@ -1,28 +1,30 @@
 """What an update needs, by arithmetic on the shape of a Llama-like decoder: the estimate beside `predict`.
 
-Letters: B completions, L = P + T tokens of prompt and completion, S and N all and completion tokens of a micro-batch;
-l layers, h hidden size, H query and K key/value heads of size e, i intermediate size, V vocabulary; d bytes a number,
-r the rank of adapters, which are float32.
+Letters: B completions, L = P + T tokens of prompt and completion. Of a micro-batch: S tokens, equal prompts once; N
+completion tokens; Z = rows times L, which attention sees. l layers, h hidden size, H query and K key/value heads of
+size e, i intermediate size, V vocabulary; d bytes a number, r the rank of adapters, which are float32.
 
 Held all the time: d bytes a parameter, d its gradient, 2d its two AdamW moments, d a parameter of the reference: the
 account of Rajbhandari et al. 2020, arXiv 1910.02054, section 3.1, here with everything in the model's own type.
 
-Activations are counted as in Korthikanti et al. 2022, arXiv 2205.05198, section 4, for this decoder: what autograd
-keeps of a layer under fused attention, which keeps no scores. Operations are 2 for each parameter of a matrix and token
-(Kaplan et al. 2020, arXiv 2001.08361, section 2.1) and 4 L^2 H e for the attention of a layer and row, as if nothing
-were masked. Backward, a matrix costs twice its forward pass, one that is frozen once; fused attention costs 2.5 times,
-since it computes the scores again. A checkpoint costs another forward pass of its layers, save for their last matrix,
-whose result no gradient needs.
+What the networks keep of a pass is in `activations`. Operations are 2 for each parameter of a matrix and token (Kaplan
+et al. 2020, arXiv 2001.08361, section 2.1) and 4 L^2 H e for the attention of a layer and row, as if nothing were
+masked. Backward, a matrix costs twice its forward pass, one that is frozen once; fused attention costs 2.5 times, since
+it computes the scores again. A checkpoint costs another forward pass of its layers, save for their last matrix, whose
+result no gradient needs.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from transformers import PretrainedConfig
 
 from ppo_vs_grpo.algorithms import entry, find
 from ppo_vs_grpo.algorithms.shared.config import Needs
+from ppo_vs_grpo.algorithms.shared.sequences import full_length, micro_batches
+from ppo_vs_grpo.benchmarks.probes.activations import Activations, Pass
 from ppo_vs_grpo.benchmarks.probes.decoder import Shape, shape_of
 from ppo_vs_grpo.benchmarks.probes.predict import Work
 
@@ -66,7 +68,7 @@ def closed_form(config: PretrainedConfig, arm: str, work: Work) -> ClosedForm | 
         critic=needs.critic.kind if needs.critic else None,
         reference=train.beta > 0,
         prompts=train.prompts_per_update,
-        mini_batches=train.mini_batches,
+        mini_batches=min(train.mini_batches, work.completions),
     )
     return ClosedForm(arm, update.role_bytes(), update.phase_peak_bytes(), update.phase_flops())
 
@@ -81,6 +83,10 @@ class _Update:
     mini_batches: int
 
     @property
+    def activations(self) -> Activations:
+        return Activations(self.shape, self.work, self.critic)
+
+    @property
     def d(self) -> int:
         return self.work.dtype.itemsize
 
@@ -88,12 +94,15 @@ class _Update:
     def length(self) -> int:
         return self.work.prompt_tokens + self.work.new_tokens
 
-    def micro_batches(self) -> list[tuple[int, bool]]:
-        """Rows of an optimizer step's first micro-batch and of its second, and whether gradients are there by then."""
-        rows = -(-self.work.completions // min(self.mini_batches, self.work.completions))
-        first = min(rows, max(1, self.work.micro_batch_tokens // self.length))
-        second = min(first, rows - first)
-        return [(first, False), (second, True)] if second else [(first, False)]
+    def passes(self, mini_batches: int) -> list[Pass]:
+        """The micro-batches of a mini-batch, if every prompt has as many rows in it."""
+        w, rows = self.work, -(-self.work.completions // mini_batches)
+        group_B = torch.arange(rows) * min(rows, self.prompts) // rows
+        sequences = full_length(w.prompt_tokens, w.new_tokens, group_B)
+        parts = micro_batches(sequences, torch.arange(rows), w.micro_batch_tokens)
+        return [
+            Pass(len(part), len(group_B[part].unique()) * w.prompt_tokens + len(part) * w.new_tokens) for part in parts
+        ]
 
     def held_bytes(self) -> dict[str, int]:
         """Parameters with their buffers (two halves of e float32 frequencies), gradients and optimizer state.
@@ -130,87 +139,45 @@ class _Update:
         """The cache of all rows, at the moment when the last buffer of the prompts has been copied to them."""
         return self.cache_bytes(self.work.completions) + self.cache_bytes(self.prompts) // (2 * self.shape.layers)
 
-    def norm_bytes(self, size: int, rows: int) -> int:
-        """Kept of an RMS norm of `rows` vectors: input in float32, scale, and what a trained weight multiplies."""
-        trained = self.work.lora_rank is None
-        return rows * (4 * size + 4 + (self.d * size if trained else 0))
-
-    def layer_bytes(self, tokens: int) -> int:
-        """Kept of a layer, S tokens: (16 h + 8) + 4 (H e + K e) + 4 H + 8 i bytes a token in bfloat16.
-
-        Both norms with their results, which are the matrices' inputs; query, key, value, the attention's result and
-        its log-sum-exp; gate, its SiLU, up and their product. An adapter keeps its input in float32, where that is
-        not kept anyway, and the r numbers between its matrices; a frozen matrix keeps nothing.
-        """
-        s, d, rank = self.shape, self.d, self.work.lora_rank
-        kept = 2 * self.norm_bytes(s.hidden, tokens)
-        if s.norms_heads:
-            kept += self.norm_bytes(s.head_size, tokens * (s.heads + s.kv_heads))
-        a_token = d * (2 * s.query + 2 * s.key) + 4 * s.heads + 3 * d * s.intermediate
-        if rank is None or d == 4:
-            a_token += d * (2 * s.hidden + s.intermediate)
-        else:
-            a_token += 4 * sum(m for m, _ in s.matrices)
-        return kept + tokens * (a_token + 4 * (rank or 0) * len(s.matrices))
-
-    def trunk_bytes(self, tokens: int) -> int:
-        """Kept of all layers, or only their inputs with checkpoints; of the last norm and the rotation's angles."""
-        s = self.shape
-        layer = tokens * s.hidden * self.d if self.work.gradient_checkpointing else self.layer_bytes(tokens)
-        return s.layers * layer + self.norm_bytes(s.hidden, tokens) + 2 * self.length * s.head_size * self.d
-
-    def output_bytes(self, reads: int) -> int:
-        """Kept of the output on N completion tokens: float32 log-probabilities, 4 N V; and the hidden state for what
-        is trained on it.
-        """
-        s, d, rank = self.shape, self.d, self.work.lora_rank
-        read = d * s.hidden if rank is None else 0
-        if self.critic is not None and (d < 4 or self.critic == "model" or rank is not None):
-            read += 4 * s.hidden
-        return reads * (4 * s.vocabulary + read)
-
-    def passing_bytes(self, tokens: int) -> int:
-        """What a layer needs at once without gradients: three tensors i wide, beside four copies of the h wide stream.
-
-        An adapter's result is scaled and added in float32: two of the three are then that.
-        """
-        s, d = self.shape, self.d
-        if self.work.lora_rank is None:
-            return tokens * d * (3 * s.intermediate + 4 * s.hidden)
-        return tokens * ((2 * d + 8) * s.intermediate + (4 * d + (4 if d < 4 else 0)) * s.hidden)
-
-    def gradient_bytes(self, tokens: int) -> int:
-        """What a layer's backward pass adds at most: gradients of gate, SiLU and up, once their product is gone, and
-        of the stream.
-        """
-        return tokens * self.d * (2 * self.shape.intermediate + self.shape.hidden)
-
     def role_bytes(self) -> dict[str, int]:
         """The most that each role holds; of the batch its ids, and a few numbers a completion token."""
-        w, rows = self.work, max(rows for rows, _ in self.micro_batches())
-        tokens = rows * self.length
-        again = 0
-        if w.gradient_checkpointing:  # the last norm is done with, and a float32 input is the checkpoint itself
-            done = self.norm_bytes(self.shape.hidden, tokens) + (4 * tokens * self.shape.hidden if self.d == 4 else 0)
-            again = self.layer_bytes(tokens) - done
+        w, passes = self.work, self.passes(self.mini_batches)
+
+        def again(part: Pass) -> int:
+            if not w.gradient_checkpointing:
+                return 0
+            # The last norm is done with, and a float32 input is the checkpoint itself.
+            done = self.activations.norm_bytes(self.shape.hidden, part.tokens)
+            done += 4 * part.tokens * self.shape.hidden if self.d == 4 else 0
+            return self.activations.layer_bytes(part) - done
+
         per_token = 8 + 1 + 4 * (3 + self.reference + 2 * (self.critic is not None))
         roles = self.held_bytes() | {
             "kv_cache": self.copied_cache_bytes(),
-            "activations.policy": self.trunk_bytes(tokens) + max(self.output_bytes(rows * w.new_tokens), again),
+            "activations.policy": max(
+                self.activations.trunk_bytes(part)
+                + max(self.activations.output_bytes(part.rows * w.new_tokens), again(part))
+                for part in passes
+            ),
             "batch": w.completions * (8 * self.length + per_token * w.new_tokens),
         }
         if self.critic == "model":
-            roles["activations.value"] = self.trunk_bytes(tokens) + again
+            roles["activations.value"] = max(self.activations.trunk_bytes(part) + again(part) for part in passes)
         return roles
 
     def phase_peak_bytes(self) -> dict[str, int]:
         """The most memory at once by phase: what is held, and the largest of what a phase's moments add to it."""
         s, w, d, held = self.shape, self.work, self.d, self.held_bytes()
         always = sum(held.values())
-        rows = min(w.completions, max(1, w.micro_batch_tokens // self.length))
-        reads, passing = rows * w.new_tokens, self.passing_bytes(rows * self.length)
-        prefill = self.cache_bytes(self.prompts) + self.passing_bytes(self.prompts * w.prompt_tokens)
-        sampling = max(w.completions * s.vocabulary * (d + 12), self.passing_bytes(w.completions))
+        passes = self.passes(1)
+        reads, passing = (
+            max(p.rows for p in passes) * w.new_tokens,
+            max(self.activations.passing_bytes(p) for p in passes),
+        )
+        prefill = self.cache_bytes(self.prompts) + self.activations.passing_bytes(
+            Pass(0, self.prompts * w.prompt_tokens)
+        )
+        sampling = max(w.completions * s.vocabulary * (d + 12), self.activations.passing_bytes(Pass(0, w.completions)))
         peaks = {
             "rollout": always + max(prefill, self.copied_cache_bytes(), self.cache_bytes(w.completions) + sampling)
         }
@@ -219,51 +186,13 @@ class _Update:
         if self.critic is not None:
             peaks["value"] = always + passing
         gradients = sum(size for role, size in held.items() if role.endswith(".grads"))
-        forward, backward = [], []
-        for rows, accumulates in self.micro_batches():
-            before = always - (0 if accumulates else gradients)
-            forward.append(before + self.forward_bytes(rows))
-            backward.append(before + self.backward_bytes(rows))
-            backward.append(always + self.last_backward_bytes(rows))
+        forward, backward = [always], []  # forward, a pass's sums are taken after its backward pass
+        for place, part in enumerate(self.passes(self.mini_batches)):
+            before = always - (0 if place else gradients)
+            forward.append(before + self.activations.forward_bytes(part))
+            backward.append(before + self.activations.backward_bytes(part))
+            backward.append(always + self.activations.last_backward_bytes(part))
         return peaks | {"forward": max(forward), "backward": max(backward), "optimizer": always}
-
-    def forward_bytes(self, rows: int) -> int:
-        """The entropy's two (N, V) float32 tensors beside all that is kept, or the critic's trunk; or the
-        last layer, where nothing of it is kept.
-        """
-        s, tokens, reads = self.shape, rows * self.length, rows * self.work.new_tokens
-        policy = self.trunk_bytes(tokens) + self.output_bytes(reads)
-        passing = self.passing_bytes(tokens) if self.work.gradient_checkpointing else 0
-        value = self.trunk_bytes(tokens) + passing if self.critic == "model" else 0
-        return max(policy + max(8 * reads * s.vocabulary, value), self.trunk_bytes(tokens) + passing)
-
-    def backward_bytes(self, rows: int) -> int:
-        """The largest of four moments: the critic's last layer; the gradient of the log-softmax, two more (N, V); that
-        of the output embedding, V h, beside logits; the policy's last layer.
-        """
-        s, d, tokens, reads = self.shape, self.d, rows * self.length, rows * self.work.new_tokens
-        trunk, output = self.trunk_bytes(tokens), self.output_bytes(reads)
-        layer = self.gradient_bytes(tokens)
-        if self.work.gradient_checkpointing:
-            layer += self.layer_bytes(tokens)
-        layer -= self.norm_bytes(s.hidden, tokens)
-        trained = self.work.lora_rank is None
-        logits = reads * s.vocabulary * d + (s.vocabulary * s.hidden * d if trained else 0)
-        moments = [
-            output + 8 * reads * s.vocabulary,
-            output - 4 * reads * s.vocabulary + logits,
-            layer,
-        ]
-        if self.critic == "model":
-            moments.append(output + trunk + layer)
-        return trunk + max(moments)
-
-    def last_backward_bytes(self, rows: int) -> int:
-        """The first layer's moment, or the input embedding's gradient, when all gradients are there."""
-        s, d, tokens = self.shape, self.d, rows * self.length
-        embedding = s.vocabulary * s.hidden * d if self.work.lora_rank is None else 0
-        layer = self.layer_bytes(tokens) + self.gradient_bytes(tokens)
-        return max(embedding, layer - embedding)
 
     def phase_flops(self) -> dict[str, float]:
         """Operations by phase: 2 l h (2 H e + 2 K e + 3 i) a token, 2 V h one that is read, attention and adapters."""
@@ -272,21 +201,24 @@ class _Update:
         matrices = 2 * s.layers * s.layer_matrix_parameters
         adapters = 2 * s.adapters(rank)[0] if rank is not None else 0
         attention, read = 4 * s.layers * s.query, 2 * s.vocabulary * s.hidden  # of a pair of tokens; of a token
-        layers = length * (matrices + adapters) + length**2 * attention
+        pairs = rows * length**2 * attention
+        asked = sum(part.tokens for part in self.passes(1)) * (matrices + adapters) + pairs
+        tokens = self.mini_batches * sum(part.tokens for part in self.passes(self.mini_batches))
+        layers = tokens * (matrices + adapters) + pairs
         decoded = (new - 1) * (matrices + adapters + read + attention * (prompt + new / 2))
         prefill = prompt * (matrices + adapters) + prompt**2 * attention + read
-        value = new * 2 * s.hidden if self.critic is not None else 0
-        back = length * (matrices * (2 if rank is None else 1) + 2 * adapters) + 2.5 * length**2 * attention
+        value = rows * new * 2 * s.hidden if self.critic is not None else 0
+        back = tokens * (matrices * (2 if rank is None else 1) + 2 * adapters) + 2.5 * pairs
         if rank is not None:  # an embedding that is frozen asks the first query, key and value for no gradient
-            back -= length * 2 * (s.hidden * (s.query + 2 * s.key) + 3 * rank * s.hidden)
+            back -= tokens * 2 * (s.hidden * (s.query + 2 * s.key) + 3 * rank * s.hidden)
         if w.gradient_checkpointing:
-            back += layers - (length * 2 * s.layers * s.intermediate * s.hidden if rank is None else 0)
+            back += layers - (tokens * 2 * s.layers * s.intermediate * s.hidden if rank is None else 0)
         trunks = 2 if self.critic == "model" else 1
         flops = {"rollout": self.prompts * prefill + rows * decoded}
         if self.reference:
-            flops["reference"] = rows * (layers + new * read)
+            flops["reference"] = asked + rows * new * read
         if self.critic is not None:
-            flops["value"] = rows * (layers + value)
-        flops["forward"] = rows * (trunks * layers + new * read + value)
-        flops["backward"] = rows * (trunks * back + new * read * (2 if rank is None else 1) + 2 * value)
+            flops["value"] = asked + value
+        flops["forward"] = trunks * layers + rows * new * read + value
+        flops["backward"] = trunks * back + rows * new * read * (2 if rank is None else 1) + 2 * value
         return flops

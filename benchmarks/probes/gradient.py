@@ -112,7 +112,9 @@ def reference_gradient(models: Models, scored: ScoredRollouts, train: TrainConfi
     algorithm = leave_one_out(leave_one_out.Config(), train)
     batch = _batch(algorithm, scored, Context(reference_logp_BT=None, values_BT=None), train)
     everything = torch.arange(len(scored.rewards_B), device=scored.rewards_B.device)
-    return next(_gradients(models, {"": (algorithm, batch)}, join(scored.rollouts, pad), [everything], train))[""]
+    return next(
+        _gradients(models, {"": (algorithm, batch)}, join(scored.rollouts, pad, models.packed), [everything], train)
+    )[""]
 
 
 def probe(
@@ -138,7 +140,7 @@ def probe(
     reference_D = None if reference is None else reference_gradient(models, reference, train, pad)
     if directions and reference_D is not None:
         reference_D = project(reference_D, directions, seed)
-    train, sequences = _limited(train, scored), join(scored.rollouts, pad)
+    train, sequences = _limited(train, scored), join(scored.rollouts, pad, models.packed)
     batches = {name: (algorithm, _batch(algorithm, scored, contexts[name], train)) for name, algorithm in arms.items()}
     halves, per_unit = _halves(scored.rollouts.group_B)
     together = [[name] for name in arms] if directions else [list(arms)]  # large models: one gradient at a time
@@ -193,11 +195,11 @@ def _gradients(
     exact_kl = any(algorithm.needs.exact_kl for algorithm, _ in arms.values())
     for part in parts:
         total = {name: _zeros(parameters) for name in arms}
-        for index in micro_batches(sequences.tokens_B[part], train.micro_batch_tokens):
-            packed = pack(sequences, part[index])
+        for rows in micro_batches(sequences, part, train.micro_batch_tokens):
+            packed = pack(sequences, rows)
             output = policy_output(trained, packed, train.temperature, True, exact_kl)
             for name, (algorithm, batch) in arms.items():
-                micro = batch.rows(part[index], packed.mask_bT.shape[1])
+                micro = batch.rows(rows, packed.mask_bT.shape[1])
                 seen = replace(output, values_BT=micro.values_old_BT)  # a constant, so that loss.value can be formed
                 loss = len(parts) * algorithm.loss(micro, seen, _denominators(batch, train)).policy
                 grads = torch.autograd.grad(loss, parameters, retain_graph=True, materialize_grads=True)

@@ -68,7 +68,7 @@ def _gradient_rows(trainer: Trainer, config: ProbeConfig, drawn: list[Any], seed
     )
     arms = compared(trainer)
     context, _, _ = trainer.context(
-        sampled.rollouts, join(sampled.rollouts, trainer.engine.pad), draw=PROBE_DRAWS + seed
+        sampled.rollouts, join(sampled.rollouts, trainer.engine.pad, trainer.models.packed), draw=PROBE_DRAWS + seed
     )
     contexts = dict.fromkeys(arms, context)
     found = gradient.probe(

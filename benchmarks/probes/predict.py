@@ -67,10 +67,10 @@ class Work:
 
     def shortened(self) -> Work:
         """The least work with the same peaks after the rollout: two micro-batches, the second beside gradients."""
-        rows = 2 * max(1, self.micro_batch_tokens // (self.prompt_tokens + self.new_tokens))
-        if self.completions < 2 * rows * self.mini_batches:
-            return self
-        return replace(self, completions=rows, group_size=rows, mini_batches=1)
+        rows = -(-self.group_size // self.mini_batches)  # of a prompt in a mini-batch, where they are at random
+        at_once = self.micro_batch_tokens // (self.prompt_tokens + rows * self.new_tokens)
+        groups = max(1, 2 * at_once)
+        return replace(self, completions=min(self.completions, groups * self.group_size))
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +167,9 @@ def _predicted(config: PretrainedConfig, arm: str, made: Made, work: Work) -> Pr
     with Answers(fake, _Lengths.SAMPLED), tracker, counting:
         if short != work:
             sampled = _rollout(trainer, work)
-            trainer.collector = _Sampled.of(trainer.collector, _first_rows(sampled, short.completions))
+            trainer.collector = _Sampled.of(
+                trainer.collector, _first_groups(sampled, short.completions // short.group_size)
+            )
         next(trainer.updates(1, measure_memory=True))
     rows = counting.rows(short.completions)
     if short != work:
@@ -183,11 +185,11 @@ def _rollout(trainer: Trainer, work: Work) -> Rollouts:
         return trainer.engine.generate(trainer.encode(drawn), work.group_size, uniforms_TB)
 
 
-def _first_rows(sampled: Rollouts, rows: int) -> Rollouts:
-    """Views of the first rows, as completions of one prompt: rows of any prompt are of the same length."""
-    first, prompts = sampled.rows(slice(rows)), sampled.prompts
-    one = Prompts(prompts.problems[:1], prompts.ids[:1])
-    return replace(first, prompts=one, group_B=torch.zeros_like(first.group_B))
+def _first_groups(sampled: Rollouts, groups: int) -> Rollouts:
+    """The completions of the first prompts."""
+    prompts = sampled.prompts
+    first = sampled.rows(slice(groups * len(sampled.group_B) // len(prompts.ids)))
+    return replace(first, prompts=Prompts(prompts.problems[:groups], prompts.ids[:groups]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,7 +80,7 @@ def rankings(trainer: Trainer, sets: dict[str, ScoredRollouts]) -> Iterator[tupl
 
 def log_probabilities(trainer: Trainer, scored: ScoredRollouts) -> Tensor:
     """Log-probability of every completion under the policy as it is, whoever sampled it: (B,)."""
-    sequences = join(scored.rollouts, trainer.engine.pad)
+    sequences = join(scored.rollouts, trainer.engine.pad, trainer.models.packed)
     policy, temperature = trainer.models.policy, trainer.train.temperature
     logp_BT = over_rows(sequences, trainer.train.micro_batch_tokens, lambda packed: logp(policy, packed, temperature))
     return logp_BT.sum(1)

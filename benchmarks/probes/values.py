@@ -253,7 +253,7 @@ def _judged(rewards_PG: Floats, measured: Prefixes, completions: int, prompt_P: 
 
 def _values(trainer: Trainer, rollouts: Rollouts) -> Floats:
     """V before each token of each row: (B, T)."""
-    sequences, budget = join(rollouts, trainer.engine.pad), trainer.train.micro_batch_tokens
+    sequences, budget = join(rollouts, trainer.engine.pad, trainer.models.packed), trainer.train.micro_batch_tokens
     values_BT = over_rows(sequences, budget, lambda packed: models.values(trainer.models, packed))
     return np.asarray(values_BT.double().cpu())
 

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from copying import END, PAD, VOCABULARY, gpt2, llama, prompts, uniforms, whole_logp
+from ppo_vs_grpo.algorithms.shared.attention import read_packed
 from ppo_vs_grpo.algorithms.shared.config import CriticConfig
 from ppo_vs_grpo.algorithms.shared.models import Models, build, logp, policy_output, values
 from ppo_vs_grpo.algorithms.shared.rollout import HuggingFaceEngine
@@ -29,16 +30,18 @@ def with_critic(kind: str = "head") -> Models:
     return models
 
 
+@pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("make", [llama, gpt2])
 @pytest.mark.parametrize("budget", [1, 40, 10_000])
-def test_log_probabilities_do_not_depend_on_padding_or_partition(make, budget: int) -> None:
+def test_log_probabilities_do_not_depend_on_padding_or_partition(make, budget: int, packed: bool) -> None:
     model = make()
     rollouts = rollouts_of(model)
-    logp_BT = over_rows(join(rollouts, PAD), budget, lambda packed: logp(model, packed, 0.7))
+    assert (packed and read_packed(model)) == packed
+    logp_BT = over_rows(join(rollouts, PAD, packed), budget, lambda packed: logp(model, packed, 0.7))
     for row in range(24):
         tokens = int(rollouts.mask_BT[row].sum())
         prompt = PROMPTS.ids[int(rollouts.group_B[row])]
-        expected = whole_logp(model, prompt, rollouts.completion_BT[row, :tokens].tolist(), 0.7)
+        expected = whole_logp(make(), prompt, rollouts.completion_BT[row, :tokens].tolist(), 0.7)
         torch.testing.assert_close(logp_BT[row, :tokens], torch.tensor(expected), atol=1e-5, rtol=0)
         assert not logp_BT[row, tokens:].any()
 
@@ -118,10 +121,34 @@ def test_dropout_is_off() -> None:
     assert not any(m.training for root in (models.policy, models.reference, models.trunk) for m in root.modules())
 
 
-def test_micro_batches_hold_every_row_once_within_the_budget() -> None:
-    tokens_B = torch.tensor([5, 9, 2, 40, 7, 7])
-    groups = micro_batches(tokens_B, 20)
+def rows_of(prompt_tokens: list[int], completion_tokens: list[int], group: list[int], packed: bool) -> Sequences:
+    width = max(map(sum, zip(prompt_tokens, completion_tokens, strict=True)))
+    columns = (torch.tensor(column) for column in (prompt_tokens, completion_tokens, group))
+    return Sequences(torch.zeros(len(group), width, dtype=torch.long), *columns, max(completion_tokens), packed)
+
+
+def test_padded_micro_batches_hold_every_row_once_within_the_budget() -> None:
+    sequences = rows_of([2, 2, 1, 4, 3, 3], [3, 7, 1, 36, 4, 4], [0] * 6, packed=False)
+    tokens_B = sequences.tokens_B
+    groups = micro_batches(sequences, torch.arange(6), 20)
     assert sorted(int(i) for g in groups for i in g) == list(range(6))
     for group in groups:
         assert len(group) == 1 or len(group) * int(tokens_B[group].max()) <= 20
     assert [int(tokens_B[g].max()) for g in groups] == sorted((int(tokens_B[g].max()) for g in groups), reverse=True)
+
+
+def test_packed_micro_batches_count_a_prompt_once_and_keep_its_rows_together() -> None:
+    """Prompts of 4, 2 and 5 tokens; group 0 takes 4 + 6, group 1 2 + 8, group 2 5 + 12."""
+    sequences = rows_of([4, 2, 5, 4, 2, 5, 5], [3, 1, 6, 3, 7, 2, 4], [0, 1, 2, 0, 1, 2, 2], packed=True)
+    asked = torch.tensor([6, 5, 4, 3, 2, 1, 0])
+
+    def split(budget: int) -> list[list[int]]:
+        return [part.tolist() for part in micro_batches(sequences, asked, budget)]
+
+    assert split(37) == [[3, 0, 4, 1, 6, 5, 2]]
+    assert split(36) == [[3, 0, 4, 1], [6, 5, 2]]
+    assert split(19) == [[3, 0], [4, 1], [6, 5, 2]]
+    assert split(16) == [[3, 0], [4, 1], [6, 5], [2]]  # of 12 tokens 11 fit beside the prompt: two pieces of 6
+    assert split(1) == [[3], [0], [4], [1], [6], [5], [2]]
+    assert split(17)[2:] == [[6, 5, 2]]
+    assert micro_batches(sequences, asked[:0], 10) == []

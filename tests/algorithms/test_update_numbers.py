@@ -13,7 +13,7 @@ import torch
 from ppo_vs_grpo.algorithms.shared.config import TrainConfig
 from ppo_vs_grpo.algorithms.shared.losses import k3
 from ppo_vs_grpo.algorithms.shared.models import policy_output
-from ppo_vs_grpo.algorithms.shared.sequences import micro_batches, pack
+from ppo_vs_grpo.algorithms.shared.sequences import Sequences, micro_batches, pack
 from ppo_vs_grpo.algorithms.shared.types import Batch, Denominators, PolicyOutput
 from ppo_vs_grpo.algorithms.shared.update import _token_sums, update
 from test_update import TRAIN, arm, gradients, prepared, step, weights
@@ -122,11 +122,12 @@ def test_the_learning_rate_warms_up_in_completions_and_then_holds() -> None:
 
 
 def test_no_row_is_lost_or_doubled_by_micro_batches() -> None:
-    tokens = torch.tensor([5, 9, 2, 7, 7, 1])
-    groups = micro_batches(tokens, 14)
+    tokens, one = torch.tensor([5, 9, 2, 7, 7, 1]), torch.ones(6, dtype=torch.long)
+    sequences = Sequences(torch.zeros(6, 9), 0 * one, tokens, one, 9, packed=False)
+    groups = micro_batches(sequences, torch.arange(6), 14)
     assert [tokens[g].tolist() for g in groups] == [[9], [7, 7], [5, 2], [1]]
     assert sorted(torch.cat(groups).tolist()) == list(range(6))
-    assert [len(g) for g in micro_batches(tokens, 1)] == [1] * 6
+    assert [len(g) for g in micro_batches(sequences, torch.arange(6), 1)] == [1] * 6
 
 
 def test_an_optimizer_step_leaves_nothing_of_its_gradient_to_the_next() -> None:

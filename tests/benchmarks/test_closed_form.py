@@ -108,14 +108,15 @@ def test_by_hand() -> None:
     assert form.role_bytes["optimizer.policy"] == 2 * 5088 + 4 * (2 * 9 + 2)
     assert form.role_bytes["kv_cache"] == (4 * 2 * 2 + 2) * 5 * 4 * 4  # keys, values, layers; a buffer of 2 prompts
     norm = 4 * 8 + 4 + 4 * 8
-    kept = 20 * (2 * norm + 2 * 32 + 2 * 32 + 2 * 16 + 4 * 2 + 4 * 64)
-    assert form.role_bytes["activations.policy"] == 2 * kept + 20 * norm + 2 * 5 * 4 * 4 + 8 * (40 + 32)
+    tokens, rows, reads = 2 * 3 + 4 * 2, 4 * 5, 4 * 2  # prompts once; as attention sees them; completion tokens
+    kept = tokens * (2 * norm + 2 * 32 + 32 + 4 * 64) + rows * (2 * 32 + 2 * 16 + 4 * 2)
+    assert form.role_bytes["activations.policy"] == 2 * kept + tokens * (norm + 2 * 4 * 4) + reads * (40 + 32 + 64)
     scores = 4 * 2 * 8  # a pair of tokens in both layers
     decoded = 2 * 2 * layer + 2 * 80 + 4 * scores
     prompt = 3 * 2 * 2 * layer + 9 * scores + 2 * 80
     assert form.phase_flops["rollout"] == 2 * prompt + 4 * decoded
-    assert form.phase_flops["forward"] == 4 * (5 * 2 * 2 * layer + 25 * scores + 2 * 2 * 80)
-    assert form.phase_flops["backward"] == 4 * (2 * 5 * 2 * 2 * layer + 2.5 * 25 * scores + 2 * 2 * 2 * 80)
+    assert form.phase_flops["forward"] == tokens * 2 * 2 * layer + 4 * 25 * scores + reads * 2 * 80
+    assert form.phase_flops["backward"] == 2 * tokens * 2 * 2 * layer + 2.5 * 4 * 25 * scores + reads * 4 * 80
 
 
 def test_known_sizes() -> None:

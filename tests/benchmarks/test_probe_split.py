@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from copying import llama
 from ppo_vs_grpo.algorithms.shared.models import Models
-from ppo_vs_grpo.algorithms.shared.sequences import micro_batches, micro_batches_by_half
+from ppo_vs_grpo.algorithms.shared.sequences import Sequences, micro_batches, micro_batches_by_half
 from ppo_vs_grpo.algorithms.shared.update import learner, split_noise, update
 from ppo_vs_grpo.benchmarks.probes import gradient as probes
 from ppo_vs_grpo.benchmarks.probes import noise
@@ -61,15 +62,20 @@ def test_a_step_whose_halves_are_not_free_or_that_trains_the_critic_alone_tells_
         assert seen["gradient_trace"] is None
 
 
-def test_the_halves_hold_every_row_once_and_share_no_prompt() -> None:
+@pytest.mark.parametrize("packed", [False, True])
+def test_the_halves_hold_every_row_once_and_share_no_prompt(packed: bool) -> None:
     group_B, tokens_B = torch.tensor([3, 1, 0, 3, 2, 1, 0, 2, 5]), torch.tensor([4, 9, 2, 5, 5, 3, 8, 1, 6])
-    one, other = micro_batches_by_half(tokens_B, group_B, 10)
+    every = torch.arange(9)
+
+    def sequences(group_B: Tensor) -> Sequences:
+        return Sequences(torch.zeros(9, 9), torch.zeros_like(tokens_B), tokens_B, group_B, 9, packed)
+
+    one, other = micro_batches_by_half(sequences(group_B), every, 12 if packed else 10)
     assert sorted(torch.cat(one).tolist()) == [1, 2, 5, 6]  # prompts 0 and 1 of 0, 1, 2, 3, 5
     assert sorted(torch.cat(other).tolist()) == [0, 3, 4, 7, 8]
-    assert all(len(part) * int(tokens_B[part].max()) <= 10 for part in one + other)
-    one_prompt = torch.zeros_like(group_B)
-    # One pass is enough; one prompt; three passes as a whole (9, 8 | 6, 5, 5 | 4, 3, 2, 1), two for either half.
-    for group, budget in ((group_B, 1000), (one_prompt, 10), (group_B, 18)):
-        alone, none = micro_batches_by_half(tokens_B, group, budget)
+    # One pass is enough; one prompt; as a whole fewer passes than the halves need.
+    # Three: padded 9, 8 | 6, 5, 5 | 4, 3, 2, 1, packed 10 | 12, 6 | 9, 6; two for either half.
+    for group, budget in ((group_B, 1000), (torch.zeros_like(group_B), 10), (group_B, 18)):
+        alone, none = micro_batches_by_half(sequences(group), every, budget)
         assert none == []
-        assert [a.tolist() for a in alone] == [a.tolist() for a in micro_batches(tokens_B, budget)]
+        assert [a.tolist() for a in alone] == [a.tolist() for a in micro_batches(sequences(group), every, budget)]
