@@ -28,7 +28,8 @@ class TrainConfig(Frozen):
     A batch is `prompts_per_update * group_size` completions. `completions` is the budget of a run.
     `learning_rate` rises linearly over the first `warmup_completions` and then stays.
     `micro_batch_tokens` bounds the tokens of one forward pass, each prompt once (padded rows where a
-    model does not read packed tokens); it changes memory and speed, never the gradient. `dual_clip` bounds the loss of tokens with a negative advantage.
+    model does not read packed tokens); it changes memory and speed, never the gradient. `dual_clip`
+    bounds the loss of tokens with a negative advantage.
 
     `top_p`, `top_k` and `min_p` truncate the sampler, which then draws from another distribution than the policy's.
     `importance_correction` weighs each token's advantage by policy / sampler; what the sampler can never draw stays
