@@ -104,7 +104,6 @@ def attention(
     rows: Rows | None = options.pop("rows", None)
     if rows is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, **options)
-    options["is_causal"] = True
     blocks = zip(*(_laid_out(states, rows) for states in (query, key, value)), strict=True)
     done = [sdpa_attention_forward(module, q, k, v, None, **options)[0].flatten(0, 1) for q, k, v in blocks]
     joined_Zhe = torch.cat(done) if len(done) > 1 else done[0]

@@ -152,3 +152,5 @@ def test_packed_micro_batches_count_a_prompt_once_and_keep_its_rows_together() -
     assert split(1) == [[3], [0], [4], [1], [6], [5], [2]]
     assert split(17)[2:] == [[6, 5, 2]]
     assert micro_batches(sequences, asked[:0], 10) == []
+    four = rows_of([2] * 4, [3] * 4, [0] * 4, packed=True)
+    assert [part.tolist() for part in micro_batches(four, torch.arange(4), 11)] == [[0, 1], [2, 3]]  # not 3 and 1
