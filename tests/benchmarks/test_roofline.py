@@ -42,7 +42,7 @@ def test_the_limit_counts_every_pass_of_the_update_and_every_token_of_the_rollou
     monkeypatch.setattr(
         roofline, "products", lambda layers, rows, back=False: float(rows * len(layers) * (3 if back else 1))
     )
-    rollout, update = roofline.distances("nano", TRAIN.model_copy(update={"micro_batch_tokens": 80}), new_tokens=4)
+    rollout, update = roofline.distances("nano", TRAIN.model_copy(update={"micro_batch_tokens": 24}), new_tokens=4)
     trunk = 2 * 7  # of nano's two layers: four of attention, three of the feed-forward part
     assert rollout.limit_s == 2 * 16 * trunk + 4 * 8 * (trunk + 1)
-    assert update.limit_s == 3 * 8 * (20 * trunk + 4)
+    assert update.limit_s == 3 * (4 * (16 + 2 * 4) * trunk + 8 * 4)  # 24 tokens: a group's prompt, and half of its rows
