@@ -64,10 +64,9 @@ def distances(size: str, train: TrainConfig = TRAIN, new_tokens: int = NEW_TOKEN
     rows = train.batch_completions
     decode = _repeated(lambda: products([*trunk, head], rows))
     prompt = _repeated(lambda: products(trunk, train.prompts_per_update * PROMPT_TOKENS))
-    groups_B = torch.arange(rows) // train.group_size
-    whole = full_length(PROMPT_TOKENS, new_tokens, groups_B)
+    whole = full_length(PROMPT_TOKENS, new_tokens, torch.arange(rows) // train.group_size)
     parts = [
-        (len(groups_B[part].unique()) * PROMPT_TOKENS + len(part) * new_tokens, len(part) * new_tokens)
+        (whole.packed_tokens(part), len(part) * new_tokens)
         for part in micro_batches(whole, torch.arange(rows), train.micro_batch_tokens)
     ]
     update = _repeated(lambda: sum(products(trunk, read, True) + products([head], said, True) for read, said in parts))

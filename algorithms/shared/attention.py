@@ -18,22 +18,9 @@ from transformers.masking_utils import sdpa_mask
 
 NAME = "packed"
 MODEL_TYPES = (
-    *(
-        "cohere",
-        "gemma",
-        "glm4",
-        "gpt2",
-        "gpt_neox",
-        "granite",
-        "helium",
-        "llama",
-        "mistral",
-        "mixtral",
-        "olmo",
-        "olmo2",
-    ),
-    *("opt", "persimmon", "phi", "phi3", "qwen2", "qwen2_moe", "qwen3", "smollm3", "starcoder2"),
-)
+    "cohere", "gemma", "glm4", "gpt2", "gpt_neox", "granite", "helium", "llama", "mistral", "mixtral", "olmo", "olmo2",
+    "opt", "persimmon", "phi", "phi3", "qwen2", "qwen2_moe", "qwen3", "smollm3", "starcoder2",
+)  # fmt: skip
 """Those of which it was tested that packed or not makes no difference. Some others say that they take any attention,
 and then do not hand on what it needs, or count positions themselves: others read padded rows.
 """

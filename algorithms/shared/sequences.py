@@ -37,6 +37,11 @@ class Sequences:
         """Tokens of each row."""
         return self.prompt_tokens_B + self.completion_tokens_B
 
+    def packed_tokens(self, rows: Tensor) -> int:
+        """Tokens of these rows, the prompt of a group once."""
+        prompts = dict(zip(self.group_B[rows].tolist(), self.prompt_tokens_B[rows].tolist(), strict=True))
+        return sum(prompts.values()) + int(self.completion_tokens_B[rows].sum())
+
 
 @dataclass(frozen=True, slots=True)
 class Packed:

@@ -28,20 +28,10 @@ class Activations:
     work: Work
     critic: str | None
 
-    @property
-    def d(self) -> int:
-        """Bytes of a number."""
-        return self.work.dtype.itemsize
-
-    @property
-    def length(self) -> int:
-        """L."""
-        return self.work.prompt_tokens + self.work.new_tokens
-
     def norm_bytes(self, size: int, rows: int) -> int:
         """Kept of an RMS norm of `rows` vectors: input in float32, scale, and what a trained weight multiplies."""
         trained = self.work.lora_rank is None
-        return rows * (4 * size + 4 + (self.d * size if trained else 0))
+        return rows * (4 * size + 4 + (self.work.d * size if trained else 0))
 
     def layer_bytes(self, part: Pass) -> int:
         """Kept of a layer: (16 h + 8) + 2 H e + 8 i bytes a token in bfloat16, and 4 (H e + K e) + 4 H one of Z.
@@ -51,11 +41,11 @@ class Activations:
         input in float32, where that is not kept anyway, and the r numbers between its matrices; a frozen matrix
         keeps nothing.
         """
-        s, d, rank, tokens = self.shape, self.d, self.work.lora_rank, part.tokens
+        s, d, rank, tokens = self.shape, self.work.d, self.work.lora_rank, part.tokens
         kept = 2 * self.norm_bytes(s.hidden, tokens)
         if s.norms_heads:
             kept += self.norm_bytes(s.head_size, tokens * (s.heads + s.kv_heads))
-        kept += part.rows * self.length * (d * (2 * s.query + 2 * s.key) + 4 * s.heads)
+        kept += part.rows * self.work.length * (d * (2 * s.query + 2 * s.key) + 4 * s.heads)
         a_token = 3 * d * s.intermediate
         if rank is None or d == 4:
             a_token += d * (2 * s.hidden + s.query + s.intermediate)
@@ -66,14 +56,14 @@ class Activations:
     def trunk_bytes(self, part: Pass) -> int:
         """Kept of all layers, or only their inputs with checkpoints; of the last norm and the rotation's angles."""
         s, tokens = self.shape, part.tokens
-        layer = tokens * s.hidden * self.d if self.work.gradient_checkpointing else self.layer_bytes(part)
-        return s.layers * layer + self.norm_bytes(s.hidden, tokens) + 2 * tokens * s.head_size * self.d
+        layer = tokens * s.hidden * self.work.d if self.work.gradient_checkpointing else self.layer_bytes(part)
+        return s.layers * layer + self.norm_bytes(s.hidden, tokens) + 2 * tokens * s.head_size * self.work.d
 
     def output_bytes(self, reads: int) -> int:
         """Kept of the output on N completion tokens: float32 log-probabilities, 4 N V; the hidden state for what is
         trained on it; and the token with the numbers that a loss is made of, some 64 bytes.
         """
-        s, d, rank = self.shape, self.d, self.work.lora_rank
+        s, d, rank = self.shape, self.work.d, self.work.lora_rank
         read = d * s.hidden if rank is None else 0
         if self.critic is not None and (d < 4 or self.critic == "model" or rank is not None):
             read += 4 * s.hidden
@@ -84,8 +74,8 @@ class Activations:
         or attention, laid out as rows, beside two copies. An adapter's result is scaled and added in float32: two of
         the three are then that.
         """
-        s, d, tokens = self.shape, self.d, part.tokens
-        laid_out = part.rows * self.length * (2 * d * (s.query + s.key) + 4 * s.heads)
+        s, d, tokens = self.shape, self.work.d, part.tokens
+        laid_out = part.rows * self.work.length * (2 * d * (s.query + s.key) + 4 * s.heads)
         attending = laid_out + tokens * d * (2 * s.hidden + s.query + 2 * s.key)
         if self.work.lora_rank is None:
             return max(attending, tokens * d * (3 * s.intermediate + 4 * s.hidden))
@@ -96,7 +86,7 @@ class Activations:
         """What a layer's backward pass adds at most: gradients of gate, SiLU and up, once their product is gone, and
         of the stream.
         """
-        return tokens * self.d * (2 * self.shape.intermediate + self.shape.hidden)
+        return tokens * self.work.d * (2 * self.shape.intermediate + self.shape.hidden)
 
     def forward_bytes(self, part: Pass) -> int:
         """The entropy's two (N, V) float32 tensors beside all that is kept, or the critic's trunk; or the
@@ -112,7 +102,7 @@ class Activations:
         """The largest of four moments: the critic's last layer; the gradient of the log-softmax, two more (N, V); that
         of the output embedding, V h, beside logits; the policy's last layer.
         """
-        s, d, reads = self.shape, self.d, part.rows * self.work.new_tokens
+        s, d, reads = self.shape, self.work.d, part.rows * self.work.new_tokens
         trunk, output = self.trunk_bytes(part), self.output_bytes(reads)
         layer = self.gradient_bytes(part.tokens)
         if self.work.gradient_checkpointing:
@@ -131,7 +121,7 @@ class Activations:
 
     def last_backward_bytes(self, part: Pass) -> int:
         """The first layer's moment, or the input embedding's gradient, when all gradients are there."""
-        s, d = self.shape, self.d
+        s, d = self.shape, self.work.d
         embedding = s.vocabulary * s.hidden * d if self.work.lora_rank is None else 0
         layer = self.layer_bytes(part) + self.gradient_bytes(part.tokens)
         return max(embedding, layer - embedding)

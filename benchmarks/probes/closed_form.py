@@ -86,30 +86,20 @@ class _Update:
     def activations(self) -> Activations:
         return Activations(self.shape, self.work, self.critic)
 
-    @property
-    def d(self) -> int:
-        return self.work.dtype.itemsize
-
-    @property
-    def length(self) -> int:
-        return self.work.prompt_tokens + self.work.new_tokens
-
     def passes(self, mini_batches: int) -> list[Pass]:
         """The micro-batches of a mini-batch, if every prompt has as many rows in it."""
         w, rows = self.work, -(-self.work.completions // mini_batches)
         group_B = torch.arange(rows) * min(rows, self.prompts) // rows
         sequences = full_length(w.prompt_tokens, w.new_tokens, group_B)
         parts = micro_batches(sequences, torch.arange(rows), w.micro_batch_tokens)
-        return [
-            Pass(len(part), len(group_B[part].unique()) * w.prompt_tokens + len(part) * w.new_tokens) for part in parts
-        ]
+        return [Pass(len(part), sequences.packed_tokens(part)) for part in parts]
 
     def held_bytes(self) -> dict[str, int]:
         """Parameters with their buffers (two halves of e float32 frequencies), gradients and optimizer state.
 
         With adapters all networks share what is frozen. AdamW counts its steps in a float32 for each tensor.
         """
-        s, d, buffers = self.shape, self.d, 4 * self.shape.head_size
+        s, d, buffers = self.shape, self.work.d, 4 * self.shape.head_size
         numbers, tensors = s.parameters(output=True)
         trunk, trunk_tensors = s.parameters(output=False) if self.critic == "model" else (0, 0)
         frozen, of_trained = 0, d
@@ -133,7 +123,7 @@ class _Update:
 
     def cache_bytes(self, rows: int) -> int:
         """Keys and values of every layer, with room for all tokens: 2 l K e d L a row."""
-        return rows * self.length * 2 * self.shape.layers * self.shape.key * self.d
+        return rows * self.work.length * 2 * self.shape.layers * self.shape.key * self.work.d
 
     def copied_cache_bytes(self) -> int:
         """The cache of all rows, at the moment when the last buffer of the prompts has been copied to them."""
@@ -148,7 +138,7 @@ class _Update:
                 return 0
             # The last norm is done with, and a float32 input is the checkpoint itself.
             done = self.activations.norm_bytes(self.shape.hidden, part.tokens)
-            done += 4 * part.tokens * self.shape.hidden if self.d == 4 else 0
+            done += 4 * part.tokens * self.shape.hidden if self.work.d == 4 else 0
             return self.activations.layer_bytes(part) - done
 
         per_token = 8 + 1 + 4 * (3 + self.reference + 2 * (self.critic is not None))
@@ -159,7 +149,7 @@ class _Update:
                 + max(self.activations.output_bytes(part.rows * w.new_tokens), again(part))
                 for part in passes
             ),
-            "batch": w.completions * (8 * self.length + per_token * w.new_tokens),
+            "batch": w.completions * (8 * self.work.length + per_token * w.new_tokens),
         }
         if self.critic == "model":
             roles["activations.value"] = max(self.activations.trunk_bytes(part) + again(part) for part in passes)
@@ -167,7 +157,7 @@ class _Update:
 
     def phase_peak_bytes(self) -> dict[str, int]:
         """The most memory at once by phase: what is held, and the largest of what a phase's moments add to it."""
-        s, w, d, held = self.shape, self.work, self.d, self.held_bytes()
+        s, w, d, held = self.shape, self.work, self.work.d, self.held_bytes()
         always = sum(held.values())
         passes = self.passes(1)
         reads, passing = (
@@ -197,7 +187,7 @@ class _Update:
     def phase_flops(self) -> dict[str, float]:
         """Operations by phase: 2 l h (2 H e + 2 K e + 3 i) a token, 2 V h one that is read, attention and adapters."""
         s, w, rank = self.shape, self.work, self.work.lora_rank
-        length, prompt, new, rows = self.length, w.prompt_tokens, w.new_tokens, w.completions
+        length, prompt, new, rows = self.work.length, w.prompt_tokens, w.new_tokens, w.completions
         matrices = 2 * s.layers * s.layer_matrix_parameters
         adapters = 2 * s.adapters(rank)[0] if rank is not None else 0
         attention, read = 4 * s.layers * s.query, 2 * s.vocabulary * s.hidden  # of a pair of tokens; of a token

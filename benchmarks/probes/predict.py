@@ -52,6 +52,16 @@ class Work:
     gradient_checkpointing: bool = False
     lora_rank: int | None = None
 
+    @property
+    def d(self) -> int:
+        """Bytes of a number."""
+        return self.dtype.itemsize
+
+    @property
+    def length(self) -> int:
+        """Tokens of a row, prompt and completion."""
+        return self.prompt_tokens + self.new_tokens
+
     def train(self) -> TrainConfig:
         """The settings that say so."""
         return TrainConfig(
