@@ -5,8 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -19,7 +18,7 @@ from transformers.pytorch_utils import Conv1D
 
 from ppo_vs_grpo.algorithms.shared.attention import read_packed, reads_packed
 from ppo_vs_grpo.algorithms.shared.config import CriticConfig
-from ppo_vs_grpo.algorithms.shared.losses import exact_kl
+from ppo_vs_grpo.algorithms.shared.likelihood import likelihood
 from ppo_vs_grpo.algorithms.shared.sequences import Packed
 from ppo_vs_grpo.algorithms.shared.types import PolicyOutput
 from ppo_vs_grpo.tasks.errors import UserError
@@ -93,39 +92,6 @@ def build(
     return Models(policy, reference, head, trunk)
 
 
-@contextmanager
-def output_read_at(model: PreTrainedModel, reads_N: Tensor) -> Iterator[list[Tensor]]:
-    """Let the output embedding see only some positions, and keep what it saw.
-
-    Within the context the model's logits are (1, N, V) instead of (b, L, V): no work is done and no memory held
-    for prompts and padding, and whatever the model does to its logits (scaling, soft-capping) still happens.
-    The list yields the hidden states read, (N, H), for a value head on the shared trunk.
-    """
-    seen: list[Tensor] = []
-
-    def narrow(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        hidden_NH = inputs[0].flatten(0, 1).index_select(0, reads_N)
-        seen.append(hidden_NH)
-        return (hidden_NH[None], *inputs[1:])
-
-    handle = model.get_output_embeddings().register_forward_pre_hook(narrow)
-    try:
-        yield seen
-    finally:
-        handle.remove()
-
-
-def log_probs(model: PreTrainedModel, packed: Packed, temperature: float) -> tuple[Tensor, Tensor]:
-    """Log-probabilities of every next token before each completion token, and the hidden state: (N, V), (N, H).
-
-    The log-softmax is float32 whatever the model's dtype.
-    """
-    asked, reads_N = packed.asked_of(model)
-    with output_read_at(model, reads_N) as seen:
-        logits_NV = model(**asked, use_cache=False).logits[0]
-    return torch.log_softmax(logits_NV.float() / temperature, dim=-1), seen[0]
-
-
 def policy_output(
     models: Models, packed: Packed, temperature: float, detach_trunk: bool, with_kl: bool = False
 ) -> PolicyOutput:
@@ -133,22 +99,15 @@ def policy_output(
     trunk pass where it shares the trunk. `detach_trunk` keeps the value loss out of a shared trunk;
     `with_kl` asks the reference for its whole distribution at every token.
     """
-    log_probs_NV, hidden_NH = log_probs(models.policy, packed, temperature)
-    logp_N = log_probs_NV.gather(1, packed.targets_N[:, None])[:, 0]
-    with torch.no_grad():
-        entropy_N = -(log_probs_NV.exp() * log_probs_NV).sum(-1)
-    values_bT = kl_bT = None
-    if with_kl and models.reference is not None:
-        with torch.no_grad():
-            reference_NV, _ = log_probs(models.reference, packed, temperature)
-        kl_bT = packed.unflatten(exact_kl(reference_NV, log_probs_NV))
+    read = likelihood(models.policy, packed, temperature, models.reference if with_kl else None)
+    values_bT = None
     if models.value_head is not None:
-        if models.trunk is not None:
-            hidden_NH = _trunk_hidden(models.trunk, packed)
-        elif detach_trunk:
+        hidden_NH = read.hidden_NH if models.trunk is None else _trunk_hidden(models.trunk, packed)
+        if models.trunk is None and detach_trunk:
             hidden_NH = hidden_NH.detach()
         values_bT = packed.unflatten(models.value_head(hidden_NH.float())[:, 0])
-    return PolicyOutput(packed.unflatten(logp_N), packed.unflatten(entropy_N), values_bT, kl_bT)
+    kl_bT = None if read.kl_N is None else packed.unflatten(read.kl_N)
+    return PolicyOutput(packed.unflatten(read.logp_N), packed.unflatten(read.entropy_N), values_bT, kl_bT)
 
 
 def values(models: Models, packed: Packed) -> Tensor:
@@ -157,12 +116,6 @@ def values(models: Models, packed: Packed) -> Tensor:
         raise ValueError("values need a critic, and this run has none")
     hidden_NH = _trunk_hidden(models.trunk if models.trunk is not None else _trunk(models.policy), packed)
     return packed.unflatten(models.value_head(hidden_NH.float())[:, 0])
-
-
-def logp(model: PreTrainedModel, packed: Packed, temperature: float) -> Tensor:
-    """Log-probability of each completion token: (b, T)."""
-    log_probs_NV, _ = log_probs(model, packed, temperature)
-    return packed.unflatten(log_probs_NV.gather(1, packed.targets_N[:, None])[:, 0])
 
 
 def refresh_reference(models: Models) -> None:

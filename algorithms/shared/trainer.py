@@ -13,8 +13,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from ppo_vs_grpo.algorithms.base import Algorithm
 from ppo_vs_grpo.algorithms.shared.collecting import Collector, cost, encode, first_groups, joined, varied
 from ppo_vs_grpo.algorithms.shared.config import TrainConfig
+from ppo_vs_grpo.algorithms.shared.likelihood import logp
 from ppo_vs_grpo.algorithms.shared.meters import PeakMemory, PhaseClock
-from ppo_vs_grpo.algorithms.shared.models import Models, build, logp, refresh_reference, values
+from ppo_vs_grpo.algorithms.shared.models import Models, build, refresh_reference, values
 from ppo_vs_grpo.algorithms.shared.rollout import HuggingFaceEngine, Truncation
 from ppo_vs_grpo.algorithms.shared.sequences import Sequences, join, over_rows
 from ppo_vs_grpo.algorithms.shared.types import Batch, Context, Prompts, Rollouts, ScoredRollouts

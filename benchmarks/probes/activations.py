@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from ppo_vs_grpo.algorithms.shared.likelihood import chunk_tokens
 from ppo_vs_grpo.benchmarks.probes.decoder import Shape
 from ppo_vs_grpo.benchmarks.probes.predict import Work
 
@@ -59,15 +60,27 @@ class Activations:
         layer = tokens * s.hidden * self.work.d if self.work.gradient_checkpointing else self.layer_bytes(part)
         return s.layers * layer + self.norm_bytes(s.hidden, tokens) + 2 * tokens * s.head_size * self.work.d
 
+    def at_once(self, reads: int) -> int:
+        """Of how many of N completion tokens there are logits at a time: n."""
+        return min(reads, chunk_tokens(self.shape.vocabulary))
+
     def output_bytes(self, reads: int) -> int:
-        """Kept of the output on N completion tokens: float32 log-probabilities, 4 N V; the hidden state for what is
-        trained on it; and the token with the numbers that a loss is made of, some 64 bytes.
+        """Kept of the output on N completion tokens: float32 log-probabilities, 4 N V, if all are made at once; the
+        hidden state for what is trained on it; and the token with the numbers that a loss is made of, some 64 bytes.
         """
         s, d, rank = self.shape, self.work.d, self.work.lora_rank
-        read = d * s.hidden if rank is None else 0
+        chunks = self.at_once(reads) < reads
+        read = 0 if chunks else 4 * s.vocabulary
+        if rank is None or chunks:
+            read += d * s.hidden
         if self.critic is not None and (d < 4 or self.critic == "model" or rank is not None):
             read += 4 * s.hidden
-        return reads * (4 * s.vocabulary + read + 64)
+        return reads * (read + 64)
+
+    def again_bytes(self, reads: int) -> int:
+        """Of the output, what its backward pass makes again: a chunk's log-probabilities."""
+        at_once = self.at_once(reads)
+        return 4 * at_once * self.shape.vocabulary if at_once < reads else 0
 
     def passing_bytes(self, part: Pass) -> int:
         """What a layer needs at once without gradients: three tensors i wide, beside four copies of the h wide stream;
@@ -89,18 +102,20 @@ class Activations:
         return tokens * self.work.d * (2 * self.shape.intermediate + self.shape.hidden)
 
     def forward_bytes(self, part: Pass) -> int:
-        """The entropy's two (N, V) float32 tensors beside all that is kept, or the critic's trunk; or the
-        last layer, where nothing of it is kept.
+        """The entropy's two (n, V) float32 tensors beside all that is kept, or the critic's trunk; or the
+        last layer, where nothing of it is kept. A chunk's log-probabilities come to the two.
         """
         s, reads = self.shape, part.rows * self.work.new_tokens
-        policy = self.trunk_bytes(part) + self.output_bytes(reads)
+        policy, n = self.trunk_bytes(part) + self.output_bytes(reads), self.at_once(reads)
         passing = self.passing_bytes(part) if self.work.gradient_checkpointing else 0
         value = self.trunk_bytes(part) + passing if self.critic == "model" else 0
-        return max(policy + max(8 * reads * s.vocabulary, value), self.trunk_bytes(part) + passing)
+        entropy = self.again_bytes(reads) + 8 * n * s.vocabulary
+        return max(policy + max(entropy, value), self.trunk_bytes(part) + passing)
 
     def backward_bytes(self, part: Pass) -> int:
-        """The largest of four moments: the critic's last layer; the gradient of the log-softmax, two more (N, V); that
-        of the output embedding, V h, beside logits; the policy's last layer.
+        """The largest of four moments: the critic's last layer; the gradient of the log-softmax, two more (n, V); that
+        of the output embedding, V h, beside logits; the policy's last layer. A chunk's log-probabilities are made
+        again, and the embedding's gradient is added to that of the chunks before.
         """
         s, d, reads = self.shape, self.work.d, part.rows * self.work.new_tokens
         trunk, output = self.trunk_bytes(part), self.output_bytes(reads)
@@ -108,11 +123,12 @@ class Activations:
         if self.work.gradient_checkpointing:
             layer += self.layer_bytes(part)
         layer -= self.norm_bytes(s.hidden, part.tokens)
-        trained = self.work.lora_rank is None
-        logits = reads * s.vocabulary * d + (s.vocabulary * s.hidden * d if trained else 0)
+        n, again = self.at_once(reads), self.again_bytes(reads)
+        embedding = s.vocabulary * s.hidden * d if self.work.lora_rank is None else 0
+        before, log_probs, logits = (embedding if again else 0), 4 * n * s.vocabulary, d * n * s.vocabulary
         moments = [
-            output + 8 * reads * s.vocabulary,
-            output - 4 * reads * s.vocabulary + logits,
+            output + before + again + 2 * log_probs,
+            output + before + again - log_probs + logits + embedding,
             layer,
         ]
         if self.critic == "model":

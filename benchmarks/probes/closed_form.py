@@ -11,7 +11,7 @@ What the networks keep of a pass is in `activations`. Operations are 2 for each 
 et al. 2020, arXiv 2001.08361, section 2.1) and 4 L^2 H e for the attention of a layer and row, as if nothing were
 masked. Backward, a matrix costs twice its forward pass, one that is frozen once; fused attention costs 2.5 times, since
 it computes the scores again. A checkpoint costs another forward pass of its layers, save for their last matrix, whose
-result no gradient needs.
+result no gradient needs. Chunks of a large vocabulary, n tokens at once, cost their output another forward pass.
 """
 
 from __future__ import annotations
@@ -141,12 +141,14 @@ class _Update:
             done += 4 * part.tokens * self.shape.hidden if self.work.d == 4 else 0
             return self.activations.layer_bytes(part) - done
 
+        def output(reads: int) -> int:
+            return self.activations.output_bytes(reads) + self.activations.again_bytes(reads)
+
         per_token = 8 + 1 + 4 * (3 + self.reference + 2 * (self.critic is not None))
         roles = self.held_bytes() | {
             "kv_cache": self.copied_cache_bytes(),
             "activations.policy": max(
-                self.activations.trunk_bytes(part)
-                + max(self.activations.output_bytes(part.rows * w.new_tokens), again(part))
+                self.activations.trunk_bytes(part) + max(output(part.rows * w.new_tokens), again(part))
                 for part in passes
             ),
             "batch": w.completions * (8 * self.work.length + per_token * w.new_tokens),
@@ -172,7 +174,8 @@ class _Update:
             "rollout": always + max(prefill, self.copied_cache_bytes(), self.cache_bytes(w.completions) + sampling)
         }
         if self.reference:  # logits, scaled in float32, their log-softmax
-            peaks["reference"] = always + max(passing, reads * (s.vocabulary * (d + 8) + s.hidden * d))
+            logits = self.activations.at_once(reads) * s.vocabulary * (d + 8)
+            peaks["reference"] = always + max(passing, logits + reads * s.hidden * d)
         if self.critic is not None:
             peaks["value"] = always + passing
         gradients = sum(size for role, size in held.items() if role.endswith(".grads"))
@@ -210,5 +213,9 @@ class _Update:
         if self.critic is not None:
             flops["value"] = asked + value
         flops["forward"] = trunks * layers + rows * new * read + value
-        flops["backward"] = trunks * back + rows * new * read * (2 if rank is None else 1) + 2 * value
+        chunked = [
+            p.rows for p in self.passes(self.mini_batches) if self.activations.at_once(p.rows * new) < p.rows * new
+        ]
+        read_rows = rows * (2 if rank is None else 1) + self.mini_batches * sum(chunked)  # chunks are computed again
+        flops["backward"] = trunks * back + read_rows * new * read + 2 * value
         return flops

@@ -34,6 +34,9 @@ ROLES = (
 )
 """What memory is for. Parameters include buffers; `temporary` is what no one keeps past its phase."""
 
+SAVES = torch.ops.aten.detach.default
+"""What a checkpoint's second forward pass calls without gradients, to keep a tensor."""
+
 TOTAL = "total"
 """The name, beside PHASES, of the whole time."""
 
@@ -156,7 +159,7 @@ class Tracker(TorchDispatchMode):
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Run the operation and look at what it returns."""
-        if self.current()[0] == "backward" and not torch.is_grad_enabled():
+        if self.current()[0] == "backward" and not torch.is_grad_enabled() and func is not SAVES:
             self.settle()  # the end of a checkpoint's second forward pass
         result = func(*args, **(kwargs or {}))
         for leaf in [result] if isinstance(result, Tensor) else tree_leaves(result):
@@ -262,8 +265,12 @@ class TrackedPhases(PeakMemory):
             before.append(self.tracker.current()[1])
             self.tracker.keep("activations.value")
 
-        policy_enters = self.models.policy.register_forward_pre_hook(lambda *_: self.tracker.keep("activations.policy"))
-        stack.callback(policy_enters.remove)
+        for part in (
+            self.models.policy,
+            self.models.policy.get_decoder(),
+        ):  # or the trunk first, and chunks of its output
+            policy_enters = part.register_forward_pre_hook(lambda *_: self.tracker.keep("activations.policy"))
+            stack.callback(policy_enters.remove)
         critic = [module for module in (self.models.value_head, self.models.trunk) if module is not None]
         for part in (part for module in critic for part in module.modules()):  # a checkpoint runs the parts again
             stack.callback(part.register_forward_pre_hook(critic_enters).remove)

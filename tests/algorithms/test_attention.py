@@ -16,7 +16,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from copying import END, PAD, llama, prompts, uniforms, whole_logp
 from ppo_vs_grpo.algorithms.shared.attention import MODEL_TYPES, read_packed, reads_packed, rows_of
 from ppo_vs_grpo.algorithms.shared.config import CriticConfig
-from ppo_vs_grpo.algorithms.shared.models import build, logp, values
+from ppo_vs_grpo.algorithms.shared.likelihood import logp
+from ppo_vs_grpo.algorithms.shared.models import build, values
 from ppo_vs_grpo.algorithms.shared.rollout import HuggingFaceEngine
 from ppo_vs_grpo.algorithms.shared.sequences import Sequences, over_rows, pack
 

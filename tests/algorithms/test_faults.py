@@ -17,7 +17,8 @@ from ppo_vs_grpo.algorithms.shared.advantages import batch_whitened, group_cente
 from ppo_vs_grpo.algorithms.shared.advantages import terminal as at_the_end
 from ppo_vs_grpo.algorithms.shared.collecting import joined
 from ppo_vs_grpo.algorithms.shared.config import CriticConfig
-from ppo_vs_grpo.algorithms.shared.models import Models, build, log_probs, logp, policy_output, values
+from ppo_vs_grpo.algorithms.shared.likelihood import log_probs, logp
+from ppo_vs_grpo.algorithms.shared.models import Models, build, policy_output, values
 from ppo_vs_grpo.algorithms.shared.rollout import HuggingFaceEngine
 from ppo_vs_grpo.algorithms.shared.scoring import texts
 from ppo_vs_grpo.algorithms.shared.sequences import Sequences, join, over_rows, pack

@@ -20,8 +20,9 @@ from ppo_vs_grpo.algorithms import ALGORITHMS
 from ppo_vs_grpo.algorithms.shared import collecting
 from ppo_vs_grpo.algorithms.shared import trainer as trainer_module
 from ppo_vs_grpo.algorithms.shared.config import CriticConfig, EvalConfig, TrainConfig
+from ppo_vs_grpo.algorithms.shared.likelihood import log_probs, logp
 from ppo_vs_grpo.algorithms.shared.losses import clipped, token_mean, token_ratio
-from ppo_vs_grpo.algorithms.shared.models import Models, build, log_probs, logp, policy_output
+from ppo_vs_grpo.algorithms.shared.models import Models, build, policy_output
 from ppo_vs_grpo.algorithms.shared.rollout import HuggingFaceEngine
 from ppo_vs_grpo.algorithms.shared.sequences import join, over_rows, pack
 from ppo_vs_grpo.algorithms.shared.trainer import MAX_SKIPPED_STEPS, Trainer

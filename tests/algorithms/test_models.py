@@ -11,7 +11,8 @@ from torch import nn
 from copying import END, PAD, VOCABULARY, gpt2, llama, prompts, uniforms, whole_logp
 from ppo_vs_grpo.algorithms.shared.attention import read_packed
 from ppo_vs_grpo.algorithms.shared.config import CriticConfig
-from ppo_vs_grpo.algorithms.shared.models import Models, build, logp, policy_output, values
+from ppo_vs_grpo.algorithms.shared.likelihood import logp
+from ppo_vs_grpo.algorithms.shared.models import Models, build, policy_output, values
 from ppo_vs_grpo.algorithms.shared.rollout import HuggingFaceEngine
 from ppo_vs_grpo.algorithms.shared.sequences import Sequences, join, micro_batches, over_rows, pack
 from ppo_vs_grpo.algorithms.shared.types import Rollouts

@@ -14,7 +14,8 @@ from ppo_vs_grpo.algorithms.base import Algorithm
 from ppo_vs_grpo.algorithms.grpo import GRPO
 from ppo_vs_grpo.algorithms.ppo import PPO
 from ppo_vs_grpo.algorithms.shared.config import CriticConfig, TrainConfig
-from ppo_vs_grpo.algorithms.shared.models import Models, build, logp, values
+from ppo_vs_grpo.algorithms.shared.likelihood import logp
+from ppo_vs_grpo.algorithms.shared.models import Models, build, values
 from ppo_vs_grpo.algorithms.shared.rollout import HuggingFaceEngine
 from ppo_vs_grpo.algorithms.shared.sequences import Sequences, join, over_rows
 from ppo_vs_grpo.algorithms.shared.types import Batch, Context, ScoredRollouts

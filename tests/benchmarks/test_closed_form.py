@@ -9,6 +9,7 @@ import pytest
 import torch
 from transformers import GPT2Config, LlamaConfig, PretrainedConfig, Qwen2Config, Qwen3Config
 
+from ppo_vs_grpo.algorithms.shared import likelihood
 from ppo_vs_grpo.benchmarks.probes.closed_form import ClosedForm, closed_form
 from ppo_vs_grpo.benchmarks.probes.decoder import shape_of
 from ppo_vs_grpo.benchmarks.probes.memory import TOTAL
@@ -82,6 +83,20 @@ def test_plain_training_is_counted_to_a_thousandth(case: str, arm: str) -> None:
 def test_checkpoints_and_adapters_are_near_the_prediction(case: str) -> None:
     form, run = both(case, "ppo-critic")
     check(form, run, 0.03 if "adapters" in case else 0.15)  # what a second pass of a layer has at once is estimated
+
+
+@pytest.mark.parametrize("arm", ARMS)
+@pytest.mark.parametrize("case", ["wide", "normed", "adapters in float32", "both"])
+def test_chunks_of_a_large_vocabulary(case: str, arm: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Vocabularies are large where only twelve tokens' logits are made at once."""
+    config, work = (PLAIN | SAVING)[case]
+    monkeypatch.setattr(likelihood, "LOGITS_AT_ONCE", 12 * config.vocab_size + 1)
+    (run,), form = predict(config, [arm], work), closed_form(config, arm, work)
+    assert form is not None
+    check(form, run, 0.03 if case in PLAIN else 0.15)  # a chunk finds the value head done with its own input
+    counted = {row.phase: row.flops_per_completion * run.completions for row in run.flops}
+    for phase, flops in counted.items():
+        assert form.phase_flops[phase] == pytest.approx(flops, rel=1e-3 if case in PLAIN else 0.1), phase
 
 
 def test_a_model_of_half_a_billion() -> None:

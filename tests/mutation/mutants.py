@@ -37,7 +37,16 @@ TARGETS: dict[str, tuple[str, ...]] = {
         "over_rows",
     ),
     "attention.py": ("rows_of", "read_packed", "inputs", "attention", "_laid_out"),
-    "models.py": ("build", "log_probs", "policy_output", "values", "logp"),
+    "likelihood.py": (
+        "likelihood",
+        "logp",
+        "log_probs",
+        "chunk_tokens",
+        "_read",
+        "_add_gradients",
+        "_Output.log_probs",
+    ),
+    "models.py": ("build", "policy_output", "values"),
     "collecting.py": (
         "cost",
         "Collector.sample",

@@ -1,0 +1,197 @@
+"""How likely the completions' tokens are: at most so many logits at once, however large the vocabulary."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from transformers import PreTrainedModel
+from transformers.utils.generic import ModelOutput
+
+from ppo_vs_grpo.algorithms.shared.losses import exact_kl
+from ppo_vs_grpo.algorithms.shared.sequences import Packed
+
+Measure = Callable[[Tensor, Tensor, Tensor | None], tuple[Tensor, ...]]
+Chunk = Callable[[slice, Tensor], tuple[Tensor, ...]]
+LOGITS_AT_ONCE = 2**26
+"""256 MiB in float32, of which a pass holds a few. More are read in chunks, which are computed again backward."""
+
+
+class Likelihood(NamedTuple):
+    """Of the N completion tokens of a pass: log-probability, entropy, KL to the reference, hidden state (N, H)."""
+
+    logp_N: Tensor
+    entropy_N: Tensor
+    kl_N: Tensor | None
+    hidden_NH: Tensor
+
+
+def likelihood(
+    model: PreTrainedModel, packed: Packed, temperature: float, reference: PreTrainedModel | None = None
+) -> Likelihood:
+    """Read rows with the model, and with `reference` where the whole distributions' KL is asked for.
+
+    The log-softmax is float32 whatever the model's dtype. The entropy has no gradient.
+    """
+
+    def of(log_probs_nV: Tensor, targets_n: Tensor, theirs_nV: Tensor | None) -> tuple[Tensor, ...]:
+        with torch.no_grad():
+            entropy_n = -(log_probs_nV.exp() * log_probs_nV).sum(-1)
+        kl = () if theirs_nV is None else (exact_kl(theirs_nV, log_probs_nV),)
+        return (_chosen(log_probs_nV, targets_n), entropy_n, *kl)
+
+    (logp_N, entropy_N, *kl), hidden_NH = _read(of, model, packed, temperature, reference)
+    return Likelihood(logp_N, entropy_N.detach(), kl[0] if kl else None, hidden_NH)
+
+
+def logp(model: PreTrainedModel, packed: Packed, temperature: float) -> Tensor:
+    """Log-probability of each completion token: (b, T)."""
+    (logp_N,), _ = _read(lambda log_probs_nV, n, _: (_chosen(log_probs_nV, n),), model, packed, temperature)
+    return packed.unflatten(logp_N)
+
+
+def chunk_tokens(vocabulary: int) -> int:
+    """How many tokens' logits are computed at once with so large a vocabulary; at least one token's."""
+    return max(1, LOGITS_AT_ONCE // vocabulary)
+
+
+def log_probs(model: PreTrainedModel, packed: Packed, temperature: float) -> tuple[Tensor, Tensor]:
+    """Log-probabilities of every next token before each completion token, and the hidden state: (N, V), (N, H)."""
+    asked, reads_N = packed.asked_of(model)
+    with output_read_at(model, reads_N) as seen:
+        logits_NV = model(**asked, use_cache=False).logits[0]
+    return torch.log_softmax(logits_NV.float() / temperature, dim=-1), seen[0]
+
+
+@contextmanager
+def output_read_at(model: PreTrainedModel, reads_N: Tensor) -> Iterator[list[Tensor]]:
+    """Let the output embedding see only some positions, and keep what it saw.
+
+    Within the context the model's logits are (1, N, V) instead of (b, L, V): no work is done and no memory held
+    for prompts and padding, and whatever the model does to its logits (scaling, soft-capping) still happens.
+    The list yields the hidden states read, (N, H), for a value head on the shared trunk.
+    """
+    seen: list[Tensor] = []
+
+    def narrow(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        hidden_NH = inputs[0].flatten(0, 1).index_select(0, reads_N)
+        seen.append(hidden_NH)
+        return (hidden_NH[None], *inputs[1:])
+
+    handle = model.get_output_embeddings().register_forward_pre_hook(narrow)
+    try:
+        yield seen
+    finally:
+        handle.remove()
+
+
+def _chosen(log_probs_nV: Tensor, targets_n: Tensor) -> Tensor:
+    return log_probs_nV.gather(1, targets_n[:, None])[:, 0]
+
+
+def _read(
+    of: Measure, model: PreTrainedModel, packed: Packed, temperature: float, reference: PreTrainedModel | None = None
+) -> tuple[tuple[Tensor, ...], Tensor]:
+    """What `of` says of distributions, tokens and the reference's distributions, (N,) each; hidden states (N, H)."""
+    size = chunk_tokens(model.get_output_embeddings().get_parameter("weight").shape[0])
+    if len(packed.reads_N) <= size or model.get_decoder() is model:
+        log_probs_NV, hidden_NH = log_probs(model, packed, temperature)
+        theirs_NV = None
+        if reference is not None:
+            with torch.no_grad():
+                theirs_NV, _ = log_probs(reference, packed, temperature)
+        return of(log_probs_NV, packed.targets_N, theirs_NV), hidden_NH
+    own, theirs = _Output.after(model, packed, temperature), None
+    if reference is not None:
+        with torch.no_grad():
+            theirs = _Output.after(reference, packed, temperature)
+
+    def chunk(n: slice, hidden_nH: Tensor) -> tuple[Tensor, ...]:
+        targets_n, theirs_nV = packed.targets_N[n], None
+        if theirs is not None:
+            with torch.no_grad():
+                theirs_nV = theirs.log_probs(theirs.hidden_NH[n], targets_n)
+        return of(own.log_probs(hidden_nH, targets_n), targets_n, theirs_nV)
+
+    places = [slice(at, at + size) for at in range(0, len(packed.reads_N), size)]
+    of_all: tuple[Tensor, ...] = _Chunks.apply(chunk, places, own.hidden_NH, *own.parameters())  # type: ignore[no-untyped-call]
+    return of_all, own.hidden_NH
+
+
+class _Chunks(torch.autograd.Function):
+    """A function of hidden states (N, H), and of parameters that it finds itself, a few states at a time.
+
+    What it computes on the way is forgotten and, where its gradient is asked for, computed again; the parameters' is
+    added up in place. (torch's checkpoint would hold two more of an embedding's size where tensors are not plain.)
+    """
+
+    @staticmethod
+    def forward(ctx: Any, chunk: Chunk, places: list[slice], hidden_NH: Tensor, *parameters: Tensor) -> Any:
+        ctx.chunk, ctx.places = chunk, places
+        ctx.save_for_backward(hidden_NH, *parameters)
+        ctx.set_materialize_grads(False)
+        return tuple(torch.cat(column) for column in zip(*(chunk(n, hidden_NH[n]) for n in places), strict=True))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *asked: Tensor | None) -> Any:
+        hidden_NH, *parameters = ctx.saved_tensors
+        sums = [torch.zeros_like(hidden_NH), *(torch.zeros_like(parameter) for parameter in parameters)]
+        for n in ctx.places:
+            _add_gradients(sums, parameters, n, hidden_NH[n], ctx.chunk, asked)
+        return None, None, *sums
+
+
+def _add_gradients(
+    sums: list[Tensor], parameters: list[Tensor], n: slice, hidden_nH: Tensor, chunk: Chunk, asked: tuple[Any, ...]
+) -> None:
+    """Add a chunk's gradient to that of the hidden states and of the parameters; all else is gone at the end."""
+    hidden_nH = hidden_nH.detach().requires_grad_()
+    with torch.enable_grad():
+        said = [part for part in zip(chunk(n, hidden_nH), asked, strict=True) if part[1] is not None]
+    outputs, gradients = [part for part, _ in said], [whole_N[n] for _, whole_N in said]
+    got = torch.autograd.grad(outputs, [hidden_nH, *parameters], gradients)
+    for total, part in zip((sums[0][n], *sums[1:]), got, strict=True):
+        total += part
+
+
+@dataclass(frozen=True, slots=True)
+class _Output:
+    """What a model's trunk said of the tokens read, and the rest of the model, which makes distributions of it."""
+
+    model: PreTrainedModel
+    temperature: float
+    hidden_NH: Tensor
+    answer: type[ModelOutput]
+
+    def parameters(self) -> list[nn.Parameter]:
+        """What it trains of the model: all but the trunk's, and an embedding's that is also its output's."""
+        trunk = {id(parameter) for parameter in self.model.get_decoder().parameters()}
+        apart = [parameter for parameter in self.model.parameters() if id(parameter) not in trunk]
+        both = [*self.model.get_output_embeddings().parameters(), *apart]
+        return [parameter for parameter in dict.fromkeys(both) if parameter.requires_grad]
+
+    @classmethod
+    def after(cls, model: PreTrainedModel, packed: Packed, temperature: float) -> _Output:
+        """Of a pass of the trunk over these rows."""
+        asked, reads_N = packed.asked_of(model)
+        output = model.get_decoder()(**asked, use_cache=False)
+        hidden_NH = output.last_hidden_state.flatten(0, 1).index_select(0, reads_N)
+        return cls(model, temperature, hidden_NH, type(output))
+
+    def log_probs(self, hidden_nH: Tensor, ids_n: Tensor) -> Tensor:
+        """Of every next token after these states, (n, V). The own forward pass runs, around a trunk that answers
+        with them, so that whatever it does to its logits still happens; only the shape of the ids matters.
+        """
+        trunk: Any = self.model.get_decoder()
+        trunk.forward = lambda *_, **__: self.answer(last_hidden_state=hidden_nH[None])
+        try:
+            logits_nV = self.model(input_ids=ids_n[None], use_cache=False).logits[0]
+        finally:
+            del trunk.forward
+        return torch.log_softmax(logits_nV.float() / self.temperature, dim=-1)
