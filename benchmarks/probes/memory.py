@@ -265,10 +265,8 @@ class TrackedPhases(PeakMemory):
             before.append(self.tracker.current()[1])
             self.tracker.keep("activations.value")
 
-        for part in (
-            self.models.policy,
-            self.models.policy.get_decoder(),
-        ):  # or the trunk first, and chunks of its output
+        policy = self.models.policy
+        for part in (policy, policy.get_decoder()):  # where logits come in chunks, the trunk is asked first, by itself
             policy_enters = part.register_forward_pre_hook(lambda *_: self.tracker.keep("activations.policy"))
             stack.callback(policy_enters.remove)
         critic = [module for module in (self.models.value_head, self.models.trunk) if module is not None]

@@ -26,6 +26,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "llama4_text": {"head_dim": 8, "num_local_experts": 4, "intermediate_size_mlp": 48},
     "nemotron": {},
     "olmoe": {},
+    "roberta": {"is_decoder": True},  # its output is more than an embedding
 }
 """What a type is tested with; those that are not in MODEL_TYPES read padded rows."""
 
@@ -134,6 +135,19 @@ def test_the_trunk_is_as_it_was_also_after_an_error(monkeypatch: pytest.MonkeyPa
         said_and_learned(models)
     handle.remove()
     assert "forward" not in vars(trunk)
+
+
+@pytest.mark.parametrize(("at_once", "times"), [(24 * 37, 1), (24 * 37 - 1, 4), (24 * 5, 16)])
+def test_the_output_is_computed_again_only_where_it_comes_in_chunks(
+    at_once: int, times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = built("llama")
+    monkeypatch.setattr(module, "LOGITS_AT_ONCE", at_once)
+    calls: list[None] = []
+    models.policy.get_output_embeddings().register_forward_hook(lambda *_: calls.append(None))
+    policy_output(models, packed(models), 0.7, False).logp_BT.sum().backward()
+    assert sum(COMPLETIONS) == 37
+    assert len(calls) == times
 
 
 def test_the_entropy_has_no_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
