@@ -15,6 +15,8 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
+# Beside the environment's TRL, which is the last with a PPOTrainer. Where it cannot be had, the report says so.
+TRL_CURRENT := 1.16.0
 
 .PHONY: bench peers test lint mutants links clean
 .DELETE_ON_ERROR:
@@ -22,7 +24,7 @@ READY := $(VENV)/ready
 bench: $(READY)
 	$(BIN)/ppo-vs-grpo run $(SUITE) --results $(RESULTS)
 
-peers: $(READY)
+peers: $(READY) $(VENV)/trl-current
 	$(BIN)/ppo-vs-grpo run peers --results $(RESULTS)
 
 # One thread a process: two test processes share the cores better than two threads do.
@@ -50,6 +52,9 @@ $(READY): pyproject.toml requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --editable .
 	$(BIN)/python -m pip check
 	@touch $@
+
+$(VENV)/trl-current: $(READY)
+	-$(BIN)/python -m pip install --quiet --no-deps --target $@ trl==$(TRL_CURRENT)
 
 clean:
 	rm -rf $(VENV) .links build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

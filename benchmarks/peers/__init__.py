@@ -6,8 +6,15 @@ This module imports no peer: a suite can be read, and a report made, where none 
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+
+from ppo_vs_grpo.tasks.errors import UserError
+
+CURRENT = Path(sys.prefix) / "trl-current"
+"""TRL's current release, beside the one of the environment, which is the last with a PPOTrainer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,17 +22,19 @@ class Peer:
     """A trainer by name: the module with its loop, whose settings it takes, and what it is.
 
     `frozen` says that what lives when training starts is kept from the garbage collector, as in every arm of this
-    package; otherwise the peer runs as its library ships it.
+    package; otherwise the peer runs as its library ships it. `current` takes the library from CURRENT.
     """
 
     module: str
     stands_for: str
     says: str
     frozen: bool = True
+    current: bool = False
 
 
 PEERS = {
     "trl-grpo": Peer("trl_grpo", "grpo", "TRL's GRPOTrainer, with its best settings."),
+    "trl-grpo-current": Peer("trl_grpo", "grpo", "The same, of TRL's current release (`make peers`).", current=True),
     "trl-ppo": Peer("trl_ppo", "ppo-critic", "TRL's PPOTrainer (its last release with one is 1.12.0)."),
     "trl-ppo-shipped": Peer(
         "trl_ppo", "ppo-critic", "The same, its garbage collections over all that lives.", frozen=False
@@ -34,6 +43,15 @@ PEERS = {
 
 
 def find(name: str) -> Callable[..., None]:
-    """The peer's training loop, for `driving.PeerTrainer`."""
-    loop: Callable[..., None] = importlib.import_module(f"{__name__}.{PEERS[name].module}").loop
+    """The peer's training loop, for `driving.PeerTrainer`; UserError where CURRENT is asked for and is not there.
+
+    Of two releases a process can import one: the first that is found.
+    """
+    peer = PEERS[name]
+    if peer.current:
+        if not (CURRENT / "trl").is_dir():
+            raise UserError(f"{name}: TRL's current release is not installed: `make peers` puts it into {CURRENT}")
+        if str(CURRENT) not in sys.path:
+            sys.path.insert(0, str(CURRENT))
+    loop: Callable[..., None] = importlib.import_module(f"{__name__}.{peer.module}").loop
     return loop

@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
+from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 from threading import get_ident
@@ -165,6 +166,32 @@ def test_a_peer_that_is_not_there_is_named(
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(UserError, match=f"{name}: TRL is not installed, or"):
         built(name, start)
+
+
+def test_a_current_release_that_is_not_there_is_named(
+    start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peers, "CURRENT", tmp_path)
+    with pytest.raises(UserError, match=f"trl-grpo-current: TRL's current release is not installed: .*{tmp_path}"):
+        built("trl-grpo-current", start)
+
+
+def test_the_current_release_is_the_one_that_is_imported(
+    start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A release without the trainer stands for it: nothing else in this process may import another TRL."""
+    (tmp_path / "trl").mkdir()
+    (tmp_path / "trl" / "__init__.py").touch()
+    (tmp_path / "trl-9.9.dist-info").mkdir()
+    (tmp_path / "trl-9.9.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: trl\nVersion: 9.9\n")
+    monkeypatch.setattr(peers, "CURRENT", tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    for name in [name for name in sys.modules if name.partition(".")[0] == "trl"]:
+        monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(UserError, match=r"trl-grpo: TRL is not installed, or has no GRPOTrainer.*trl/__init__\.py"):
+        built("trl-grpo-current", start)
+    assert version("trl") == "9.9"
+    del sys.modules["trl"]
 
 
 def test_models_that_a_peer_would_read_wrongly_are_refused(start: Path, tmp_path: Path) -> None:
