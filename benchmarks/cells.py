@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -49,6 +51,12 @@ class Cell:
         """Updates so far."""
         return int(self.last.get("update", 0))
 
+    def prepare(self) -> None:
+        """Make the run's folder anew, with its spec.json."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(parents=True)
+        write_whole(self.folder / "spec.json", self.spec.model_dump_json(indent=1))
+
     def start(self) -> None:
         """Note that the process starts now."""
         self.state, self.started_s = "running", time.monotonic()
@@ -75,6 +83,13 @@ class Cell:
             except (ValueError, TypeError, KeyError):
                 continue  # a broken line is the report's to name, not the progress table's
             self.reward = reward if self.reward is None else SMOOTHING * self.reward + (1 - SMOOTHING) * reward
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file that is either whole or not there."""
+    half = path.with_name(path.name + ".part")
+    half.write_text(text, encoding="utf-8")
+    os.replace(half, path)
 
 
 def left_s(cells: Sequence[Cell], slots: int) -> float | None:

@@ -23,6 +23,7 @@ from ppo_vs_grpo.benchmarks.runfiles import (
     RunFiles,
     read_run,
 )
+from ppo_vs_grpo.benchmarks.throughput import read as read_throughput
 from ppo_vs_grpo.tasks.errors import UserError, nearest
 
 IDENTITY = ("arm", "task", "seed", "key")
@@ -46,6 +47,7 @@ class Results:
     - `probes`: a row per run, moment, probe, subject and quantity, where the suite has probes;
     - `memory`: bytes per run (with its purpose), phase, role and source;
     - `speed`, `speed_memory`: as `timing` and `memory`, of the timing pass's cells, which are no tasks of the suite;
+    - `throughput`: the passes of short runs side by side, where the suite has them;
     - `missing`: cells that the suite names and that have no finished run, their state, and what can be done;
     - `specs`, `environments`: each run's input and surroundings, by key.
 
@@ -66,6 +68,7 @@ class Results:
     ignored: tuple[str, ...]
     speed: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=[*IDENTITY, *METRIC_COLUMNS]))
     speed_memory: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=[*IDENTITY, *MEMORY_COLUMNS]))
+    throughput: tuple[dict[str, Any], ...] = ()
 
     @property
     def name(self) -> str:
@@ -218,6 +221,7 @@ def load(path: str | Path, *, whole: bool = True) -> Results:
         ignored=tuple(sorted(set(found) - set(keys))),
         speed=_stack({key: run.metrics for key, run in speed.items()}, speed, METRIC_COLUMNS),
         speed_memory=_memory(speed),
+        throughput=tuple(read_throughput(folder)),
     )
 
 

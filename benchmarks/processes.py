@@ -127,6 +127,15 @@ def _launch(job: Job, lock_fd: int | None, templates: dict[int, Template]) -> Pr
         )
 
 
+def reason_of(code: int, log: Path) -> str:
+    """Why a process ended without a manifest, in one line."""
+    if code < 0:
+        name = signal.Signals(-code).name
+        return f"killed by signal {-code} ({name}{', out of memory?' if -code == signal.SIGKILL else ''})"
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() if log.exists() else []
+    return f"exit code {code} without a manifest; last line of {log.name}: {lines[-1] if lines else '(nothing)'}"
+
+
 def _stop(processes: Sequence[Process]) -> None:
     """End the process groups: ask first, then kill what is left after the grace period."""
     for process in processes:

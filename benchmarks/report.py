@@ -28,6 +28,7 @@ from ppo_vs_grpo.benchmarks import (
     speedfigure,
     tables,
     theoryfigure,
+    throughput,
     wording,
 )
 from ppo_vs_grpo.benchmarks.attribution import attribution
@@ -82,7 +83,7 @@ def report_id(results: Results) -> str:
     """Eight hex digits of the runs' keys, what became of them and the hashes of their files."""
     runs = zip(results.runs["key"], results.runs["status"], strict=True)
     content = sorted([key, status, sorted(results.hashes[key].items())] for key, status in runs)
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:8]
+    return hashlib.sha256(json.dumps([*content, *results.throughput]).encode()).hexdigest()[:8]
 
 
 def make_tables(results: Results, found: Judged) -> dict[str, pd.DataFrame]:
@@ -100,6 +101,8 @@ def make_tables(results: Results, found: Judged) -> dict[str, pd.DataFrame]:
         made["attribution"] = attribution(results)
     if results.cells:
         made |= {"speed": speed.ratios(results), "speed_runs": speed.speed_runs(results)}
+    if results.suite.get("throughput"):
+        made["throughput"] = throughput.throughput(results)
     if len(results.probes):
         names = ("gradient_noise", "baselines", "critic", "ranking", "memory_by_role", "operations")
         made |= {name: getattr(probetables, name)(results) for name in names}
@@ -163,6 +166,8 @@ def _drawings(results: Results) -> dict[str, Callable[[Results, str], Figure]]:
         found["attribution"] = figures.attribution_figure
     if results.cells:
         found |= {"speed": speedfigure.ratio_figure, "scaling": speedfigure.scaling_figure}
+    if results.suite.get("throughput"):
+        found["throughput"] = speedfigure.throughput_figure
     if len(results.probes):
         found |= {
             "budgets": costfigures.budget_figure,

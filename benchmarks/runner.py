@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
-import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,14 +12,22 @@ from pathlib import Path
 import yaml
 from rich.console import Console
 
-from ppo_vs_grpo.benchmarks import starts
-from ppo_vs_grpo.benchmarks.cells import Cell
-from ppo_vs_grpo.benchmarks.processes import Interruption, Job, cores, interruptible, kept_templates, run_jobs
+from ppo_vs_grpo.benchmarks import sidebyside, starts, throughput
+from ppo_vs_grpo.benchmarks.cells import Cell, write_whole
+from ppo_vs_grpo.benchmarks.processes import (
+    Interruption,
+    Job,
+    cores,
+    interruptible,
+    kept_templates,
+    reason_of,
+    run_jobs,
+)
 from ppo_vs_grpo.benchmarks.progress import Board
 from ppo_vs_grpo.benchmarks.record import CONTENDED_CORES, busy_cores, write_manifest
 from ppo_vs_grpo.benchmarks.resolving import lock_document, resolve
 from ppo_vs_grpo.benchmarks.runfiles import read_manifest
-from ppo_vs_grpo.benchmarks.spec import RunSpec, Suite
+from ppo_vs_grpo.benchmarks.spec import RunSpec, Suite, Throughput
 from ppo_vs_grpo.benchmarks.template import MODULE, Template
 from ppo_vs_grpo.tasks.errors import UserError
 
@@ -84,7 +90,7 @@ def run_specs(
         raise UserError(f"--slots {slots}: should be at least 1")
     with _claimed(folder) as lock_fd:
         cells = [_cell(spec, folder) for spec in specs]
-        _write(folder / "suite.lock.yaml", yaml.safe_dump(lock_document(suite, specs), sort_keys=False))
+        write_whole(folder / "suite.lock.yaml", yaml.safe_dump(lock_document(suite, specs), sort_keys=False))
         board = Board(console or Console(), suite.name, cells, slots)
         with interruptible() as interruption, kept_templates() as templates, board:
             run = _Run(folder, cells, dict(models), slots, worker, board, interruption, templates, lock_fd)
@@ -92,12 +98,15 @@ def run_specs(
                 run.build(builds)
                 run.train()
                 run.time()
+                if suite.throughput:
+                    run.measure_throughput(suite.throughput)
             except KeyboardInterrupt:
                 board.interrupted = True
     board.conclude()
     if board.interrupted:
         return 130
-    return 1 if any(cell.state == "failed" for cell in cells) else 0
+    failed = any(cell.state == "failed" for cell in cells) or any(row["error"] for row in throughput.read(folder))
+    return 1 if failed else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +154,14 @@ class _Run:
             jobs = [self._job(cell, cores(), contended=False) for cell in cells]
             self._run(jobs, 1)
 
+    def measure_throughput(self, asked: Throughput) -> None:
+        """Count short runs an hour, some at a time, the cores shared out among them."""
+        spec = next(cell.spec for cell in self.cells if cell.spec.purpose == "train" and cell.spec.arm == asked.arm)
+        command = (*self.worker, str(self.models[spec.task]))
+        for slots, repeat in sidebyside.due(asked, self.folder):
+            self.board.say(f"throughput: {asked.runs} short runs, {slots} at a time")
+            sidebyside.measure(asked, spec, self.folder, slots, repeat, command, self._run)
+
     def _run(self, jobs: Sequence[Job], slots: int) -> None:
         run_jobs(jobs, slots, self.board.refresh, self.interruption, self.templates, self.lock_fd)
 
@@ -161,17 +178,17 @@ class _Run:
         def finish(code: int) -> None:
             if code == 0:
                 return
-            reason = f"its start model could not be built: {_reason(code, log)}; see {log}"
+            reason = f"its start model could not be built: {reason_of(code, log)}; see {log}"
             for cell in self.cells:
                 if cell.state == "waiting" and self.models[cell.spec.task] == self.models[label]:
-                    _prepare(cell)
+                    cell.prepare()
                     self._fail(cell, reason, contended=False)
 
         return Job(log, 1, prepare, finish)
 
     def _job(self, cell: Cell, threads: int, contended: bool) -> Job:
         def prepare() -> Sequence[str]:
-            _prepare(cell)
+            cell.prepare()
             cell.start()
             command = [*self.worker, str(cell.folder), str(self.models[cell.spec.task])]
             return [*command, "--contended"] if contended else command
@@ -183,7 +200,7 @@ class _Run:
                 cell.end(manifest["status"], manifest["error"])
                 self.board.ended(cell)
             else:
-                self._fail(cell, _reason(code, cell.folder / "stdout.log"), contended)
+                self._fail(cell, reason_of(code, cell.folder / "stdout.log"), contended)
 
         return Job(cell.folder / "stdout.log", threads, prepare, finish)
 
@@ -227,26 +244,3 @@ def _cell(spec: RunSpec, folder: Path) -> Cell:
             cell.end(status)
             cell.follow()
     return cell
-
-
-def _prepare(cell: Cell) -> None:
-    """Make a run's folder anew, with its spec.json."""
-    shutil.rmtree(cell.folder, ignore_errors=True)
-    cell.folder.mkdir(parents=True)
-    _write(cell.folder / "spec.json", cell.spec.model_dump_json(indent=1))
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file that is either whole or not there."""
-    half = path.with_name(path.name + ".part")
-    half.write_text(text, encoding="utf-8")
-    os.replace(half, path)
-
-
-def _reason(code: int, log: Path) -> str:
-    """Why a process ended without a manifest, in one line."""
-    if code < 0:
-        name = signal.Signals(-code).name
-        return f"killed by signal {-code} ({name}{', out of memory?' if -code == signal.SIGKILL else ''})"
-    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() if log.exists() else []
-    return f"exit code {code} without a manifest; last line of {log.name}: {lines[-1] if lines else '(nothing)'}"

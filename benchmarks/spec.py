@@ -70,6 +70,16 @@ class Timing(Frozen):
     cells: dict[Label, SpeedCell] = Field(default_factory=dict)
 
 
+class Throughput(Frozen):
+    """Short runs of an arm on the suite's first task: how many an hour, as many at a time as each of `slots` says."""
+
+    arm: Label
+    slots: list[Annotated[int, Field(ge=1)]] = Field(min_length=2)
+    runs: int = Field(4, ge=1)
+    completions: int = Field(3200, ge=1)
+    repeats: int = Field(2, ge=1)
+
+
 class ProbeConfig(Frozen):
     """Measurements of the policy at the start, the middle and the end of a run, outside of training time.
 
@@ -144,6 +154,7 @@ class Suite(Frozen):
     train: TrainConfig = TrainConfig()
     eval: EvalConfig = EvalConfig()
     timing: Timing | None = Timing()
+    throughput: Throughput | None = None
     attribution: Attribution | None = None
     probes: ProbeConfig | None = None
     claims: dict[Label, Claim] = Field(default_factory=dict)
@@ -180,6 +191,11 @@ class Suite(Frozen):
                 _known(f"timing.cells.{label}.arms", cell.arms or (), self.arms, "arm of this suite")
                 if label in self.tasks:
                     raise ValueError(f"timing.cells.{label}: also a task of this suite; give the cell another label")
+        if self.throughput:
+            runs_there = [arm for arm in self.arms if next(iter(self.tasks)) in self.runs_on(arm)]
+            _known("throughput.arm", [self.throughput.arm], runs_there, "arm of this suite on its first task")
+            if len(set(slots := self.throughput.slots)) < len(slots):
+                raise ValueError(f"throughput.slots: {slots}: a number is listed more than once")
         for name, claim in self.claims.items():
             points = claim.dial.points if claim.dial else {}
             for place, cells in {"": claim, **{f"dial.points.{at}.": cells for at, cells in points.items()}}.items():

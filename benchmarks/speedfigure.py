@@ -16,6 +16,7 @@ from ppo_vs_grpo.benchmarks import plots
 from ppo_vs_grpo.benchmarks.figures import algorithms, blank, sign
 from ppo_vs_grpo.benchmarks.frames import Results
 from ppo_vs_grpo.benchmarks.speed import pairs, ratios, speed_runs
+from ppo_vs_grpo.benchmarks.throughput import throughput
 
 DIALS = {
     "new_tokens": "new tokens",
@@ -108,6 +109,32 @@ def scaling_figure(results: Results, caption: str = "") -> Figure:
         marks.append(Line2D([], [], color=plots.INK, linestyle="--", linewidth=1.2, label="full length"))
         figure.legend(handles=marks, loc="upper left", bbox_to_anchor=(0, 1 - 0.32 / height), ncols=len(marks),
                       fontsize=8.5, columnspacing=1.1, handlelength=1.5)  # fmt: skip
+        sign(figure, caption, height)
+    return figure
+
+
+def throughput_figure(results: Results, caption: str = "") -> Figure:
+    """Runs an hour against slots, a dot a pass; dashed, what the first number of slots would give in proportion."""
+    table, height = throughput(results), 3.2
+    rows = [row for row in results.throughput if row["seconds"]]
+    with matplotlib.rc_context(plots.STYLE):
+        figure = blank(height)
+        figure.text(0.012, 1 - 0.08 / height, f"{results.name}: runs an hour", va="top", fontsize=13, fontweight="bold")
+        ax = figure.add_subplot(
+            figure.add_gridspec(left=0.11, right=0.975, top=1 - 0.6 / height, bottom=0.85 / height)[0]
+        )
+        for row in rows:
+            hourly, filled = 3600 * row["runs"] / row["seconds"], "none" if row["contended"] else "full"
+            ax.plot([row["slots"]], [hourly], "o", color=plots.INK, markersize=5, fillstyle=filled)
+        ax.plot(table["slots"], table["runs_per_hour"], color=plots.INK, linewidth=1.5)
+        each = table["runs_per_hour"].iloc[0] / table["slots"].iloc[0]
+        proportion = each * table["slots"]
+        ax.plot(table["slots"], proportion, color=plots.FAINT, linewidth=1.2, linestyle="--", label="in proportion")
+        ax.legend(loc="lower right")
+        ax.set_xticks(table["slots"].tolist())
+        ax.set_xlabel("slots")
+        ax.set_ylabel("runs an hour")
+        ax.set_ylim(bottom=0)
         sign(figure, caption, height)
     return figure
 

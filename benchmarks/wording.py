@@ -80,6 +80,12 @@ TABLES = {
         "Speed of every run",
         "Each timing run of a cell: median seconds of a step, tokens sampled in it, peak MB of the process.",
     ),
+    "throughput": (
+        "Runs an hour",
+        "Short runs of one arm, as many at a time as there are slots, the cores shared out among them; from the start "
+        "of the first to the end of the last. Medians over repeats and their extremes; times: against the first number "
+        "of slots, within a repeat.",
+    ),
     "dials": (
         "Claims by setting",
         "Each claim's measure at the points of its figure, with 95% intervals. Explored, not tested.",
@@ -146,6 +152,11 @@ FIGURES = {
         "Cells that differ in one setting alone: seconds and memory against it. Rows end early in the solid lines, all "
         "run to the limit in the dashed ones. Right: the same against the tokens that a completion really has; cost "
         "follows them where no work is done on padding.",
+    ),
+    "throughput": (
+        "Runs an hour",
+        "Short runs side by side: dots are repeats, the line their medians, open dots a machine that others used. "
+        "Dashed: what the first number of slots would give in proportion.",
     ),
     "theory": (
         "What theory says of baselines",
