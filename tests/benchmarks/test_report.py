@@ -60,7 +60,7 @@ def test_the_files_have_stable_names(page: Path) -> None:
         for kind in ("png", "svg", "pdf")
     ]
     probed = ("gradient_noise", "baselines", "critic", "memory_by_role", "operations", "ranking")
-    stated = ("attribution", "claims", "dials", "speed", "speed_runs")
+    stated = ("attribution", "claims", "dials", "speed", "speed_runs", "throughput")
     names += [f"tables/{stem}.csv" for stem in wording.TABLES if stem not in (*probed, *stated)]
     assert sorted(written(page.parent)) == sorted([*names, "report.html", "report.md", "claims.json"])
 

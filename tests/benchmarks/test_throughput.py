@@ -57,7 +57,8 @@ def test_passes_go_forward_then_backward_with_so_many_runs_at_a_time(fake: FakeR
         part = slice(4 * number, 4 * number + 4)
         assert at_once(began[part], ended[part]) == row["slots"]
         assert [event["threads"] for event in began[part]] == [str(max(1, cores() // row["slots"]))] * 4
-        assert [event["key"].rsplit(".", 1)[0] for event in began[part]] == [f"grpo.red.s{i}" for i in range(4)]
+        # Processes that start together may tell of it in any order.
+        assert sorted(event["key"].rsplit(".", 1)[0] for event in began[part]) == [f"grpo.red.s{i}" for i in range(4)]
         # The fake worker says that its process took 3 s, which is how far the first one's start lies before its end.
         span = ended[part][-1]["time_s"] - ended[part][0]["time_s"] + 3
         assert row["seconds"] == pytest.approx(span, abs=0.15)
