@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import yaml
@@ -157,10 +158,14 @@ class _Run:
     def measure_throughput(self, asked: Throughput) -> None:
         """Count short runs an hour, some at a time, the cores shared out among them."""
         spec = next(cell.spec for cell in self.cells if cell.spec.purpose == "train" and cell.spec.arm == asked.arm)
-        command = (*self.worker, str(self.models[spec.task]))
+        command = partial(self._command, spec.task, contended=True)
         for slots, repeat in sidebyside.due(asked, self.folder):
             self.board.say(f"throughput: {asked.runs} short runs, {slots} at a time")
             sidebyside.measure(asked, spec, self.folder, slots, repeat, command, self._run)
+
+    def _command(self, task: str, folder: Path, contended: bool) -> Sequence[str]:
+        """What starts a run of a task in a folder."""
+        return (*self.worker, str(folder), str(self.models[task]), *(["--contended"] if contended else []))
 
     def _run(self, jobs: Sequence[Job], slots: int) -> None:
         run_jobs(jobs, slots, self.board.refresh, self.interruption, self.templates, self.lock_fd)
@@ -190,8 +195,7 @@ class _Run:
         def prepare() -> Sequence[str]:
             cell.prepare()
             cell.start()
-            command = [*self.worker, str(cell.folder), str(self.models[cell.spec.task])]
-            return [*command, "--contended"] if contended else command
+            return self._command(cell.spec.task, cell.folder, contended)
 
         def finish(code: int) -> None:
             cell.follow()

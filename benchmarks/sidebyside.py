@@ -35,49 +35,40 @@ def measure(
     folder: Path,
     slots: int,
     repeat: int,
-    command: Sequence[str],
+    command: Callable[[Path], Sequence[str]],
     run: Callable[[Sequence[Job], int], None],
 ) -> None:
     """Add a pass to the suite's file: copies of a run with seeds from 0, shortened, so many at a time.
 
-    `command` is the worker with the start model, between which the run's folder goes; `run` takes jobs and slots.
+    `command` says how a run in a folder is started; `run` takes jobs and slots.
     """
     contended = busy_cores() > CONTENDED_CORES
     train = spec.train.model_copy(update={"completions": asked.completions})
-    specs = [spec.model_copy(update={"train": train, "seed": i, "probes": None}) for i in range(asked.runs)]
-    place = folder / "throughput" / f"{slots}-{repeat}"
-    cells = [Cell(one, place / one.key) for one in specs]
     spans: list[tuple[float, float]] = []
     errors: list[str] = []
-    run([_job(cell, max(1, cores() // slots), command, spans, errors) for cell in cells], slots)
+
+    def job(one: RunSpec) -> Job:
+        cell = Cell(one, folder / "throughput" / f"{slots}-{repeat}" / one.key)
+        log = cell.folder / "stdout.log"
+
+        def prepare() -> Sequence[str]:
+            cell.prepare()
+            return command(cell.folder)
+
+        def finish(code: int) -> None:
+            ended_s, there = time.monotonic(), (cell.folder / "manifest.json").exists()
+            manifest = read_manifest(cell.folder) if there else {"status": "failed", "error": reason_of(code, log)}
+            if manifest["status"] == "ok":
+                spans.append((ended_s - float(manifest["wall_s"]), ended_s))
+            else:
+                errors.append(f"{one.key} {manifest['status']}: {manifest['error']}")
+
+        return Job(log, max(1, cores() // slots), prepare, finish)
+
+    specs = [spec.model_copy(update={"train": train, "seed": i, "probes": None}) for i in range(asked.runs)]
+    run([job(one) for one in specs], slots)
     seconds = None if errors else max(end for _, end in spans) - min(start for start, _ in spans)
-    row = {"arm": asked.arm, "runs": asked.runs, "completions": asked.completions, "slots": slots, "repeat": repeat}
+    row = {name: getattr(asked, name) for name in throughput.SETTINGS} | {"slots": slots, "repeat": repeat}
     row |= {"seconds": seconds, "contended": contended, "error": errors[0] if errors else None}
     with (folder / throughput.FILE).open("a", encoding="utf-8") as file:
         file.write(json.dumps(row) + "\n")
-
-
-def _job(
-    cell: Cell,
-    threads: int,
-    command: Sequence[str],
-    spans: list[tuple[float, float]],
-    errors: list[str],
-) -> Job:
-    log = cell.folder / "stdout.log"
-
-    def prepare() -> Sequence[str]:
-        cell.prepare()
-        *worker, start = command
-        return (*worker, str(cell.folder), start, "--contended")
-
-    def finish(code: int) -> None:
-        ended_s, there = time.monotonic(), (cell.folder / "manifest.json").exists()
-        manifest = read_manifest(cell.folder) if there else {}
-        if manifest.get("status") == "ok":
-            spans.append((ended_s - manifest["wall_s"], ended_s))
-        else:
-            error = manifest["error"] if there else reason_of(code, log)
-            errors.append(f"{cell.spec.key} {manifest.get('status', 'failed')}: {error}")
-
-    return Job(log, threads, prepare, finish)

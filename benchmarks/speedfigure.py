@@ -16,7 +16,7 @@ from ppo_vs_grpo.benchmarks import plots
 from ppo_vs_grpo.benchmarks.figures import algorithms, blank, sign
 from ppo_vs_grpo.benchmarks.frames import Results
 from ppo_vs_grpo.benchmarks.speed import pairs, ratios, speed_runs
-from ppo_vs_grpo.benchmarks.throughput import throughput
+from ppo_vs_grpo.benchmarks.throughput import per_hour, throughput
 
 DIALS = {
     "new_tokens": "new tokens",
@@ -120,16 +120,20 @@ def throughput_figure(results: Results, caption: str = "") -> Figure:
     with matplotlib.rc_context(plots.STYLE):
         figure = blank(height)
         figure.text(0.012, 1 - 0.08 / height, f"{results.name}: runs an hour", va="top", fontsize=13, fontweight="bold")
-        ax = figure.add_subplot(
-            figure.add_gridspec(left=0.11, right=0.975, top=1 - 0.6 / height, bottom=0.85 / height)[0]
-        )
+        ax = figure.add_axes((0.11, 0.85 / height, 0.865, 1 - 1.45 / height))
         for row in rows:
-            hourly, filled = 3600 * row["runs"] / row["seconds"], "none" if row["contended"] else "full"
+            hourly, filled = per_hour(row["runs"], row["seconds"]), "none" if row["contended"] else "full"
             ax.plot([row["slots"]], [hourly], "o", color=plots.INK, markersize=5, fillstyle=filled)
         ax.plot(table["slots"], table["runs_per_hour"], color=plots.INK, linewidth=1.5)
         each = table["runs_per_hour"].iloc[0] / table["slots"].iloc[0]
-        proportion = each * table["slots"]
-        ax.plot(table["slots"], proportion, color=plots.FAINT, linewidth=1.2, linestyle="--", label="in proportion")
+        ax.plot(
+            table["slots"],
+            each * table["slots"],
+            color=plots.FAINT,
+            linewidth=1.2,
+            linestyle="--",
+            label="in proportion",
+        )
         ax.legend(loc="lower right")
         ax.set_xticks(table["slots"].tolist())
         ax.set_xlabel("slots")

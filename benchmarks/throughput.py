@@ -34,6 +34,11 @@ def of(asked: Mapping[str, Any], rows: list[dict[str, Any]]) -> list[dict[str, A
     return [row for row in mine if row["slots"] in asked["slots"] and row["repeat"] < asked["repeats"]]
 
 
+def per_hour(runs: Any, seconds: Any) -> Any:
+    """Runs an hour, of one pass or of a column of them."""
+    return 3600 * runs / seconds
+
+
 def throughput(results: Results) -> pd.DataFrame:
     """A row per number of slots: runs an hour, median over repeats and extremes, and times those of the first number.
 
@@ -48,7 +53,7 @@ def throughput(results: Results) -> pd.DataFrame:
         alone = well[~well["contended"].astype(bool)]
         used = (alone if len(alone) else well).set_index("repeat")
         base = rows[(rows["slots"] == first) & rows["repeat"].isin(used.index)].set_index("repeat")["seconds"]
-        hourly = 3600 * used["runs"] / used["seconds"].astype(float)
+        hourly = per_hour(used["runs"], used["seconds"].astype(float))
         times = (base.astype(float) / used["seconds"].astype(float)).dropna()
         notes = [str(error) for error in here["error"].dropna().unique()]
         notes += ["contended"] * (len(used) > 0 and not len(alone)) + ["not run"] * here.empty

@@ -65,7 +65,7 @@ def log_probs(model: PreTrainedModel, packed: Packed, temperature: float) -> tup
     asked, reads_N = packed.asked_of(model)
     with output_read_at(model, reads_N) as seen:
         logits_NV = model(**asked, use_cache=False).logits[0]
-    return torch.log_softmax(logits_NV.float() / temperature, dim=-1), seen[0]
+    return _log_softmax(logits_NV, temperature), seen[0]
 
 
 @contextmanager
@@ -88,6 +88,17 @@ def output_read_at(model: PreTrainedModel, reads_N: Tensor) -> Iterator[list[Ten
         yield seen
     finally:
         handle.remove()
+
+
+def hidden(trunk: PreTrainedModel, packed: Packed) -> tuple[Tensor, type[ModelOutput]]:
+    """A trunk's last hidden state at the same positions, (N, H), and the type of its answers."""
+    asked, reads_N = packed.asked_of(trunk)
+    output = trunk(**asked, use_cache=False)
+    return output.last_hidden_state.flatten(0, 1).index_select(0, reads_N), type(output)
+
+
+def _log_softmax(logits: Tensor, temperature: float) -> Tensor:
+    return torch.log_softmax(logits.float() / temperature, dim=-1)
 
 
 def _chosen(log_probs_nV: Tensor, targets_n: Tensor) -> Tensor:
@@ -179,10 +190,7 @@ class _Output:
     @classmethod
     def after(cls, model: PreTrainedModel, packed: Packed, temperature: float) -> _Output:
         """Of a pass of the trunk over these rows."""
-        asked, reads_N = packed.asked_of(model)
-        output = model.get_decoder()(**asked, use_cache=False)
-        hidden_NH = output.last_hidden_state.flatten(0, 1).index_select(0, reads_N)
-        return cls(model, temperature, hidden_NH, type(output))
+        return cls(model, temperature, *hidden(model.get_decoder(), packed))
 
     def log_probs(self, hidden_nH: Tensor, ids_n: Tensor) -> Tensor:
         """Of every next token after these states, (n, V). The own forward pass runs, around a trunk that answers
@@ -194,4 +202,4 @@ class _Output:
             logits_nV = self.model(input_ids=ids_n[None], use_cache=False).logits[0]
         finally:
             del trunk.forward
-        return torch.log_softmax(logits_nV.float() / self.temperature, dim=-1)
+        return _log_softmax(logits_nV, self.temperature)

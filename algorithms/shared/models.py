@@ -18,7 +18,7 @@ from transformers.pytorch_utils import Conv1D
 
 from ppo_vs_grpo.algorithms.shared.attention import read_packed, reads_packed
 from ppo_vs_grpo.algorithms.shared.config import CriticConfig
-from ppo_vs_grpo.algorithms.shared.likelihood import likelihood
+from ppo_vs_grpo.algorithms.shared.likelihood import hidden, likelihood
 from ppo_vs_grpo.algorithms.shared.sequences import Packed
 from ppo_vs_grpo.algorithms.shared.types import PolicyOutput
 from ppo_vs_grpo.tasks.errors import UserError
@@ -102,7 +102,7 @@ def policy_output(
     read = likelihood(models.policy, packed, temperature, models.reference if with_kl else None)
     values_bT = None
     if models.value_head is not None:
-        hidden_NH = read.hidden_NH if models.trunk is None else _trunk_hidden(models.trunk, packed)
+        hidden_NH = read.hidden_NH if models.trunk is None else hidden(models.trunk, packed)[0]
         if models.trunk is None and detach_trunk:
             hidden_NH = hidden_NH.detach()
         values_bT = packed.unflatten(models.value_head(hidden_NH.float())[:, 0])
@@ -114,7 +114,7 @@ def values(models: Models, packed: Packed) -> Tensor:
     """V before each completion token, the same position that scores it: (b, T)."""
     if models.value_head is None:
         raise ValueError("values need a critic, and this run has none")
-    hidden_NH = _trunk_hidden(models.trunk if models.trunk is not None else _trunk(models.policy), packed)
+    hidden_NH, _ = hidden(models.trunk if models.trunk is not None else _trunk(models.policy), packed)
     return packed.unflatten(models.value_head(hidden_NH.float())[:, 0])
 
 
@@ -131,12 +131,6 @@ def refresh_reference(models: Models) -> None:
 def _trunk(policy: PreTrainedModel) -> PreTrainedModel:
     trunk: PreTrainedModel = policy.base_model  # type: ignore[assignment]  # the library says Module
     return trunk
-
-
-def _trunk_hidden(trunk: PreTrainedModel, packed: Packed) -> Tensor:
-    asked, reads_N = packed.asked_of(trunk)
-    hidden_bLH: Tensor = trunk(**asked, use_cache=False).last_hidden_state
-    return hidden_bLH.flatten(0, 1).index_select(0, reads_N)
 
 
 def _add_adapters(policy: PreTrainedModel, rank: int, seed: int) -> None:

@@ -64,14 +64,17 @@ class Activations:
         """Of how many of N completion tokens there are logits at a time: n."""
         return min(reads, chunk_tokens(self.shape.vocabulary))
 
+    def in_chunks(self, reads: int) -> bool:
+        """Whether that is fewer than all."""
+        return self.at_once(reads) < reads
+
     def output_bytes(self, reads: int) -> int:
         """Kept of the output on N completion tokens: float32 log-probabilities, 4 N V, if all are made at once; the
         hidden state for what is trained on it; and the token with the numbers that a loss is made of, some 64 bytes.
         """
         s, d, rank = self.shape, self.work.d, self.work.lora_rank
-        chunks = self.at_once(reads) < reads
-        read = 0 if chunks else 4 * s.vocabulary
-        if rank is None or chunks:
+        read = 0 if self.in_chunks(reads) else 4 * s.vocabulary
+        if rank is None or self.in_chunks(reads):
             read += d * s.hidden
         if self.critic is not None and (d < 4 or self.critic == "model" or rank is not None):
             read += 4 * s.hidden
@@ -79,8 +82,7 @@ class Activations:
 
     def again_bytes(self, reads: int) -> int:
         """Of the output, what its backward pass makes again: a chunk's log-probabilities."""
-        at_once = self.at_once(reads)
-        return 4 * at_once * self.shape.vocabulary if at_once < reads else 0
+        return 4 * self.at_once(reads) * self.shape.vocabulary if self.in_chunks(reads) else 0
 
     def passing_bytes(self, part: Pass) -> int:
         """What a layer needs at once without gradients: three tensors i wide, beside four copies of the h wide stream;

@@ -213,9 +213,7 @@ class _Update:
         if self.critic is not None:
             flops["value"] = asked + value
         flops["forward"] = trunks * layers + rows * new * read + value
-        chunked = [
-            p.rows for p in self.passes(self.mini_batches) if self.activations.at_once(p.rows * new) < p.rows * new
-        ]
+        chunked = [p.rows for p in self.passes(self.mini_batches) if self.activations.in_chunks(p.rows * new)]
         read_rows = rows * (2 if rank is None else 1) + self.mini_batches * sum(chunked)  # chunks are computed again
         flops["backward"] = trunks * back + read_rows * new * read + 2 * value
         return flops

@@ -72,6 +72,16 @@ def make_specs(suite: Suite) -> list[RunSpec]:
     ]
 
 
+def most_at_once(began: Sequence[Mapping[str, Any]], ended: Sequence[Mapping[str, Any]]) -> int:
+    """The most processes that ran at a time, by what they told."""
+    changes = [(event["time_s"], 1) for event in began] + [(event["time_s"], -1) for event in ended]
+    running, most = 0, 0
+    for _, change in sorted(changes):
+        running += change
+        most = max(most, running)
+    return most
+
+
 @dataclass
 class FakeRun:
     """A results folder and how the fake worker is to behave in it."""

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from fake_suite import FakeRun, make_specs, make_suite
+from fake_suite import FakeRun, make_specs, make_suite, most_at_once
 from ppo_vs_grpo.benchmarks import processes
 from ppo_vs_grpo.benchmarks.processes import cores
 from ppo_vs_grpo.tasks.errors import UserError
@@ -35,13 +35,7 @@ def events_of(fake: FakeRun, purpose: str, what: str = "began") -> list[dict[str
 
 def overlap(fake: FakeRun, purpose: str) -> int:
     """The most processes of a purpose that ran at once."""
-    began = [(event["time_s"], 1) for event in events_of(fake, purpose, "began")]
-    ended = [(event["time_s"], -1) for event in events_of(fake, purpose, "ended")]
-    running, most = 0, 0
-    for _, change in sorted(began + ended):
-        running += change
-        most = max(most, running)
-    return most
+    return most_at_once(events_of(fake, purpose, "began"), events_of(fake, purpose, "ended"))
 
 
 def keys(fake: FakeRun) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from fake_suite import FakeRun, make_suite
+from fake_suite import FakeRun, make_suite, most_at_once
 from handmade import made
 from ppo_vs_grpo.benchmarks import processes, sidebyside, speedfigure
 from ppo_vs_grpo.benchmarks.frames import Results, load
@@ -37,14 +37,6 @@ def short_runs(fake: FakeRun, what: str = "began") -> list[dict[str, Any]]:
     return fake.events(what)[suites_own:]
 
 
-def at_once(began: list[dict[str, Any]], ended: list[dict[str, Any]]) -> int:
-    running = most = 0
-    for _, change in sorted([(e["time_s"], 1) for e in began] + [(e["time_s"], -1) for e in ended]):
-        running += change
-        most = max(most, running)
-    return most
-
-
 def test_passes_go_forward_then_backward_with_so_many_runs_at_a_time(fake: FakeRun) -> None:
     assert fake.run() == 0
     rows = read(fake.results)
@@ -55,7 +47,7 @@ def test_passes_go_forward_then_backward_with_so_many_runs_at_a_time(fake: FakeR
     began, ended = short_runs(fake), short_runs(fake, "ended")
     for number, row in enumerate(rows):
         part = slice(4 * number, 4 * number + 4)
-        assert at_once(began[part], ended[part]) == row["slots"]
+        assert most_at_once(began[part], ended[part]) == row["slots"]
         assert [event["threads"] for event in began[part]] == [str(max(1, cores() // row["slots"]))] * 4
         # Processes that start together may tell of it in any order.
         assert sorted(event["key"].rsplit(".", 1)[0] for event in began[part]) == [f"grpo.red.s{i}" for i in range(4)]
