@@ -104,8 +104,8 @@ def _factors(ax: Axes, values: list[float]) -> None:
     ax.set_yscale("log")
     low, high = min(values), max(values)
     ax.set_ylim(min(low / 1.15, 0.8), max(high * 1.15, 1.25))
-    ax.yaxis.set_major_locator(
-        LogLocator(10, subs=(1, 2, 5) if max(high, 1) / min(low, 1) > 5 else (1, 1.5, 2, 3, 5, 7))
-    )
+    factor = max(high, 1) / min(low, 1)
+    subs: tuple[float, ...] = (1,) if factor > 200 else (1, 2, 5) if factor > 5 else (1, 1.5, 2, 3, 5, 7)
+    ax.yaxis.set_major_locator(LogLocator(10, subs=subs))
     ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     ax.yaxis.set_minor_locator(NullLocator())

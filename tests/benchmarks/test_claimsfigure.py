@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -13,7 +15,7 @@ from matplotlib.patches import Rectangle
 
 from claimed import claim, claiming, scored
 from handmade import OTHER_WAVE, WAVE
-from ppo_vs_grpo.benchmarks.claimsfigure import HOLDS, dial_figure
+from ppo_vs_grpo.benchmarks.claimsfigure import HOLDS, dial, dial_figure
 from ppo_vs_grpo.benchmarks.figures import WIDTH_IN, save
 
 
@@ -90,6 +92,22 @@ def test_ratios_have_a_logarithmic_axis_with_the_claims_side() -> None:
     assert low < ends.min()
     assert ends.max() < high
     assert ax.get_title(loc="left").replace("\n", " ") == "S: seed sd of the final pass rate, y over x"
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.7, 1.3), (0.3, 1.4), (0.06, 11), (0.0044, 100), (1e-6, 1e5)])
+def test_the_numbers_at_an_axis_of_ratios_do_not_touch(low: float, high: float) -> None:
+    one = claim("seed_spread", ["x", "y"], side="below", than=1.0, margin=1.25)
+    given = {**one, "dial": {"setting": "arm", "points": {"y": cells("x", "y"), "z": cells("x", "z")}}}
+    figure = drawn(S=given)
+    (ax,) = figure.axes
+    ax.clear()
+    dial(pd.DataFrame({"point": ["y", "z"], "estimate": 1.0, "low": [low, 0.9], "high": [high, 1.1]}), given, ax)
+    figure.canvas.draw()
+    bottom, top = ax.get_ylim()
+    inside = [tick.label1 for tick in ax.yaxis.get_major_ticks() if bottom <= tick.get_loc() <= top]
+    boxes = sorted((label.get_window_extent() for label in inside if label.get_text()), key=lambda box: box.y0)
+    assert len(boxes) >= 2
+    assert all(below.y1 < above.y0 for below, above in itertools.pairwise(boxes))
 
 
 def test_a_dial_of_one_arm_has_no_side_of_a_claim_of_two() -> None:
