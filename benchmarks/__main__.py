@@ -189,13 +189,17 @@ def predict(
     lora: Annotated[
         int | None, typer.Option(metavar="RANK", help="Train adapters of this rank instead of the model.")
     ] = None,
+    rollout_rows: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Sample so many completions at once instead of all.")
+    ] = None,
 ) -> None:
     """Say what an update of each arm would need: memory by phase and role, which cards hold it, operations."""
     from rich.console import Console
 
     from ppo_vs_grpo.benchmarks.probes.predicting import predicted_rows, read_config, work_of
 
-    work = work_of(completions, prompt_tokens, new_tokens, micro_batch_tokens, dtype, gradient_checkpointing, lora)
+    sizes = (completions, prompt_tokens, new_tokens, micro_batch_tokens)
+    work = work_of(*sizes, dtype, gradient_checkpointing, lora, rollout_rows)
     _print_rows(Console(), predicted_rows(read_config(model), arm or ["ppo", "grpo"], work))
 
 

@@ -1,4 +1,4 @@
-"""A key/value cache that is written in place, for rollouts whose longest length is known."""
+"""Key/value caches that are written in place, for rollouts whose longest length is known."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import PretrainedConfig
-from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
+from transformers.cache_utils import Cache, DynamicCache, DynamicLayer, StaticLayer
 
 
 class PreallocatedLayer(DynamicLayer):
@@ -57,6 +57,52 @@ class PreallocatedLayer(DynamicLayer):
         return room
 
 
+class PlaceLayer(StaticLayer):
+    """A full-attention layer of places, in which each row writes at a column of its own.
+
+    So a row can start where another one ended. Buffers are (places, heads, capacity, head size); `column_b`, of all
+    layers in common, is where the rows' next tokens go; callers see the first `reach` columns. What a row may not
+    attend to yet, only the attention mask says: to the causal one, every query is the last.
+    """
+
+    def __init__(self, read: PreallocatedLayer, column_b: Tensor, capacity: int) -> None:
+        super().__init__(max_cache_len=capacity)
+        self.dtype, self.device, self.column_b = read.dtype, read.device, column_b
+        self.capacity = self.reach = capacity
+        self.keys: Tensor = self._places(read.keys)
+        self.values: Tensor = self._places(read.values)
+        self.is_initialized = True
+        if read.keys.is_cuda:  # a compiled step writes here, and its graph knows the addresses
+            for kept in (self.keys, self.values, column_b):
+                torch._dynamo.mark_static_address(kept)
+
+    def start(self, place_b: Tensor, read: PreallocatedLayer, prompt_b: Tensor) -> None:
+        """Copy the state of prompts into places."""
+        self.keys[place_b, :, : read.length] = read.keys[prompt_b, :, : read.length]
+        self.values[place_b, :, : read.length] = read.values[prompt_b, :, : read.length]
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        """Write each row's new token, one, and return all keys and values in reach."""
+        row_b = torch.arange(len(self.column_b), device=self.column_b.device)
+        self.keys[row_b, :, self.column_b] = key_states[:, :, 0]
+        self.values[row_b, :, self.column_b] = value_states[:, :, 0]
+        return self.keys[:, :, : self.reach], self.values[:, :, : self.reach]
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        """The columns in reach, from the first."""
+        return self.reach, 0
+
+    def get_seq_length(self) -> int:
+        """Tokens before the query, as far as the causal mask is concerned."""
+        return self.reach - 1
+
+    def _places(self, like: Tensor) -> Tensor:
+        _, heads, _, size = like.shape
+        shape = (len(self.column_b), heads, self.capacity, size)
+        # Whatever is masked is multiplied by 0, which must not meet a NaN.
+        return torch.empty(shape, dtype=like.dtype, device=like.device).zero_()
+
+
 def rollout_cache(config: PretrainedConfig, capacity: int) -> Cache:
     """The model's own cache with every plain full-attention layer preallocated.
 
@@ -65,6 +111,13 @@ def rollout_cache(config: PretrainedConfig, capacity: int) -> Cache:
     cache = DynamicCache(config=config)
     cache.layers = [PreallocatedLayer(capacity) if type(layer) is DynamicLayer else layer for layer in cache.layers]
     return cache
+
+
+def place_cache(read: Cache, places: int, capacity: int) -> Cache:
+    """So many places with room for `capacity` tokens each, for the states of a cache that has read prompts."""
+    layers: Any = read.layers  # typed as layers of every kind
+    column_b = torch.zeros(places, dtype=torch.long, device=layers[0].device)
+    return Cache(layers=[PlaceLayer(layer, column_b, capacity) for layer in layers])
 
 
 def reorder(cache: Cache, index: Tensor) -> None:

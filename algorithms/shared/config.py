@@ -29,7 +29,9 @@ class TrainConfig(Frozen):
     `learning_rate` rises linearly over the first `warmup_completions` and then stays.
     `micro_batch_tokens` bounds the tokens of one forward pass, each prompt once (padded rows where a
     model does not read packed tokens); it changes memory and speed, never the gradient. `dual_clip`
-    bounds the loss of tokens with a negative advantage.
+    bounds the loss of tokens with a negative advantage. `rollout_rows` bounds the completions that are sampled
+    at once, a finished one's place going to one that waits; null: all of a batch. It changes memory and speed, never
+    a completion.
 
     `top_p`, `top_k` and `min_p` truncate the sampler, which then draws from another distribution than the policy's.
     `importance_correction` weighs each token's advantage by policy / sampler; what the sampler can never draw stays
@@ -61,6 +63,7 @@ class TrainConfig(Frozen):
     min_p: float = Field(0.0, ge=0, lt=1)
     importance_correction: bool = Field(False, validate_default=True)
     micro_batch_tokens: int = Field(2048, ge=1)
+    rollout_rows: int | None = Field(None, ge=1)
     gradient_checkpointing: bool = False
     lora_rank: int | None = Field(None, ge=1)
 

@@ -1,8 +1,10 @@
-"""The state of a batch that is being decoded, in two forms: its shapes follow the work, or are fixed.
+"""The state of a batch that is being decoded, in two forms: all rows start together, or each in a place of its own.
 
-On a CPU, time is work: finished rows leave the batch, and attention reads the tokens that are there. On an accelerator
-a small model's time is the launching of kernels: the step is compiled into one graph, which needs the same shapes and
-addresses every time. Both give the same completions.
+Where all start together, time is work: rows write the same column, finished ones leave, attention reads the tokens
+that are there. A place is taken again when its row has finished, so that a batch larger than the memory is decoded
+without waiting for its longest rows. With shapes that never change, places are also what an accelerator wants: a small
+model's time there is the launching of kernels, and a step compiled into one graph needs the same shapes and addresses
+every time. All give the same completions.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.cache_utils import Cache, StaticCache, StaticLayer
 
-from ppo_vs_grpo.algorithms.shared.cache import reorder, rollout_cache
+from ppo_vs_grpo.algorithms.shared.cache import PlaceLayer, place_cache, reorder, rollout_cache
 from ppo_vs_grpo.algorithms.shared.types import Prompts
 
 Forward = Callable[..., Any]
@@ -25,19 +27,19 @@ Forward = Callable[..., Any]
 
 @dataclass(slots=True)
 class Room:
-    """A static decoder's cache and step, kept from one rollout to the next of the same shape.
+    """The cache and the step of decoding with fixed shapes, kept from one rollout to the next of the same shape.
 
     A compiled graph knows its addresses, so another cache would mean another graph. Only the last shape's is kept.
     """
 
     shape: tuple[int, int] = (0, 0)
-    cache: StaticCache | None = None
+    cache: Cache | None = None
     forward: Forward | None = None
 
-    def take(self, model: PreTrainedModel, rows: int, tokens: int) -> tuple[StaticCache, Forward]:
-        """The cache for so many rows and tokens, and the step; compiled on CUDA."""
-        if self.cache is None or self.shape != (rows, tokens):
-            self.shape, self.cache = (rows, tokens), StaticCache(config=model.config, max_cache_len=tokens)
+    def take(self, model: PreTrainedModel, read: Cache, places: int, capacity: int) -> tuple[Cache, Forward]:
+        """The cache of so many places for what has been read, and the step; compiled on CUDA."""
+        if self.cache is None or self.shape != (places, capacity):
+            self.shape, self.cache = (places, capacity), place_cache(read, places, capacity)
         if self.forward is None:
             cuda = model.device.type == "cuda"
             self.forward = torch.compile(model, mode="reduce-overhead", dynamic=False) if cuda else model
@@ -50,17 +52,18 @@ def decoder(
     group_B: Tensor,
     pad: int,
     new_tokens: int,
+    places: int,
     static: bool | None,
     room: Room,
 ) -> GrowingDecoder:
-    """The decoder that suits the model's device, or the one that is asked for."""
+    """The decoder that suits the model, its device and the number of places, or the one that is asked for."""
     fixed = static if static is not None else group_B.device.type == "cuda"
-    if fixed and takes_static_cache(model):
-        return StaticDecoder(model, prompts, group_B, pad, new_tokens, room)
+    if (fixed or places < len(group_B)) and takes_places(model):
+        return PlacesDecoder(model, prompts, group_B, pad, new_tokens, places, room if fixed else None)
     return GrowingDecoder(model, prompts, group_B, pad, new_tokens)
 
 
-def takes_static_cache(model: PreTrainedModel) -> bool:
+def takes_places(model: PreTrainedModel) -> bool:
     """Whether every layer keeps plain keys and values of all tokens."""
     return all(type(layer) is StaticLayer for layer in StaticCache(config=model.config, max_cache_len=1).layers)
 
@@ -71,10 +74,10 @@ class GrowingDecoder:
     can_drop_rows = True
 
     def __init__(self, model: PreTrainedModel, prompts: Prompts, group_B: Tensor, pad: int, new_tokens: int) -> None:
-        first = {ids: i for i, ids in reversed(list(enumerate(prompts.ids)))}
-        self._distinct = list(first)
-        slot = {ids: i for i, ids in enumerate(self._distinct)}
-        self._slot_B = torch.tensor([slot[ids] for ids in prompts.ids], device=group_B.device)[group_B]
+        asked = [prompts.ids[group] for group in group_B.tolist()]
+        self._distinct = list(dict.fromkeys(asked))
+        number = {ids: i for i, ids in enumerate(self._distinct)}
+        self._prompt_B = torch.tensor([number[ids] for ids in asked], device=group_B.device)
         self._model = model
         self._pad = pad
         self._width = max(len(ids) for ids in self._distinct)
@@ -89,17 +92,22 @@ class GrowingDecoder:
 
     def prefill(self) -> Tensor:
         """Read each distinct prompt once, then give every row its prompt's state: logits (B, V)."""
-        device, width = self._slot_B.device, self._width
+        logits_uV, lengths_u, columns_uC = self._read_prompts()
+        self._columns_bC = columns_uC[self._prompt_B]
+        self._position_b1 = lengths_u[self._prompt_B, None]
+        reorder(self._cache, self._prompt_B)
+        return logits_uV[self._prompt_B]
+
+    def _read_prompts(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Of each distinct prompt: logits (u, V), length (u,), and which columns are not its padding (u, C)."""
+        device, width = self._prompt_B.device, self._width
         rows = [[self._pad] * (width - len(ids)) + list(ids) for ids in self._distinct]
-        lengths = torch.tensor([len(ids) for ids in self._distinct], device=device)
+        lengths_u = torch.tensor([len(ids) for ids in self._distinct], device=device)
         columns = torch.arange(width + self._new_tokens, device=device)
-        columns_uC = (columns >= width - lengths[:, None]).long()
+        columns_uC = (columns >= width - lengths_u[:, None]).long()
         positions_uS = (columns_uC[:, :width].cumsum(1) - 1).clamp(min=0)
-        logits = self._forward(torch.tensor(rows, device=device), columns_uC[:, :width], positions_uS)
-        self._columns_bC = columns_uC[self._slot_B]
-        self._position_b1 = lengths[self._slot_B, None]
-        reorder(self._cache, self._slot_B)
-        return logits[self._slot_B]
+        logits_uV = self._forward(torch.tensor(rows, device=device), columns_uC[:, :width], positions_uS)
+        return logits_uV, lengths_u, columns_uC
 
     def keep(self, index: Tensor) -> None:
         """Go on with the rows at `index` only."""
@@ -128,35 +136,75 @@ class GrowingDecoder:
         return logits
 
 
-class StaticDecoder(GrowingDecoder):
-    """All rows to the end, and room for all tokens from the start; on CUDA the step is one compiled graph."""
+class PlacesDecoder(GrowingDecoder):
+    """So many rows at once, each from its prompt's end on in a place of its own; others wait, and take free places.
 
-    can_drop_rows = False
+    With a `room` no shape ever changes, and on CUDA the step is one compiled graph.
+    """
 
     def __init__(
-        self, model: PreTrainedModel, prompts: Prompts, group_B: Tensor, pad: int, new_tokens: int, room: Room
+        self,
+        model: PreTrainedModel,
+        prompts: Prompts,
+        group_B: Tensor,
+        pad: int,
+        new_tokens: int,
+        places: int,
+        room: Room | None,
     ) -> None:
         super().__init__(model, prompts, group_B, pad, new_tokens)
-        self._room = room
+        self.can_drop_rows = room is None
+        self._places, self._room, self._capacity = places, room, self._width + new_tokens
+        self._prompts: Any = rollout_cache(model.config, self._width)  # typed as layers of every kind
+        self._cache = self._prompts
 
     def prefill(self) -> Tensor:
-        """Read each distinct prompt once, then copy its state into every row's place: logits (B, V)."""
-        logits = super().prefill()
-        grown, width = self._cache, self._width
-        self._cache, self._run = self._room.take(self._model, len(self._slot_B), width + self._new_tokens)
-        pairs: Any = zip(self._cache.layers, grown.layers, strict=True)  # typed as layers of every kind
-        for fixed, layer in pairs:
-            keys, values = layer.keys[:, :, :width], layer.values[:, :, :width]
-            if not fixed.is_initialized:
-                fixed.lazy_initialization(keys, values)
-            fixed.keys[:, :, :width] = keys
-            fixed.values[:, :, :width] = values
-            fixed.cumulative_length.fill_(width)
-        return logits
+        """Read each distinct prompt once, then give the first rows their places: logits (b, V)."""
+        self._logits_uV, lengths_u, columns_uC = self._read_prompts()
+        self._padded = True  # places differ in length, whatever the prompts do
+        columns_uC[:, self._width :] = 0
+        self._columns_uC, self._before_u = columns_uC, self._width - lengths_u
+        if self._room is None:
+            self._cache = place_cache(self._prompts, self._places, self._capacity)
+        else:
+            self._cache, self._run = self._room.take(self._model, self._prompts, self._places, self._capacity)
+        self._columns_bC = torch.zeros_like(columns_uC[:1]).repeat(self._places, 1)
+        self._before_b = torch.zeros_like(self._columns_bC[:, 0])
+        self._column_b: Tensor = self._layers[0].column_b
+        first_b = torch.arange(self._places, device=columns_uC.device)
+        return self.start(first_b, first_b)
+
+    def start(self, place_b: Tensor, row_b: Tensor) -> Tensor:
+        """Start rows in places: logits of their first tokens, (b, V)."""
+        prompt_b = self._prompt_B[row_b]
+        for layer, read in zip(self._layers, self._prompts.layers, strict=True):
+            layer.start(place_b, read, prompt_b)
+        self._columns_bC[place_b] = self._columns_uC[prompt_b]
+        self._before_b[place_b] = self._before_u[prompt_b]
+        self._column_b[place_b] = self._width
+        return self._logits_uV[prompt_b]
+
+    def keep(self, index: Tensor) -> None:
+        """Go on with the rows at `index` only."""
+        reorder(self._cache, index)
+        self._columns_bC, self._before_b = self._columns_bC[index], self._before_b[index]
+        self._column_b = self._column_b[index]
+        for layer in self._layers:
+            layer.column_b = self._column_b
 
     def step(self, token_b: Tensor) -> Tensor:
         """Append a token to every row: logits of the next one, (b, V)."""
-        # Columns that are not written yet lie after the query, where the causal mask hides them.
-        logits = self._forward(token_b[:, None], self._columns_bC, self._position_b1)
-        self._position_b1 = self._position_b1 + 1
-        return logits.clone()  # the next replay of the graph writes over it
+        row_b = torch.arange(len(token_b), device=token_b.device)
+        self._columns_bC[row_b, self._column_b] = 1
+        reach = int(self._column_b.max()) + 1 if self._room is None else self._capacity
+        for layer in self._layers:
+            layer.reach = reach
+        position_b1 = (self._column_b - self._before_b)[:, None]
+        logits = self._forward(token_b[:, None], self._columns_bC[:, :reach], position_b1)
+        self._column_b.add_(1).clamp_(max=self._capacity - 1)  # finished rows stay until their place is wanted
+        return logits if self._room is None else logits.clone()  # the next replay of a graph writes over it
+
+    @property
+    def _layers(self) -> list[PlaceLayer]:
+        layers: Any = self._cache.layers
+        return list(layers)

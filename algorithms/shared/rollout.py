@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Protocol
 
 import numpy as np
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from ppo_vs_grpo.algorithms.shared.decoding import Room, decoder
+from ppo_vs_grpo.algorithms.shared.decoding import GrowingDecoder, PlacesDecoder, Room, decoder, takes_places
 from ppo_vs_grpo.algorithms.shared.types import Prompts, Rollouts
 
 COMPACT_BELOW = 0.75
@@ -50,11 +50,34 @@ class Truncation:
 
 
 @dataclass(frozen=True, slots=True)
+class _Written:
+    """What has been sampled so far: (rows, T) each."""
+
+    completion_BT: Tensor
+    mask_BT: Tensor
+    logp_BT: Tensor
+    sampler_logp_BT: Tensor
+
+    @classmethod
+    def nothing(cls, rows: int, tokens: int, pad: int, device: torch.device) -> _Written:
+        """No token yet."""
+        zeros_BT = torch.zeros((rows, tokens), device=device)
+        completion_BT = torch.full((rows, tokens), pad, dtype=torch.long, device=device)
+        return cls(completion_BT, zeros_BT.bool(), zeros_BT, zeros_BT.clone())
+
+    def rows(self, part: slice) -> _Written:
+        """Some rows, to write in."""
+        return _Written(*(getattr(self, f.name)[part] for f in fields(self)))
+
+
+@dataclass(frozen=True, slots=True)
 class HuggingFaceEngine:
     """Samples in process, on the model that is being trained.
 
-    `static` decodes with shapes that never change, which a compiled step needs (see `decoding`); None: as the device
-    likes it. The completions are the same.
+    At most `rows_at_once` rows are decoded together; None: all. The others wait for a place, which they get when a row
+    has finished, or, if the model keeps more than plain keys and values (a sliding window), when all have. `static`
+    decodes with shapes that never change, which a compiled step needs (see `decoding`); None: as the device likes it.
+    The completions are the same.
     """
 
     model: PreTrainedModel
@@ -63,6 +86,7 @@ class HuggingFaceEngine:
     max_new_tokens: int
     temperature: float
     truncation: Truncation = Truncation()
+    rows_at_once: int | None = None
     static: bool | None = None
     room: Room = field(default_factory=Room)
 
@@ -73,48 +97,64 @@ class HuggingFaceEngine:
         `uniforms_TB` holds the random number of each token of each row (T = max_new_tokens), so what a row samples
         does not depend on the rows beside it; None is greedy. Equal prompts are read once, finished rows are dropped.
         """
-        device = self.model.device
+        device, limit = self.model.device, self.max_new_tokens
         group_B = torch.arange(len(prompts.ids), device=device).repeat_interleave(group_size)
         rows = len(group_B)
-        completion_BT = torch.full((rows, self.max_new_tokens), self.pad, dtype=torch.long, device=device)
-        logp_BT = torch.zeros((rows, self.max_new_tokens), device=device)
-        sampler_logp_BT = torch.zeros_like(logp_BT)
-        mask_BT = torch.zeros((rows, self.max_new_tokens), dtype=torch.bool, device=device)
+        places = min(self.rows_at_once or rows, rows)
         uniforms = None if uniforms_TB is None else torch.as_tensor(uniforms_TB, dtype=torch.float32, device=device)
-
-        decoding = decoder(self.model, prompts, group_B, self.pad, self.max_new_tokens, self.static, self.room)
-        logits_bV = decoding.prefill()
-        live = torch.arange(rows, device=device)
-        going_b = torch.ones(rows, dtype=torch.bool, device=device)
-        for t in range(self.max_new_tokens):
-            u_b = None if uniforms is None else uniforms[t, live]
-            token_b, logp_b, sampler_b = _sample(logits_bV, u_b, self.temperature, self.truncation)
-            write = live[going_b]
-            completion_BT[write, t] = token_b[going_b]
-            logp_BT[write, t] = logp_b[going_b]
-            sampler_logp_BT[write, t] = sampler_b[going_b]
-            mask_BT[write, t] = True
-            going_b = going_b & (token_b != self.end)
-            count = int(going_b.sum())
-            if count == 0 or t + 1 == self.max_new_tokens:
-                break
-            if decoding.can_drop_rows and count <= COMPACT_BELOW * len(live):
-                keep = going_b.nonzero()[:, 0]
-                decoding.keep(keep)
-                live, token_b, going_b = live[keep], token_b[keep], going_b[keep]
-            logits_bV = decoding.step(token_b)
+        written = _Written.nothing(rows, limit, self.pad, device)
+        together = rows if places == rows or takes_places(self.model) else places
+        for first in range(0, rows, together):
+            part = slice(first, first + together)
+            group_b = group_B[part]
+            here = min(places, len(group_b))
+            decoding = decoder(self.model, prompts, group_b, self.pad, limit, here, self.static, self.room)
+            self._complete(decoding, here, None if uniforms is None else uniforms[:, part], written.rows(part))
+        mask_BT = written.mask_BT
         width = int(mask_BT.sum(1).max())
-        ended_B = (completion_BT == self.end).logical_and(mask_BT).any(1)
+        ended_B = (written.completion_BT == self.end).logical_and(mask_BT).any(1)
         return Rollouts(
             prompts=prompts,
             group_B=group_B,
-            completion_BT=completion_BT[:, :width],
+            completion_BT=written.completion_BT[:, :width],
             mask_BT=mask_BT[:, :width],
-            logp_BT=logp_BT[:, :width],
-            sampler_logp_BT=sampler_logp_BT[:, :width],
+            logp_BT=written.logp_BT[:, :width],
+            sampler_logp_BT=written.sampler_logp_BT[:, :width],
             ended_B=ended_B,
-            max_tokens=self.max_new_tokens,
+            max_tokens=limit,
         )
+
+    def _complete(self, decoding: GrowingDecoder, places: int, uniforms_TB: Tensor | None, written: _Written) -> None:
+        """Decode the rows to their ends: the first ones in the batch from the start, the others as places get free."""
+        rows, limit = written.mask_BT.shape
+        waiting_B = torch.arange(rows, device=written.mask_BT.device)
+        live_b, waiting_B = waiting_B[:places].clone(), waiting_B[places:]
+        at_b = torch.zeros_like(live_b)
+        going_b = torch.ones_like(live_b, dtype=torch.bool)
+        logits_bV = decoding.prefill()
+        while True:
+            u_b = None if uniforms_TB is None else uniforms_TB[at_b.clamp(max=limit - 1), live_b]
+            token_b, logp_b, sampler_b = _sample(logits_bV, u_b, self.temperature, self.truncation)
+            write = live_b[going_b], at_b[going_b]
+            written.completion_BT[write] = token_b[going_b]
+            written.logp_BT[write] = logp_b[going_b]
+            written.sampler_logp_BT[write] = sampler_b[going_b]
+            written.mask_BT[write] = True
+            at_b = at_b + 1
+            going_b = going_b & (token_b != self.end) & (at_b < limit)
+            count, waits = int(going_b.sum()), len(waiting_B)
+            if count + waits == 0:
+                return
+            if waits == 0 and decoding.can_drop_rows and count <= COMPACT_BELOW * len(live_b):
+                keep = going_b.nonzero()[:, 0]
+                decoding.keep(keep)
+                live_b, at_b, token_b, going_b = live_b[keep], at_b[keep], token_b[keep], going_b[keep]
+            logits_bV = decoding.step(token_b) if count else logits_bV
+            if waits and isinstance(decoding, PlacesDecoder):
+                free_b = (~going_b).nonzero()[:waits, 0]
+                live_b[free_b], waiting_B = waiting_B[: len(free_b)], waiting_B[len(free_b) :]
+                at_b[free_b], going_b[free_b] = 0, True
+                logits_bV[free_b] = decoding.start(free_b, live_b[free_b])
 
 
 def _sample(

@@ -65,7 +65,8 @@ class Trainer:
             raise UserError("start: the model's tokenizer has no end token, so no completion can end")
         pad = end if tokenizer.pad_token_id is None else tokenizer.pad_token_id
         truncation = Truncation(train.top_p, train.top_k, train.min_p)
-        self.engine = HuggingFaceEngine(policy, int(pad), int(end), self.max_new_tokens, train.temperature, truncation)
+        limit, heat = self.max_new_tokens, train.temperature
+        self.engine = HuggingFaceEngine(policy, int(pad), int(end), limit, heat, truncation, train.rollout_rows)
         self.memory = PeakMemory(self.device)
         self._clock = PhaseClock(self.device)
         self._learner = learner(self.models, algorithm, train)

@@ -121,13 +121,29 @@ class _Update:
             held["reference.params"] = numbers * of_trained + buffers
         return held
 
+    @property
+    def at_once(self) -> int:
+        """Rows that are sampled together."""
+        return min(self.work.rollout_rows or self.work.completions, self.work.completions)
+
     def cache_bytes(self, rows: int) -> int:
         """Keys and values of every layer, with room for all tokens: 2 l K e d L a row."""
         return rows * self.work.length * 2 * self.shape.layers * self.shape.key * self.work.d
 
+    def prompt_cache_bytes(self) -> int:
+        """The cache of the prompts, with room for the rows that grow out of it, or, where rows wait, for no more."""
+        held = self.cache_bytes(self.prompts)
+        return held if self.at_once == self.work.completions else held * self.work.prompt_tokens // self.work.length
+
     def copied_cache_bytes(self) -> int:
-        """The cache of all rows, at the moment when the last buffer of the prompts has been copied to them."""
-        return self.cache_bytes(self.work.completions) + self.cache_bytes(self.prompts) // (2 * self.shape.layers)
+        """The cache of the rows, at the moment when the last buffer of the prompts has been copied to them.
+
+        Where rows wait for a place, the prompts' stays; a place's next column and a layer's length are integers.
+        """
+        prompts, rows = self.prompt_cache_bytes(), self.at_once
+        if rows == self.work.completions:
+            return self.cache_bytes(rows) + prompts // (2 * self.shape.layers)
+        return self.cache_bytes(rows) + prompts + 8 * (rows + self.shape.layers)
 
     def role_bytes(self) -> dict[str, int]:
         """The most that each role holds; of the batch its ids, and a few numbers a completion token."""
@@ -166,13 +182,11 @@ class _Update:
             max(p.rows for p in passes) * w.new_tokens,
             max(self.activations.passing_bytes(p) for p in passes),
         )
-        prefill = self.cache_bytes(self.prompts) + self.activations.passing_bytes(
-            Pass(0, self.prompts * w.prompt_tokens)
-        )
-        sampling = max(w.completions * s.vocabulary * (d + 12), self.activations.passing_bytes(Pass(0, w.completions)))
-        peaks = {
-            "rollout": always + max(prefill, self.copied_cache_bytes(), self.cache_bytes(w.completions) + sampling)
-        }
+        prefill = self.prompt_cache_bytes() + self.activations.passing_bytes(Pass(0, self.prompts * w.prompt_tokens))
+        rows, copied = self.at_once, self.copied_cache_bytes()
+        sampling = max(rows * s.vocabulary * (d + 12), self.activations.passing_bytes(Pass(0, rows)))
+        decoding = (copied if rows < w.completions else self.cache_bytes(rows)) + sampling
+        peaks = {"rollout": always + max(prefill, copied, decoding)}
         if self.reference:  # logits, scaled in float32, their log-softmax
             logits = self.activations.at_once(reads) * s.vocabulary * (d + 8)
             peaks["reference"] = always + max(passing, logits + reads * s.hidden * d)

@@ -7,7 +7,6 @@ keeps what a GPU's keeps.
 
 from __future__ import annotations
 
-import functools
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -21,7 +20,6 @@ from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, Pre
 
 from ppo_vs_grpo.algorithms import entry, find
 from ppo_vs_grpo.algorithms.base import Algorithm
-from ppo_vs_grpo.algorithms.shared.cache import PreallocatedLayer
 from ppo_vs_grpo.algorithms.shared.collecting import Collector
 from ppo_vs_grpo.algorithms.shared.config import TrainConfig
 from ppo_vs_grpo.algorithms.shared.trainer import Trainer
@@ -29,6 +27,7 @@ from ppo_vs_grpo.algorithms.shared.types import Prompts, Rollouts
 from ppo_vs_grpo.benchmarks.probes.fake import Answers, Fake
 from ppo_vs_grpo.benchmarks.probes.flops import FlopCount, Flops
 from ppo_vs_grpo.benchmarks.probes.memory import TOTAL, Peak, Tracker, attach
+from ppo_vs_grpo.benchmarks.probes.steps import Steps
 from ppo_vs_grpo.benchmarks.starts import tokenizer
 from ppo_vs_grpo.tasks.base import Problem, Score
 from ppo_vs_grpo.tasks.errors import UserError, nearest
@@ -47,6 +46,7 @@ class Work:
     group_size: int = 8
     mini_batches: int = 2
     micro_batch_tokens: int = 8192
+    rollout_rows: int | None = None
     beta: float = 0.01
     dtype: torch.dtype = torch.bfloat16
     gradient_checkpointing: bool = False
@@ -70,6 +70,7 @@ class Work:
             group_size=self.group_size,
             mini_batches=self.mini_batches,
             micro_batch_tokens=self.micro_batch_tokens,
+            rollout_rows=self.rollout_rows,
             beta=self.beta,
             gradient_checkpointing=self.gradient_checkpointing,
             lora_rank=self.lora_rank,
@@ -140,6 +141,7 @@ def predict_run(trainer: Trainer) -> tuple[Peak, ...]:
         group_size=train.group_size,
         mini_batches=train.mini_batches,
         micro_batch_tokens=train.micro_batch_tokens,
+        rollout_rows=train.rollout_rows,
         beta=train.beta,
         dtype=trainer.models.policy.dtype,
         gradient_checkpointing=train.gradient_checkpointing,
@@ -173,7 +175,7 @@ def _predicted(config: PretrainedConfig, arm: str, made: Made, work: Work) -> Pr
     counting = FlopCount(tracker)
     attach(tracker, trainer)
     policy = trainer.models.policy
-    policy.forward = _Steps(policy.forward, counting)
+    policy.forward = Steps(policy.forward, counting)
     with Answers(fake, _Lengths.SAMPLED), tracker, counting:
         if short != work:
             sampled = _rollout(trainer, work)
@@ -252,39 +254,3 @@ class _Lengths:
         """0 and 1 in turns."""
         self._scored += 1
         return Score(float(self._scored % 2), self._scored % 2 == 1)
-
-
-class _Steps:
-    """A model's forward pass that decodes the first token of a rollout and the last: those between repeat that output.
-
-    Their operations count as the mean of the two, which is exact: what a step computes grows evenly with its length.
-    """
-
-    def __init__(self, real: Callable[..., Any], counting: FlopCount) -> None:
-        functools.update_wrapper(self, real)  # callers look at the arguments it takes
-        self._real, self._counting = real, counting
-        self._taken = self._last = 0
-        self._flops: list[int] = []
-        self._output: Any = None
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        layers = getattr(kwargs.get("past_key_values"), "layers", [])
-        if not layers or layers[0].get_seq_length() == 0 or not all(isinstance(x, PreallocatedLayer) for x in layers):
-            self._taken = 0
-            return self._real(*args, **kwargs)
-        self._taken += 1
-        if self._taken == 1:
-            self._last, self._flops = layers[0].capacity - layers[0].length - 1, []
-        if self._taken > 2:
-            self._counting.add("rollout", sum(self._flops) // 2)
-            output, self._output = self._output, self._output if self._taken < self._last else None
-            return output
-        if self._taken == 2:
-            for layer in layers:
-                layer.length = layer.capacity - 2
-        before = self._counting.count("rollout")
-        output = self._real(*args, **kwargs)
-        self._flops.append(self._counting.count("rollout") - before)
-        if self._taken == 2 and self._last > 2:
-            self._output = type(output)(logits=output.logits)
-        return output

@@ -27,6 +27,7 @@ def work_of(
     dtype: str,
     checkpointing: bool,
     lora: int | None,
+    rollout_rows: int | None,
 ) -> Work:
     """The update to predict; UserError for completions that are no groups, an unknown type, or a rank below 1."""
     if completions % GROUP_SIZE:
@@ -47,6 +48,7 @@ def work_of(
         dtype=DTYPES[dtype],
         gradient_checkpointing=checkpointing,
         lora_rank=lora,
+        rollout_rows=rollout_rows,
     )
 
 

@@ -33,6 +33,7 @@ PLAIN: dict[str, tuple[PretrainedConfig, Work]] = {
     "deep": (DEEP, Work(10, 20, 8, 5, mini_batches=1, micro_batch_tokens=140, dtype=torch.float32)),
     "one micro-batch": (DEEP, Work(16, 20, 8, 8, mini_batches=2, micro_batch_tokens=9999)),
     "wide": (WIDE, Work(24, 6, 20, 8, mini_batches=1, micro_batch_tokens=104)),
+    "waiting": (WIDE, Work(24, 6, 20, 8, mini_batches=1, micro_batch_tokens=104, rollout_rows=8)),
     "normed": (NORMED, Work(10, 20, 8, 5, mini_batches=1, micro_batch_tokens=140, beta=0.0)),
 }
 SAVING = {

@@ -38,6 +38,7 @@ CASES = {
     "nano": (NANO, Work(16, 10, 12, 4, mini_batches=2, micro_batch_tokens=100, dtype=torch.float32)),
     "tiny": (TINY, Work(16, 20, 8, 8, mini_batches=1, micro_batch_tokens=140, dtype=torch.float32)),
     "wide": (WIDE, Work(16, 6, 20, 8, mini_batches=1, micro_batch_tokens=104, dtype=torch.bfloat16)),
+    "waiting": (WIDE, Work(16, 40, 20, 8, 1, 400, rollout_rows=6, dtype=torch.float32)),
 }
 
 

@@ -102,4 +102,4 @@ def test_a_rank_below_one_is_one_line(small: list[str]) -> None:
     says = "--lora {}: should be the rank of the adapters, 1 or more; leave it out to train everything"
     assert mistake(*small, "--lora", "0") == "error: " + says.format(0)
     with pytest.raises(UserError, match=says.format(-1)):
-        work_of(16, 16, 8, 99, "float32", False, -1)
+        work_of(16, 16, 8, 99, "float32", False, -1, None)
