@@ -106,10 +106,8 @@ class HuggingFaceEngine:
         together = rows if places == rows or takes_places(self.model) else places
         for first in range(0, rows, together):
             part = slice(first, first + together)
-            group_b = group_B[part]
-            here = min(places, len(group_b))
-            decoding = decoder(self.model, prompts, group_b, self.pad, limit, here, self.static, self.room)
-            self._complete(decoding, here, None if uniforms is None else uniforms[:, part], written.rows(part))
+            decoding = decoder(self.model, prompts, group_B[part], self.pad, limit, places, self.static, self.room)
+            self._complete(decoding, places, None if uniforms is None else uniforms[:, part], written.rows(part))
         mask_BT = written.mask_BT
         width = int(mask_BT.sum(1).max())
         ended_B = (written.completion_BT == self.end).logical_and(mask_BT).any(1)

@@ -37,12 +37,13 @@ def assert_same(one: Rollouts, other: Rollouts) -> None:
 
 
 @contextmanager
-def passes(model: PreTrainedModel) -> Iterator[list[tuple[int, int, Any]]]:
-    """Rows, tokens and cache of each forward pass."""
-    seen: list[tuple[int, int, Any]] = []
+def passes(model: PreTrainedModel) -> Iterator[list[tuple[int, int, Any, int]]]:
+    """Rows, tokens and cache of each forward pass, and how many columns it attends to."""
+    seen: list[tuple[int, int, Any, int]] = []
 
     def see(module: Any, args: Any, kwargs: dict[str, Any]) -> None:
-        seen.append((*kwargs["input_ids"].shape, kwargs["past_key_values"]))
+        (rows, tokens), mask = kwargs["input_ids"].shape, kwargs["attention_mask"]
+        seen.append((rows, tokens, kwargs["past_key_values"], 0 if mask is None else mask.shape[1]))
 
     hook = model.register_forward_pre_hook(see, with_kwargs=True)
     yield seen
@@ -109,7 +110,7 @@ def test_a_place_goes_to_the_next_row_at_once(at_once: int) -> None:
     lengths = generate(model, None).mask_BT.sum(1).tolist()
     with passes(model) as seen:
         generate(model, at_once)
-    steps = [rows for rows, tokens, _ in seen if tokens == 1]
+    steps = [rows for rows, tokens, *_ in seen if tokens == 1]
     assert (len(steps), sum(steps)) == scheduled(lengths, at_once)
     assert max(steps) == at_once
     in_lots = sum(max(lengths[first : first + at_once]) - 1 for first in range(0, 32, at_once))
@@ -121,17 +122,39 @@ def test_the_cache_is_as_large_as_its_places() -> None:
     model = llama()
     with passes(model) as seen:
         generate(model, 8, end=-1)
-    (_, prompt_tokens, read), *steps = seen
+    (_, prompt_tokens, read, _), *steps = seen
     assert prompt_tokens == 3
     assert {tuple(layer.keys.shape) for layer in read.layers} == {(3, 2, 3, 8)}  # distinct prompts, no more tokens
-    assert {tuple(layer.keys.shape) for *_, cache in steps for layer in cache.layers} == {(8, 2, 3 + LIMIT, 8)}
+    assert {tuple(layer.keys.shape) for *_, cache, _ in steps for layer in cache.layers} == {(8, 2, 3 + LIMIT, 8)}
+
+
+def test_attention_reads_no_further_than_the_longest_row() -> None:
+    model = llama()
+    with passes(model) as seen:
+        generate(model, 8, end=-1)
+    assert [columns for *_, columns in seen] == [3, *range(4, 3 + LIMIT)] + 3 * [*range(4, 3 + LIMIT)]
+    with passes(model) as seen:
+        generate(model, 8, end=-1, static=True)
+    assert {columns for *_, columns in seen[1:]} == {3 + LIMIT}
+
+
+def test_what_is_masked_is_never_read() -> None:
+    """Room that nothing was written to may hold anything: here NaN."""
+    model = llama()
+    whole = generate(model, None)
+    torch.use_deterministic_algorithms(True)  # and torch fills what it makes room for
+    try:
+        assert torch.empty(1).isnan()
+        assert_same(generate(model, 5), whole)
+    finally:
+        torch.use_deterministic_algorithms(False)
 
 
 def test_without_places_lots_follow_each_other() -> None:
     model = sliding()
     with passes(model) as seen:
         generate(model, 8)
-    read = [tokens for _, tokens, _ in seen if tokens > 1]
+    read = [tokens for _, tokens, *_ in seen if tokens > 1]
     assert len(read) == 3  # the third lot's prompt is one token
     assert max(rows for rows, *_ in seen) == 8
 
@@ -143,7 +166,7 @@ def test_the_room_of_fixed_shapes_is_kept_from_rollout_to_rollout() -> None:
         for seed in (0, 1):
             engine.generate(PROMPTS, 8, uniforms(LIMIT, 32, seed))
         assert engine.generate(PROMPTS, 2, uniforms(LIMIT, 8, 2)).mask_BT.shape[0] == 8
-    steps = [(rows, cache) for rows, tokens, cache in seen if tokens == 1]
+    steps = [(rows, cache) for rows, tokens, cache, _ in seen if tokens == 1]
     assert {rows for rows, _ in steps} == {5}
     assert len({id(cache) for _, cache in steps}) == 1
     assert len({layer.keys.data_ptr() for _, cache in steps for layer in cache.layers}) == 2  # layers
@@ -157,6 +180,6 @@ def test_a_trainer_samples_so_many_rows_at_once() -> None:
         trainer = Trainer(llama(vocab_size=99), tokenizer(), Copying(), kind(kind.Config(), train), train, seed=0)
         with passes(trainer.models.policy) as seen:
             rollouts = trainer.collector.sample(1)
-        assert max(n for n, tokens, _ in seen if tokens == 1) == (rows or 16)
+        assert max(n for n, tokens, *_ in seen if tokens == 1) == (rows or 16)
         records.append(rollouts)
     assert_same(*records)

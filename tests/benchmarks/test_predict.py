@@ -16,7 +16,7 @@ from ppo_vs_grpo.algorithms import entry, find
 from ppo_vs_grpo.algorithms.shared.trainer import Trainer
 from ppo_vs_grpo.benchmarks.probes.flops import ON_CPU, measure_costs
 from ppo_vs_grpo.benchmarks.probes.memory import TOTAL, Peak, measure_update
-from ppo_vs_grpo.benchmarks.probes.predict import Prediction, Work, predict, shape, shapes
+from ppo_vs_grpo.benchmarks.probes.predict import Prediction, Work, predict, predict_run, shape, shapes
 from ppo_vs_grpo.benchmarks.starts import tokenizer
 from ppo_vs_grpo.tasks.base import Problem, Score
 from ppo_vs_grpo.tasks.errors import UserError
@@ -99,6 +99,11 @@ def assert_near(predicted: Prediction, measured: list[Peak]) -> None:
 def test_a_prediction_is_what_the_tracker_measures(case: str, arm: str) -> None:
     config, work = CASES[case]
     assert_near(prediction(case, arm), measure_update(real(config, arm, work)))
+
+
+@pytest.mark.parametrize("case", ["nano", "waiting"])
+def test_a_trainers_update_is_predicted_from_its_own_settings(case: str) -> None:
+    assert predict_run(real(CASES[case][0], "ppo", CASES[case][1])) == prediction(case, "ppo").peaks
 
 
 @pytest.mark.parametrize("arm", ARMS)
