@@ -2,7 +2,8 @@
 
 `python -m ppo_vs_grpo.benchmarks.roofline tiny small` prints a table. The limit is what the products of the linear
 layers take when nothing else is done: no attention, norms, sampling, optimizer or Python. It is measured, not computed
-from a peak that no program reaches, with the shapes that the run has.
+from a peak that no program reaches, with the shapes that the run has; in bfloat16 too, which says from which size on
+that type would pay here.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from time import perf_counter
 
 import torch
 from torch import nn
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from ppo_vs_grpo.algorithms import find
 from ppo_vs_grpo.algorithms.shared.config import TrainConfig
@@ -35,12 +36,13 @@ REPEATS = 5
 
 @dataclass(frozen=True, slots=True)
 class Distance:
-    """Seconds of a phase and of its matrix products."""
+    """Seconds of a phase, of its matrix products, and of the same products in bfloat16."""
 
     size: str
     phase: str
     measured_s: float
     limit_s: float
+    bfloat16_s: float
 
     @property
     def times(self) -> float:
@@ -58,31 +60,39 @@ def distances(size: str, train: TrainConfig = TRAIN, new_tokens: int = NEW_TOKEN
     grpo = find("grpo")
     trainer = Trainer(model, tokenizer, task, grpo(grpo.Config(), train), train, seed=0)
     records = [record.metrics for record in trainer.updates(REPEATS)][1:]
+    single_s, half_s = (limits(model, train, new_tokens, dtype) for dtype in (torch.float32, torch.bfloat16))
+    phases = ("rollout", "update")
+    return [
+        Distance(size, phase, _median(records, f"{phase}_s"), single_s[i], half_s[i]) for i, phase in enumerate(phases)
+    ]
+
+
+def limits(model: PreTrainedModel, train: TrainConfig, new_tokens: int, dtype: torch.dtype) -> tuple[float, float]:
+    """Seconds of the matrix products of a rollout and of an update."""
     layers = [module for module in model.modules() if isinstance(module, nn.Linear)]
     head = model.get_output_embeddings()
     trunk = [layer for layer in layers if layer is not head]
     rows = train.batch_completions
-    decode = _repeated(lambda: products([*trunk, head], rows))
-    prompt = _repeated(lambda: products(trunk, train.prompts_per_update * PROMPT_TOKENS))
+    decode = _repeated(lambda: products([*trunk, head], rows, dtype))
+    prompt = _repeated(lambda: products(trunk, train.prompts_per_update * PROMPT_TOKENS, dtype))
     whole = full_length(PROMPT_TOKENS, new_tokens, torch.arange(rows) // train.group_size)
     parts = [
         (whole.packed_tokens(part), len(part) * new_tokens)
         for part in micro_batches(whole, torch.arange(rows), train.micro_batch_tokens)
     ]
-    update = _repeated(lambda: sum(products(trunk, read, True) + products([head], said, True) for read, said in parts))
-    return [
-        Distance(size, "rollout", _median(records, "rollout_s"), prompt + new_tokens * decode),
-        Distance(size, "update", _median(records, "update_s"), update),
-    ]
+    update = _repeated(
+        lambda: sum(products(trunk, read, dtype, True) + products([head], said, dtype, True) for read, said in parts)
+    )
+    return prompt + new_tokens * decode, update
 
 
-def products(layers: Sequence[nn.Module], rows: int, with_backward: bool = False) -> float:
+def products(layers: Sequence[nn.Module], rows: int, dtype: torch.dtype, with_backward: bool = False) -> float:
     """Seconds of the layers' products with that many rows; with those of the backward pass, by input and by weight."""
     spent_s = 0.0
     for layer in layers:
-        weight = layer.get_parameter("weight").detach()
-        inputs = torch.randn(rows, weight.shape[1])
-        gradients = torch.randn(rows, weight.shape[0])
+        weight = layer.get_parameter("weight").detach().to(dtype)
+        inputs = torch.randn(rows, weight.shape[1], dtype=dtype)
+        gradients = torch.randn(rows, weight.shape[0], dtype=dtype)
         start_s = perf_counter()
         torch.mm(inputs, weight.T)
         if with_backward:
@@ -111,7 +121,8 @@ def main(arguments: list[str] | None = None) -> int:
         for found in distances(size):
             print(
                 f"{size:<6} {found.phase:<8} {1000 * found.measured_s:8.1f} ms, products alone "
-                f"{1000 * found.limit_s:8.1f} ms: {found.times:.2f} times"
+                f"{1000 * found.limit_s:8.1f} ms: {found.times:.2f} times; "
+                f"products in bfloat16 {1000 * found.bfloat16_s:8.1f} ms"
             )
     return 0
 
