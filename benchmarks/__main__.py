@@ -182,7 +182,9 @@ def predict(
     prompt_tokens: Annotated[int, typer.Option(metavar="N", min=1)] = 256,
     new_tokens: Annotated[int, typer.Option(metavar="N", min=1)] = 256,
     micro_batch_tokens: Annotated[int, typer.Option(metavar="N", min=1)] = 8192,
-    dtype: Annotated[str, typer.Option(metavar="TYPE", help="bfloat16, float16 or float32.")] = "bfloat16",
+    dtype: Annotated[
+        str, typer.Option(metavar="TYPE", help="bfloat16, float16 or float32, as a run trains.")
+    ] = "bfloat16",
     gradient_checkpointing: Annotated[
         bool, typer.Option("--gradient-checkpointing", help="Compute layers again in the backward pass.")
     ] = False,

@@ -9,15 +9,22 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
+import torch
 
 from copying import gpt2
+from ppo_vs_grpo.algorithms import entry
 from ppo_vs_grpo.algorithms.shared.config import EvalConfig, TrainConfig
+from ppo_vs_grpo.algorithms.shared.trainer import Trainer
 from ppo_vs_grpo.benchmarks import blanks, starts, worker
 from ppo_vs_grpo.benchmarks.runfiles import PHASES
-from ppo_vs_grpo.benchmarks.spec import RunSpec, Timing
+from ppo_vs_grpo.benchmarks.spec import ProbeConfig, RunSpec, Timing
 from ppo_vs_grpo.tasks import make
 from test_record import SPEC
+
+PROBES = ProbeConfig(prompts=2, reference_prompts=2, continuations=2, prefixes=1)
+FEW = EvalConfig(prompts=4, points=3)
 
 
 def prepared(tmp_path: Path, spec: RunSpec, **tokens: None) -> tuple[Path, Path]:
@@ -51,6 +58,26 @@ def test_a_users_model_without_a_pad_token_trains(tmp_path: Path, arm: str) -> N
     assert manifest(folder)["status"] == "ok"
     assert (manifest(folder)["updates"], manifest(folder)["completions"]) == (2, 32)
     assert manifest(folder)["contended"] is True
+
+
+@pytest.mark.parametrize("arm", ["ppo-critic", "grpo"])
+def test_frozen_weights_in_bfloat16_train_as_predicted(tmp_path: Path, arm: str) -> None:
+    plain = a_run(arm)
+    train = plain.train.model_copy(update={"lora_rank": 2, "frozen_dtype": "bfloat16"})
+    spec = plain.model_copy(update={"train": train, "config": entry(arm).config, "probes": PROBES, "eval": FEW})
+    folder, model = prepared(tmp_path, spec)
+    assert worker.main([str(folder), str(model)]) == 0
+    assert manifest(folder)["status"] == "ok"
+    trainer = worker._trainer(spec, model)
+    assert isinstance(trainer, Trainer)
+    networks = [net for net in (trainer.models.policy, trainer.models.reference, trainer.models.trunk) if net]
+    assert len(networks) == (3 if arm == "ppo-critic" else 2)
+    for network in networks:
+        types = {"lora_" in name: p.dtype for name, p in network.named_parameters()}
+        assert types == {True: torch.float32, False: torch.bfloat16}
+    memory = pd.read_parquet(folder / "memory.parquet")
+    policy = memory[(memory["role"] == "policy.params") & (memory["phase"] == "total")].set_index("source")["bytes"]
+    assert policy["tracked"] == policy["predicted"] == sum(p.nbytes for p in trainer.models.policy.parameters())
 
 
 @pytest.mark.parametrize("arm", ["grpo", "trl-grpo"])
