@@ -185,20 +185,24 @@ def legend(
     figure.text(0.012, 1 - 0.08 / height, title, va="top", fontsize=13, fontweight="bold")
     lines = [Line2D([], [], color=colour, linewidth=2.4) for colour in colours.values()]
     figure.legend(
-        lines, labels, loc="upper left", bbox_to_anchor=(0.0, 1 - 0.3 / height), ncols=_legend_columns(colours),
+        lines, labels, loc="upper left", bbox_to_anchor=(0.0, 1 - 0.3 / height), ncols=side_by_side(_longest(colours)),
         borderaxespad=0.2, handlelength=1.4, columnspacing=1.4,
     )  # fmt: skip
 
 
-def _legend_columns(arms: Iterable[str]) -> int:
-    """How many of the longest label fit side by side."""
-    longest = max(len(arm) + len(" (n = 8 to 8)") for arm in arms)
-    return max(1, int(WIDTH_IN / (0.6 + 0.075 * longest)))
+def side_by_side(labels: Iterable[str]) -> int:
+    """How many entries of a legend fit beside each other, if all are as long as the longest."""
+    return max(1, int(WIDTH_IN / (0.6 + 0.075 * max(len(label) for label in labels))))
 
 
 def legend_rows(colours: Mapping[str, str]) -> int:
     """Rows that the legend of the arms takes."""
-    return -(-len(colours) // _legend_columns(colours))
+    return -(-len(colours) // side_by_side(_longest(colours)))
+
+
+def _longest(arms: Iterable[str]) -> list[str]:
+    """The arms' labels at their longest."""
+    return [f"{arm} (n = 8 to 8)" for arm in arms]
 
 
 def _phase_legend(figure: Figure, ax: Axes, height: float) -> None:

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from ppo_vs_grpo.benchmarks import plots
-from ppo_vs_grpo.benchmarks.figures import algorithms, blank, sign
+from ppo_vs_grpo.benchmarks.figures import algorithms, blank, side_by_side, sign
 from ppo_vs_grpo.benchmarks.frames import Results
 from ppo_vs_grpo.benchmarks.speed import pairs, ratios, speed_runs
 from ppo_vs_grpo.benchmarks.throughput import per_hour, throughput
@@ -32,10 +32,13 @@ MEASURES = {"ms_each": "ms a completion", "peak_mb": "peak MB"}
 
 def ratio_figure(results: Results, caption: str = "") -> Figure:
     """A row a cell: how many times the seconds, and the bytes, of its counterpart each peer takes."""
-    table, peers = ratios(results), [peer for _, peer in pairs(results)]
-    colours = plots.arm_colours(algorithms(results))
+    table, colours = ratios(results), plots.arm_colours(algorithms(results))
     cells = [cell for cell in results.cells if cell in set(table["cell"])]
-    head_in, foot_in = 0.95, 0.65
+    marks = [
+        Line2D([], [], color=colours[peer], marker="o", linewidth=2, label=f"{peer} / {own}")
+        for own, peer in pairs(results)
+    ]
+    head_in, foot_in = 0.75 + _legend_in(marks), 0.65
     height = head_in + 0.34 * max(2, len(cells)) + foot_in
     with matplotlib.rc_context(plots.STYLE):
         figure = blank(height)
@@ -50,14 +53,25 @@ def ratio_figure(results: Results, caption: str = "") -> Figure:
             _dots(ax, table, cells, colours, value)
             ax.set_title(title)
             ax.tick_params(labelleft=column == 0)
-        marks = [
-            Line2D([], [], color=colours[peer], marker="o", linewidth=2, label=f"{peer} / {own}")
-            for own, peer in pairs(results)
-        ]
-        if marks:
-            figure.legend(handles=marks, loc="upper left", bbox_to_anchor=(0, 1 - 0.32 / height), ncols=len(peers))
+        _legend(figure, marks, height)
         sign(figure, caption, height)
     return figure
+
+
+def _legend(figure: Figure, marks: list[Line2D], height: float) -> None:
+    """Name the marks under the title, in as many rows as they need."""
+    if marks:
+        figure.legend(handles=marks, loc="upper left", bbox_to_anchor=(0, 1 - 0.32 / height), ncols=_columns(marks),
+                      borderaxespad=0.2, handlelength=1.5, columnspacing=1.4)  # fmt: skip
+
+
+def _columns(marks: list[Line2D]) -> int:
+    return side_by_side(str(mark.get_label()) for mark in marks)
+
+
+def _legend_in(marks: list[Line2D]) -> float:
+    """Inches that the legend takes."""
+    return 0.2 * -(-len(marks) // _columns(marks)) if marks else 0.0
 
 
 def _dots(ax: Axes, table: pd.DataFrame, cells: list[str], colours: Mapping[str, str], value: str) -> None:
@@ -87,14 +101,17 @@ def scaling_figure(results: Results, caption: str = "") -> Figure:
     runs = runs.assign(ms_each=1000 * runs["step_s"] / runs["completions"], each=runs["tokens"] / runs["completions"])
     colours = plots.arm_colours(algorithms(results))
     panels = {dial: part for dial in DIALS if (part := turned(runs, dial)) is not None}
-    head_in, row_in, foot_in = 0.95, 1.9, 0.75
+    marks = [Line2D([], [], color=shade, marker="o", linewidth=1.6, label=arm) for arm, shade in colours.items()]
+    marks.append(Line2D([], [], color=plots.INK, linestyle="--", linewidth=1.2, label="full length"))
+    head_in, row_in, foot_in = 0.65 + _legend_in(marks), 1.9, 0.75
     height = head_in + 2 * row_in + foot_in
     with matplotlib.rc_context(plots.STYLE | {"axes.titlesize": 9, "ytick.labelsize": 8, "xtick.labelsize": 8}):
         figure = blank(height)
         figure.text(0.012, 1 - 0.08 / height, f"{results.name}: how cost grows", va="top", fontsize=13,
                     fontweight="bold")  # fmt: skip
-        grid = figure.add_gridspec(2, len(panels) + 1, left=0.09, right=0.985, top=1 - head_in / height,
-                                   bottom=foot_in / height, wspace=0.42, hspace=0.22)  # fmt: skip
+        widths = [*(max(2, part[dial].nunique()) for dial, part in panels.items()), 3]
+        grid = figure.add_gridspec(2, len(widths), left=0.09, right=0.985, top=1 - head_in / height,
+                                   bottom=foot_in / height, wspace=0.42, hspace=0.22, width_ratios=widths)  # fmt: skip
         for row, (measure, says) in enumerate(MEASURES.items()):
             for column, (dial, part) in enumerate(panels.items()):
                 ax = figure.add_subplot(grid[row, column])
@@ -105,10 +122,7 @@ def scaling_figure(results: Results, caption: str = "") -> Figure:
             ax = figure.add_subplot(grid[row, len(panels)])
             _real_tokens(ax, runs, measure, colours)
             ax.set_xlabel("real tokens" if row else "")
-        marks = [Line2D([], [], color=shade, marker="o", linewidth=1.6, label=arm) for arm, shade in colours.items()]
-        marks.append(Line2D([], [], color=plots.INK, linestyle="--", linewidth=1.2, label="full length"))
-        figure.legend(handles=marks, loc="upper left", bbox_to_anchor=(0, 1 - 0.32 / height), ncols=len(marks),
-                      fontsize=8.5, columnspacing=1.1, handlelength=1.5)  # fmt: skip
+        _legend(figure, marks, height)
         sign(figure, caption, height)
     return figure
 

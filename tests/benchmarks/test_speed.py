@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from importlib.resources import files
+from itertools import pairwise
 from typing import Any
 
 import pandas as pd
 import pytest
+import yaml
+from matplotlib.figure import Figure
 
 from handmade import made
 from ppo_vs_grpo.benchmarks import speedfigure
@@ -15,6 +20,7 @@ from ppo_vs_grpo.benchmarks.runfiles import PHASES, RUN_COLUMNS
 from ppo_vs_grpo.benchmarks.speed import headline, pairs, ratios, speed_runs
 
 ARMS = {"ours": "grpo", "trl": "trl-grpo", "critic": "ppo-critic"}
+SUITES = files("ppo_vs_grpo.benchmarks") / "suites"
 Steps = dict[tuple[str, str, int], list[float]]
 """Seconds of each update, the first a warm-up, by cell, arm and repeat."""
 
@@ -141,6 +147,24 @@ def test_start_models_are_in_the_suites_order_and_may_be_folders() -> None:
         if ax.get_xlabel() == "start model"
     }
     assert labels == ("small", "mine")
+
+
+@pytest.mark.parametrize("draw", [speedfigure.ratio_figure, speedfigure.scaling_figure])
+def test_legends_and_marks_of_axes_have_room(draw: Callable[[Results], Figure]) -> None:
+    """All arms of the suite `peers`, whose names are long, and its three start models."""
+    shapes: dict[str, dict[str, Any]] = {"b": {"start": "tiny"}, "a": {"start": "nano"}, "c": {"start": "small"}}
+    shapes |= {"d": {"new_tokens": 256}, "e": {"new_tokens": 64}, "f": {"group_size": 4}, "g": {"epochs": 4}}
+    steps: Steps = {(cell, arm, 0): [1.0 + 1.4 * (arm == "trl")] * 3 for cell in shapes for arm in ARMS}
+    found = results(steps, settings=shapes)
+    arms = yaml.safe_load(SUITES.joinpath("peers.yaml").read_text())["arms"]
+    figure = draw(replace(found, suite={**found.suite, "arms": {**found.suite["arms"], **arms}}))
+    figure.draw_without_rendering()
+    legend = figure.legends[0].get_window_extent()
+    assert legend.x1 <= figure.bbox.x1
+    assert max(box.y1 for ax in figure.axes if (box := ax.get_tightbbox())) <= legend.y0 + 1
+    for ax in figure.axes:
+        marks = [text.get_window_extent() for text in ax.get_xticklabels() if text.get_text()]
+        assert all(left.x1 + 4 < right.x0 for left, right in pairwise(marks))
 
 
 def test_figures_are_drawn_whatever_is_there() -> None:
