@@ -183,7 +183,7 @@ def predict(
     new_tokens: Annotated[int, typer.Option(metavar="N", min=1)] = 256,
     micro_batch_tokens: Annotated[int, typer.Option(metavar="N", min=1)] = 8192,
     dtype: Annotated[
-        str, typer.Option(metavar="TYPE", help="bfloat16, float16 or float32, as a run trains.")
+        str, typer.Option(metavar="TYPE", help="bfloat16, float16 or float32: of all weights.")
     ] = "bfloat16",
     gradient_checkpointing: Annotated[
         bool, typer.Option("--gradient-checkpointing", help="Compute layers again in the backward pass.")

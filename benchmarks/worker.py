@@ -186,7 +186,7 @@ def _trainer(spec: RunSpec, start: Path, more_updates: int = 0) -> Trainer | Pee
     task = make(spec.task_choice.task, spec.task_choice.options)
     if isinstance(task, Learned):
         task.judge = rewardmodel.load(start, task.model_of(spec.seed))
-    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(start, dtype=getattr(torch, spec.train.frozen_dtype))
+    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(start, dtype=getattr(torch, spec.train.start_dtype))
     if accelerator is not None:
         torch.nn.Module.to(model, accelerator)
     tokenizer = AutoTokenizer.from_pretrained(start)

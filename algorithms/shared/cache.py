@@ -14,7 +14,8 @@ class PreallocatedLayer(DynamicLayer):
     """A full-attention layer with room for `capacity` tokens from the start.
 
     The library's own layer copies all it holds for every token (`torch.cat`); this one copies only the new
-    token. Buffers are (rows, heads, capacity, head size); callers see the part in use.
+    token. Buffers are (rows, heads, capacity, head size); callers see the part in use. Keys are held in the values'
+    type: where products are bfloat16, rotated keys come in float32, and attention would cast all of them at each step.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -27,9 +28,8 @@ class PreallocatedLayer(DynamicLayer):
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         """Write the new tokens and return all keys and values so far."""
         if not self.is_initialized:
-            self.dtype, self.device = key_states.dtype, key_states.device
-            self.keys = self._room(key_states)
-            self.values = self._room(value_states)
+            self.dtype, self.device = value_states.dtype, value_states.device
+            self.keys, self.values = self._room(value_states), self._room(value_states)
             self.is_initialized = True
         end = self.length + key_states.shape[-2]
         self.keys[:, :, self.length : end] = key_states
@@ -84,7 +84,7 @@ class PlaceLayer(StaticLayer):
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         """Write each row's new token, one, and return all keys and values in reach."""
         row_b = torch.arange(len(self.column_b), device=self.column_b.device)
-        self.keys[row_b, :, self.column_b] = key_states[:, :, 0]
+        self.keys[row_b, :, self.column_b] = key_states[:, :, 0].to(self.dtype)
         self.values[row_b, :, self.column_b] = value_states[:, :, 0]
         return self.keys[:, :, : self.reach], self.values[:, :, : self.reach]
 

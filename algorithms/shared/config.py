@@ -41,8 +41,11 @@ class TrainConfig(Frozen):
     memory for operations, the same gradient. `lora_rank` freezes the model and trains adapters of that rank (LoRA,
     arXiv 2106.09685) beside every linear layer but the output embedding, at alpha = 2 x rank, the common choice; null
     trains everything. Adapters are float32 whatever the model's dtype, and want a higher learning rate. A value head
-    is trained whole; a critic with a network of its own has adapters of its own. `frozen_dtype` is the type that a run
-    loads the model in, whose weights are then frozen: bfloat16 halves them, the cache and the activations.
+    is trained whole; a critic with a network of its own has adapters of its own.
+
+    `dtype` bfloat16 makes the matrix products of every pass and the key/value cache of that type, and a run with
+    adapters loads the weights that it freezes in it. What is trained, its gradients and moments stay float32: a step
+    smaller than 1/256 of a bfloat16 weight would be lost.
     """
 
     completions: int = Field(12_800, ge=1)
@@ -67,17 +70,7 @@ class TrainConfig(Frozen):
     rollout_rows: int | None = Field(None, ge=1)
     gradient_checkpointing: bool = False
     lora_rank: int | None = Field(None, ge=1)
-    frozen_dtype: Literal["float32", "bfloat16"] = Field("float32", validate_default=True)
-
-    @field_validator("frozen_dtype")
-    @classmethod
-    def _trained_weights_are_float32(cls, dtype: str, info: ValidationInfo) -> str:
-        if dtype == "bfloat16" and info.data.get("lora_rank", 1) is None:
-            raise ValueError(
-                "should be float32 where lora_rank is null: without adapters every weight is trained, and a step "
-                "smaller than 1/256 of a bfloat16 weight is lost; or set lora_rank"
-            )
-        return dtype
+    dtype: Literal["float32", "bfloat16"] = "float32"
 
     @field_validator("dual_clip")
     @classmethod
@@ -104,6 +97,11 @@ class TrainConfig(Frozen):
     def clip(self) -> Clip:
         """The bounds of the ratio."""
         return Clip(low=self.clip_low, high=self.clip_high, dual=self.dual_clip)
+
+    @property
+    def start_dtype(self) -> str:
+        """The type that a run loads the start model in."""
+        return "float32" if self.lora_rank is None else self.dtype
 
     @property
     def batch_completions(self) -> int:

@@ -19,6 +19,7 @@ from transformers.pytorch_utils import Conv1D
 from ppo_vs_grpo.algorithms.shared.attention import read_packed, reads_packed
 from ppo_vs_grpo.algorithms.shared.config import CriticConfig
 from ppo_vs_grpo.algorithms.shared.likelihood import hidden, likelihood
+from ppo_vs_grpo.algorithms.shared.precision import compute_in
 from ppo_vs_grpo.algorithms.shared.sequences import Packed
 from ppo_vs_grpo.algorithms.shared.types import PolicyOutput
 from ppo_vs_grpo.tasks.errors import UserError
@@ -57,6 +58,7 @@ def build(
     lora_rank: int | None = None,
     gradient_checkpointing: bool = False,
     seed: int = 0,
+    dtype: torch.dtype = torch.float32,
 ) -> Models:
     """Set up a run's networks around a start model, which becomes the policy.
 
@@ -65,8 +67,10 @@ def build(
 
     With `lora_rank` the policy gets adapters in place, drawn by `seed`; reference and trunk are copies with adapters of
     their own around the same frozen tensors. Adapters start as nothing: logits are those of the frozen start model, bit
-    for bit. Raises UserError for a model that is no causal language model, or that has no layers to adapt or to compute
-    again, and where peft is missing.
+    for bit. With `dtype` bfloat16 the products of every pass are of that type, whatever the weights' is.
+
+    Raises UserError for a model that is no causal language model, or that has no layers to adapt or to compute again,
+    and where peft is missing.
     """
     if policy.get_output_embeddings() is None:
         raise UserError(f"model: {type(policy).__name__} has no output embedding, so it is not a causal language model")
@@ -89,6 +93,10 @@ def build(
         for network in (policy.base_model, trunk):
             if network is not None:
                 _compute_layers_again(network)
+    if dtype != torch.float32:
+        for network in (policy, reference, trunk):
+            if network is not None:
+                compute_in(dtype, network)
     return Models(policy, reference, head, trunk)
 
 

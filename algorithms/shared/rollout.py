@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from ppo_vs_grpo.algorithms.shared.decoding import GrowingDecoder, PlacesDecoder, Room, decoder, takes_places
+from ppo_vs_grpo.algorithms.shared.precision import products_in
 from ppo_vs_grpo.algorithms.shared.types import Prompts, Rollouts
 
 COMPACT_BELOW = 0.75
@@ -77,7 +78,7 @@ class HuggingFaceEngine:
     At most `rows_at_once` rows are decoded together; None: all. The others wait for a place, which they get when a row
     has finished, or, if the model keeps more than plain keys and values (a sliding window), when all have. `static`
     decodes with shapes that never change, which a compiled step needs (see `decoding`); None: as the device likes it.
-    The completions are the same.
+    The completions are the same. `dtype` is that of the model's products: weights are cast to it once a rollout.
     """
 
     model: PreTrainedModel
@@ -88,6 +89,7 @@ class HuggingFaceEngine:
     truncation: Truncation = Truncation()
     rows_at_once: int | None = None
     static: bool | None = None
+    dtype: torch.dtype = torch.float32
     room: Room = field(default_factory=Room)
 
     @torch.no_grad()
@@ -104,10 +106,11 @@ class HuggingFaceEngine:
         uniforms = None if uniforms_TB is None else torch.as_tensor(uniforms_TB, dtype=torch.float32, device=device)
         written = _Written.nothing(rows, limit, self.pad, device)
         together = rows if places == rows or takes_places(self.model) else places
-        for first in range(0, rows, together):
-            part = slice(first, first + together)
-            decoding = decoder(self.model, prompts, group_B[part], self.pad, limit, places, self.static, self.room)
-            self._complete(decoding, places, None if uniforms is None else uniforms[:, part], written.rows(part))
+        with products_in(self.dtype, device):
+            for first in range(0, rows, together):
+                part = slice(first, first + together)
+                decoding = decoder(self.model, prompts, group_B[part], self.pad, limit, places, self.static, self.room)
+                self._complete(decoding, places, None if uniforms is None else uniforms[:, part], written.rows(part))
         mask_BT = written.mask_BT
         width = int(mask_BT.sum(1).max())
         ended_B = (written.completion_BT == self.end).logical_and(mask_BT).any(1)

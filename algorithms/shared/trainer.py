@@ -57,8 +57,9 @@ class Trainer:
         train = train.model_copy(update={"max_new_tokens": self.max_new_tokens})
         self.tokenizer, self.task, self.algorithm, self.train, self.seed = tokenizer, task, algorithm, train, seed
         self.device = policy.device
+        dtype: torch.dtype = getattr(torch, train.dtype)
         self.models: Models = build(
-            policy, algorithm.needs.critic, train.beta > 0, train.lora_rank, train.gradient_checkpointing, seed
+            policy, algorithm.needs.critic, train.beta > 0, train.lora_rank, train.gradient_checkpointing, seed, dtype
         )
         end = tokenizer.eos_token_id
         if end is None:
@@ -66,7 +67,9 @@ class Trainer:
         pad = end if tokenizer.pad_token_id is None else tokenizer.pad_token_id
         truncation = Truncation(train.top_p, train.top_k, train.min_p)
         limit, heat = self.max_new_tokens, train.temperature
-        self.engine = HuggingFaceEngine(policy, int(pad), int(end), limit, heat, truncation, train.rollout_rows)
+        self.engine = HuggingFaceEngine(
+            policy, int(pad), int(end), limit, heat, truncation, rows_at_once=train.rollout_rows, dtype=dtype
+        )
         self.memory = PeakMemory(self.device)
         self._clock = PhaseClock(self.device)
         self._learner = learner(self.models, algorithm, train)

@@ -20,7 +20,7 @@ def settings_of(name: str) -> str:
 FIXED = {
     **{"top_p": 1.0, "top_k": 0, "min_p": 0.0, "dual_clip": None, "lora_rank": None},
     **{"gradient_checkpointing": False, "importance_correction": False, "rollout_rows": None},
-    "frozen_dtype": "float32",
+    "dtype": "float32",
 }
 """Shared settings that no peer has been set up for, and the only value with which a peer runs."""
 

@@ -53,14 +53,14 @@ class ClosedForm:
 
 
 def closed_form(config: PretrainedConfig, arm: str, work: Work) -> ClosedForm | None:
-    """What an arm needs for an update; None for a shape that is not known, and for an arm that samples or compares
-    whole distributions within its update, as `vine-ppo` and `grpo-source` do.
+    """What an arm needs for an update; None for a shape that is not known, for an arm that samples or compares
+    whole distributions within its update, as `vine-ppo` and `grpo-source` do, and for products of another type.
     """
     shape, known, train = shape_of(config), entry(arm), work.train()
     train = train.model_copy(update=known.train(train))
     kind = find(arm)
     needs: Needs = kind(kind.Config.model_validate(known.config), train).needs
-    if shape is None or needs.continuations or needs.exact_kl:
+    if shape is None or needs.continuations or needs.exact_kl or work.products != "float32":
         return None
     update = _Update(
         shape,

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib.resources import files
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -49,6 +49,7 @@ class Work:
     rollout_rows: int | None = None
     beta: float = 0.01
     dtype: torch.dtype = torch.bfloat16
+    products: Literal["float32", "bfloat16"] = "float32"
     gradient_checkpointing: bool = False
     lora_rank: int | None = None
 
@@ -74,6 +75,7 @@ class Work:
             beta=self.beta,
             gradient_checkpointing=self.gradient_checkpointing,
             lora_rank=self.lora_rank,
+            dtype=self.products,
         )
 
     def shortened(self) -> Work:
@@ -144,6 +146,7 @@ def predict_run(trainer: Trainer) -> tuple[Peak, ...]:
         rollout_rows=train.rollout_rows,
         beta=train.beta,
         dtype=trainer.models.policy.dtype,
+        products=train.dtype,
         gradient_checkpointing=train.gradient_checkpointing,
         lora_rank=train.lora_rank,
     )

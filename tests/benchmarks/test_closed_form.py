@@ -150,6 +150,7 @@ def test_what_is_not_known_gets_no_number() -> None:
     assert closed_form(WIDE, "vine-ppo", Work()) is None
     assert closed_form(WIDE, "grpo-source", Work()) is None
     assert closed_form(WIDE, "dapo", Work()) is not None
+    assert closed_form(WIDE, "grpo", Work(products="bfloat16")) is None
 
 
 def test_rows_say_what_each_arm_holds_and_a_dash_where_that_is_not_known() -> None:

@@ -217,8 +217,8 @@ def test_models_that_a_peer_would_read_wrongly_are_refused(start: Path, tmp_path
         (
             "trl-grpo",
             {},
-            {"frozen_dtype": "bfloat16"},
-            "train.frozen_dtype: bfloat16: trl-grpo knows only float32 here",
+            {"dtype": "bfloat16"},
+            "train.dtype: bfloat16: trl-grpo knows only float32 here",
         ),
         ("trl-ppo", {"critic": {"kind": "head", "learning_rate": RATE}}, {}, "config.critic.kind: head"),
         ("trl-ppo", {"critic": {"kind": "model"}}, {}, "config.critic.learning_rate: 0.001: trl-ppo knows only 0.0004"),

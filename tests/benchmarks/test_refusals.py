@@ -28,11 +28,7 @@ __all__ = ["path"]  # the fixture
             "train.importance_correction: False: should be true where top_p is 0.9: a truncated sampler draws from "
             "another distribution than the policy that learns; or set top_p to 1.0",
         ),
-        (
-            "train.frozen_dtype=bfloat16",
-            "train.frozen_dtype: 'bfloat16': should be float32 where lora_rank is null: without adapters every weight",
-        ),
-        ("train.frozen_dtype=float16", "train.frozen_dtype: 'float16': should be 'float32' or 'bfloat16'"),
+        ("train.dtype=float16", "train.dtype: 'float16': should be 'float32' or 'bfloat16'"),
         ("train.top_k=5", "train.importance_correction: False: should be true where top_k is 5"),
         ("arms.grpo.train={min_p: 0.1}", "arms.grpo.train.importance_correction: False: should be true where min_p is"),
         *[

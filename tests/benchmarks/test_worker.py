@@ -60,10 +60,12 @@ def test_a_users_model_without_a_pad_token_trains(tmp_path: Path, arm: str) -> N
     assert manifest(folder)["contended"] is True
 
 
-@pytest.mark.parametrize("arm", ["ppo-critic", "grpo"])
-def test_frozen_weights_in_bfloat16_train_as_predicted(tmp_path: Path, arm: str) -> None:
+@pytest.mark.parametrize(("arm", "rank"), [("ppo-critic", 2), ("grpo", 2), ("grpo", None)])
+def test_a_run_in_bfloat16_holds_what_it_freezes_in_it_and_nothing_else(
+    tmp_path: Path, arm: str, rank: int | None
+) -> None:
     plain = a_run(arm)
-    train = plain.train.model_copy(update={"lora_rank": 2, "frozen_dtype": "bfloat16"})
+    train = plain.train.model_copy(update={"lora_rank": rank, "dtype": "bfloat16"})
     spec = plain.model_copy(update={"train": train, "config": entry(arm).config, "probes": PROBES, "eval": FEW})
     folder, model = prepared(tmp_path, spec)
     assert worker.main([str(folder), str(model)]) == 0
@@ -73,8 +75,8 @@ def test_frozen_weights_in_bfloat16_train_as_predicted(tmp_path: Path, arm: str)
     networks = [net for net in (trainer.models.policy, trainer.models.reference, trainer.models.trunk) if net]
     assert len(networks) == (3 if arm == "ppo-critic" else 2)
     for network in networks:
-        types = {"lora_" in name: p.dtype for name, p in network.named_parameters()}
-        assert types == {True: torch.float32, False: torch.bfloat16}
+        types = {rank is None or "lora_" in name: p.dtype for name, p in network.named_parameters()}
+        assert types == {True: torch.float32} | ({} if rank is None else {False: torch.bfloat16})
     memory = pd.read_parquet(folder / "memory.parquet")
     policy = memory[(memory["role"] == "policy.params") & (memory["phase"] == "total")].set_index("source")["bytes"]
     assert policy["tracked"] == policy["predicted"] == sum(p.nbytes for p in trainer.models.policy.parameters())
