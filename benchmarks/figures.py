@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 import matplotlib
@@ -190,14 +190,19 @@ def legend(
     )  # fmt: skip
 
 
-def side_by_side(labels: Iterable[str]) -> int:
+def side_by_side(labels: Collection[str]) -> int:
     """How many entries of a legend fit beside each other, if all are as long as the longest."""
     return max(1, int(WIDTH_IN / (0.6 + 0.075 * max(len(label) for label in labels))))
 
 
 def legend_rows(colours: Mapping[str, str]) -> int:
     """Rows that the legend of the arms takes."""
-    return -(-len(colours) // side_by_side(_longest(colours)))
+    return rows_of(_longest(colours))
+
+
+def rows_of(labels: Collection[str]) -> int:
+    """Rows that a legend of these labels takes."""
+    return -(-len(labels) // side_by_side(labels))
 
 
 def _longest(arms: Iterable[str]) -> list[str]:

@@ -60,10 +60,10 @@ def distances(size: str, train: TrainConfig = TRAIN, new_tokens: int = NEW_TOKEN
     grpo = find("grpo")
     trainer = Trainer(model, tokenizer, task, grpo(grpo.Config(), train), train, seed=0)
     records = [record.metrics for record in trainer.updates(REPEATS)][1:]
-    single_s, half_s = (limits(model, train, new_tokens, dtype) for dtype in (torch.float32, torch.bfloat16))
-    phases = ("rollout", "update")
+    both = (limits(model, train, new_tokens, dtype) for dtype in (torch.float32, torch.bfloat16))
     return [
-        Distance(size, phase, _median(records, f"{phase}_s"), single_s[i], half_s[i]) for i, phase in enumerate(phases)
+        Distance(size, phase, _median(records, f"{phase}_s"), limit_s, bfloat16_s)
+        for phase, limit_s, bfloat16_s in zip(("rollout", "update"), *both, strict=True)
     ]
 
 

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from ppo_vs_grpo.benchmarks import plots
-from ppo_vs_grpo.benchmarks.figures import algorithms, blank, side_by_side, sign
+from ppo_vs_grpo.benchmarks.figures import algorithms, blank, rows_of, side_by_side, sign
 from ppo_vs_grpo.benchmarks.frames import Results
 from ppo_vs_grpo.benchmarks.speed import pairs, ratios, speed_runs
 from ppo_vs_grpo.benchmarks.throughput import per_hour, throughput
@@ -61,17 +61,17 @@ def ratio_figure(results: Results, caption: str = "") -> Figure:
 def _legend(figure: Figure, marks: list[Line2D], height: float) -> None:
     """Name the marks under the title, in as many rows as they need."""
     if marks:
-        figure.legend(handles=marks, loc="upper left", bbox_to_anchor=(0, 1 - 0.32 / height), ncols=_columns(marks),
-                      borderaxespad=0.2, handlelength=1.5, columnspacing=1.4)  # fmt: skip
-
-
-def _columns(marks: list[Line2D]) -> int:
-    return side_by_side(str(mark.get_label()) for mark in marks)
+        figure.legend(handles=marks, loc="upper left", bbox_to_anchor=(0, 1 - 0.32 / height), borderaxespad=0.2,
+                      ncols=side_by_side(_labels(marks)), handlelength=1.5, columnspacing=1.4)  # fmt: skip
 
 
 def _legend_in(marks: list[Line2D]) -> float:
     """Inches that the legend takes."""
-    return 0.2 * -(-len(marks) // _columns(marks)) if marks else 0.0
+    return 0.2 * rows_of(_labels(marks)) if marks else 0.0
+
+
+def _labels(marks: list[Line2D]) -> list[str]:
+    return [str(mark.get_label()) for mark in marks]
 
 
 def _dots(ax: Axes, table: pd.DataFrame, cells: list[str], colours: Mapping[str, str], value: str) -> None:

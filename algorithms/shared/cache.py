@@ -100,7 +100,7 @@ class PlaceLayer(StaticLayer):
         _, heads, _, size = like.shape
         shape = (len(self.column_b), heads, self.capacity, size)
         # Whatever is masked is multiplied by 0, which must not meet a NaN.
-        return torch.empty(shape, dtype=like.dtype, device=like.device).zero_()
+        return torch.zeros(shape, dtype=like.dtype, device=like.device)
 
 
 def rollout_cache(config: PretrainedConfig, capacity: int) -> Cache:

@@ -46,21 +46,22 @@ class Room:
         return self.cache, self.forward
 
 
-def decoder(
-    model: PreTrainedModel,
-    prompts: Prompts,
-    group_B: Tensor,
-    pad: int,
-    new_tokens: int,
-    places: int,
-    static: bool | None,
-    room: Room,
-) -> GrowingDecoder:
+@dataclass(frozen=True, slots=True)
+class Lot:
+    """Rows to decode: row i goes on from prompt `group_B[i]` by at most `new_tokens`; `pad` fills up short prompts."""
+
+    prompts: Prompts
+    group_B: Tensor
+    pad: int
+    new_tokens: int
+
+
+def decoder(model: PreTrainedModel, lot: Lot, places: int, static: bool | None, room: Room) -> GrowingDecoder:
     """The decoder that suits the model, its device and the number of places, or the one that is asked for."""
-    fixed = static if static is not None else group_B.device.type == "cuda"
-    if (fixed or places < len(group_B)) and takes_places(model):
-        return PlacesDecoder(model, prompts, group_B, pad, new_tokens, places, room if fixed else None)
-    return GrowingDecoder(model, prompts, group_B, pad, new_tokens)
+    fixed = static if static is not None else lot.group_B.device.type == "cuda"
+    if (fixed or places < len(lot.group_B)) and takes_places(model):
+        return PlacesDecoder(model, lot, places, room if fixed else None)
+    return GrowingDecoder(model, lot)
 
 
 def takes_places(model: PreTrainedModel) -> bool:
@@ -73,17 +74,17 @@ class GrowingDecoder:
 
     can_drop_rows = True
 
-    def __init__(self, model: PreTrainedModel, prompts: Prompts, group_B: Tensor, pad: int, new_tokens: int) -> None:
-        asked = [prompts.ids[group] for group in group_B.tolist()]
+    def __init__(self, model: PreTrainedModel, lot: Lot) -> None:
+        asked = [lot.prompts.ids[group] for group in lot.group_B.tolist()]
         self._distinct = list(dict.fromkeys(asked))
         number = {ids: i for i, ids in enumerate(self._distinct)}
-        self._prompt_B = torch.tensor([number[ids] for ids in asked], device=group_B.device)
+        self._prompt_B = torch.tensor([number[ids] for ids in asked], device=lot.group_B.device)
         self._model = model
-        self._pad = pad
+        self._pad = lot.pad
         self._width = max(len(ids) for ids in self._distinct)
         self._padded = any(len(ids) < self._width for ids in self._distinct)
-        self._new_tokens = new_tokens
-        self._cache: Cache = rollout_cache(model.config, self._width + new_tokens)
+        self._capacity = self._width + lot.new_tokens
+        self._cache: Cache = rollout_cache(model.config, self._capacity)
         self._position_b1 = torch.empty(0)
         self._columns_bC = torch.empty(0)
         self._used = self._width
@@ -103,7 +104,7 @@ class GrowingDecoder:
         device, width = self._prompt_B.device, self._width
         rows = [[self._pad] * (width - len(ids)) + list(ids) for ids in self._distinct]
         lengths_u = torch.tensor([len(ids) for ids in self._distinct], device=device)
-        columns = torch.arange(width + self._new_tokens, device=device)
+        columns = torch.arange(self._capacity, device=device)
         columns_uC = (columns >= width - lengths_u[:, None]).long()
         positions_uS = (columns_uC[:, :width].cumsum(1) - 1).clamp(min=0)
         logits_uV = self._forward(torch.tensor(rows, device=device), columns_uC[:, :width], positions_uS)
@@ -142,19 +143,10 @@ class PlacesDecoder(GrowingDecoder):
     With a `room` no shape ever changes, and on CUDA the step is one compiled graph.
     """
 
-    def __init__(
-        self,
-        model: PreTrainedModel,
-        prompts: Prompts,
-        group_B: Tensor,
-        pad: int,
-        new_tokens: int,
-        places: int,
-        room: Room | None,
-    ) -> None:
-        super().__init__(model, prompts, group_B, pad, new_tokens)
+    def __init__(self, model: PreTrainedModel, lot: Lot, places: int, room: Room | None) -> None:
+        super().__init__(model, lot)
         self.can_drop_rows = room is None
-        self._places, self._room, self._capacity = places, room, self._width + new_tokens
+        self._places, self._room = places, room
         self._prompts: Any = rollout_cache(model.config, self._width)  # typed as layers of every kind
         self._cache = self._prompts
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from ppo_vs_grpo.algorithms.shared.decoding import GrowingDecoder, PlacesDecoder, Room, decoder, takes_places
+from ppo_vs_grpo.algorithms.shared.decoding import GrowingDecoder, Lot, PlacesDecoder, Room, decoder, takes_places
 from ppo_vs_grpo.algorithms.shared.precision import products_in
 from ppo_vs_grpo.algorithms.shared.types import Prompts, Rollouts
 
@@ -109,7 +109,8 @@ class HuggingFaceEngine:
         with products_in(self.dtype, device):
             for first in range(0, rows, together):
                 part = slice(first, first + together)
-                decoding = decoder(self.model, prompts, group_B[part], self.pad, limit, places, self.static, self.room)
+                lot = Lot(prompts, group_B[part], self.pad, limit)
+                decoding = decoder(self.model, lot, places, self.static, self.room)
                 self._complete(decoding, places, None if uniforms is None else uniforms[:, part], written.rows(part))
         mask_BT = written.mask_BT
         width = int(mask_BT.sum(1).max())

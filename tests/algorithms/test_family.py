@@ -200,9 +200,7 @@ def test_every_arm_learns(name: str) -> None:
     """On a task that a random model learns in a second; as many updates for each, whatever they cost in completions."""
     shared = TrainConfig(prompts_per_update=8, group_size=8, learning_rate=1e-2, warmup_completions=0, beta=0.01)
     train = TrainConfig.model_validate(shared.model_dump() | entry(name).train(shared))
-    kind = find(name)
-    algorithm = kind(kind.Config.model_validate(entry(name).config), train)
-    learner = trainer(name, train=train, task=AnyLetter(), algorithm=algorithm)
+    learner = trainer(name, train=train, task=AnyLetter())
     records = [record.metrics for record in learner.updates(40)]
     rewards = [float(record["reward_mean"] or 0) for record in records]
     assert sum(rewards[-5:]) / 5 > sum(rewards[:5]) / 5 + 0.2

@@ -15,7 +15,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import PreTrainedModel
 
 from copying import gpt2, llama
-from ppo_vs_grpo.algorithms import entry, find
 from ppo_vs_grpo.algorithms.shared import likelihood
 from ppo_vs_grpo.algorithms.shared.config import CriticConfig, TrainConfig
 from ppo_vs_grpo.algorithms.shared.models import build, policy_output
@@ -59,18 +58,15 @@ class Types(TorchDispatchMode):
 
 
 def half_trainer(name: str, **changes: Any) -> Trainer:
-    train = HALF.model_copy(update=changes)
-    kind = find(name)
-    algorithm = kind(kind.Config.model_validate(entry(name).config), train)
-    return trainer(name, train=train, task=AnyLetter(), algorithm=algorithm)
+    return trainer(name, train=HALF.model_copy(update=changes), task=AnyLetter())
 
 
 def engine(model: PreTrainedModel, dtype: torch.dtype = torch.bfloat16, **options: Any) -> HuggingFaceEngine:
     return HuggingFaceEngine(model, pad=0, end=-1, max_new_tokens=6, temperature=1.0, dtype=dtype, **options)
 
 
-def half(model: PreTrainedModel, **options: Any) -> PreTrainedModel:
-    return build(model, None, needs_reference=False, dtype=torch.bfloat16, **options).policy
+def half(model: PreTrainedModel) -> PreTrainedModel:
+    return build(model, None, needs_reference=False, dtype=torch.bfloat16).policy
 
 
 def completed(model: PreTrainedModel, **options: Any) -> Any:

@@ -9,7 +9,7 @@ from transformers import BloomConfig, BloomForCausalLM, MistralConfig, MistralFo
 from copying import END, PAD, gpt2, llama, prompts, uniforms, whole_logp
 from ppo_vs_grpo.algorithms.shared import rollout
 from ppo_vs_grpo.algorithms.shared.cache import PreallocatedLayer, rollout_cache
-from ppo_vs_grpo.algorithms.shared.decoding import GrowingDecoder, PlacesDecoder, Room, decoder
+from ppo_vs_grpo.algorithms.shared.decoding import GrowingDecoder, Lot, PlacesDecoder, Room, decoder
 from ppo_vs_grpo.algorithms.shared.rollout import HuggingFaceEngine
 from ppo_vs_grpo.algorithms.shared.types import Rollouts
 
@@ -100,8 +100,9 @@ def test_fixed_shapes_change_nothing(make) -> None:
 )
 def test_a_cpu_has_shapes_that_follow_the_work_unless_asked(static: bool | None, places: int, kind: type) -> None:
     group_B = torch.zeros(4, dtype=torch.long)
-    assert type(decoder(llama(), PROMPTS, group_B, PAD, 10, places, static, Room())) is kind
-    assert type(decoder(sliding(), PROMPTS, group_B, PAD, 10, places, static, Room())) is GrowingDecoder
+    lot = Lot(PROMPTS, group_B, PAD, 10)
+    assert type(decoder(llama(), lot, places, static, Room())) is kind
+    assert type(decoder(sliding(), lot, places, static, Room())) is GrowingDecoder
 
 
 def test_a_row_depends_on_its_own_random_numbers_only() -> None:

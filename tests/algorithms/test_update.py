@@ -10,9 +10,8 @@ import torch
 from torch import nn
 
 from copying import END, PAD, llama, prompts, uniforms
+from ppo_vs_grpo.algorithms import entry, find
 from ppo_vs_grpo.algorithms.base import Algorithm
-from ppo_vs_grpo.algorithms.grpo import GRPO
-from ppo_vs_grpo.algorithms.ppo import PPO
 from ppo_vs_grpo.algorithms.shared.config import CriticConfig, TrainConfig
 from ppo_vs_grpo.algorithms.shared.likelihood import logp
 from ppo_vs_grpo.algorithms.shared.models import Models, build, values
@@ -25,8 +24,9 @@ TRAIN = TrainConfig(mini_batches=1, beta=0.1, warmup_completions=0, prompts_per_
 
 
 def arm(name: str, train: TrainConfig, **config: object) -> Algorithm:
-    algorithm = {"ppo": PPO, "grpo": GRPO}[name]
-    return algorithm(algorithm.Config(**config), train)
+    """The algorithm of that name with its own settings, less those given."""
+    kind = find(name)
+    return kind(kind.Config.model_validate(entry(name).config | config), train)
 
 
 def prepared(algorithm: Algorithm, train: TrainConfig) -> tuple[Learner, Sequences, Batch]:

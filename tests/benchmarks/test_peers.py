@@ -214,12 +214,7 @@ def test_models_that_a_peer_would_read_wrongly_are_refused(start: Path, tmp_path
         ("trl-grpo", {"kl": "k3_ratio"}, {}, "config.kl: k3_ratio: trl-grpo knows only k3 here"),
         ("trl-grpo", {}, {"lora_rank": 4}, "train.lora_rank: 4: trl-grpo knows only None here"),
         ("trl-grpo", {}, {"rollout_rows": 4}, "train.rollout_rows: 4: trl-grpo knows only None here"),
-        (
-            "trl-grpo",
-            {},
-            {"dtype": "bfloat16"},
-            "train.dtype: bfloat16: trl-grpo knows only float32 here",
-        ),
+        ("trl-grpo", {}, {"dtype": "bfloat16"}, "train.dtype: bfloat16: trl-grpo knows only float32 here"),
         ("trl-ppo", {"critic": {"kind": "head", "learning_rate": RATE}}, {}, "config.critic.kind: head"),
         ("trl-ppo", {"critic": {"kind": "model"}}, {}, "config.critic.learning_rate: 0.001: trl-ppo knows only 0.0004"),
         ("trl-ppo", CONFIGS["ppo-critic"], {"clip_high": 0.3}, "train.clip_high: 0.3: trl-ppo knows only 0.2 here"),

@@ -12,7 +12,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForCausalLM, LlamaConfig, PretrainedConfig, Qwen2Config
 
-from ppo_vs_grpo.algorithms import entry, find
+from ppo_vs_grpo.algorithms import entry
 from ppo_vs_grpo.algorithms.shared.trainer import Trainer
 from ppo_vs_grpo.benchmarks.probes.flops import ON_CPU, measure_costs
 from ppo_vs_grpo.benchmarks.probes.memory import TOTAL, Peak, measure_update
@@ -20,6 +20,7 @@ from ppo_vs_grpo.benchmarks.probes.predict import Prediction, Work, predict, pre
 from ppo_vs_grpo.benchmarks.starts import tokenizer
 from ppo_vs_grpo.tasks.base import Problem, Score
 from ppo_vs_grpo.tasks.errors import UserError
+from test_update import arm as algorithm
 
 ARMS = ("ppo", "ppo-critic", "grpo")
 NANO = LlamaConfig(
@@ -66,9 +67,7 @@ def real(config: PretrainedConfig, arm: str, work: Work) -> Trainer:
     policy = AutoModelForCausalLM.from_config(config, dtype=work.dtype)
     train = work.train()
     train = train.model_copy(update=entry(arm).train(train))
-    kind = find(arm)
-    algorithm = kind(kind.Config.model_validate(entry(arm).config), train)
-    trainer = Trainer(policy, tokenizer(), Spelling(work), algorithm, train, seed=0)
+    trainer = Trainer(policy, tokenizer(), Spelling(work), algorithm(arm, train), train, seed=0)
     trainer.engine = replace(trainer.engine, end=-1)
     trainer.collector = replace(trainer.collector, engine=trainer.engine)
     return trainer

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
-from ppo_vs_grpo.algorithms import entry, find
+from ppo_vs_grpo.algorithms import entry
 from ppo_vs_grpo.algorithms.shared.config import TrainConfig
 from ppo_vs_grpo.algorithms.shared.trainer import Trainer
 from ppo_vs_grpo.benchmarks import load, probefigures, probetables, report
@@ -26,10 +26,8 @@ TRAIN = TrainConfig(prompts_per_update=4, group_size=4, learning_rate=1e-2, warm
 
 
 def made(name: str) -> Trainer:
-    kind = find(name)
     train = TrainConfig.model_validate(TRAIN.model_dump() | entry(name).train(TRAIN))
-    algorithm = kind(kind.Config.model_validate(entry(name).config), train)
-    return trainer(name, train=train, task=AnyLetter(), algorithm=algorithm)
+    return trainer(name, train=train, task=AnyLetter())
 
 
 @pytest.mark.parametrize("name", ["ppo", "ppo-critic", "ppo-flat", "grpo", "grpo-source", "vine-ppo", "dapo"])
