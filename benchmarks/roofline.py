@@ -2,19 +2,21 @@
 
 `python -m ppo_vs_grpo.benchmarks.roofline tiny small` prints a table. The limit is what the products of the linear
 layers take when nothing else is done: no attention, norms, sampling, optimizer or Python. It is measured, not computed
-from a peak that no program reaches, with the shapes that the run has; in bfloat16 too, which says from which size on
-that type would pay here.
+from a peak that no program reaches, with the shapes that the run has, and in turn with the phases, since the speed of a
+machine changes within seconds. So are the phases in bfloat16, which says from which size on that type pays here: by its
+products alone one could not tell, since casts take time as well.
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from time import perf_counter
+from typing import Literal
 
 import torch
 from torch import nn
@@ -23,7 +25,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from ppo_vs_grpo.algorithms import find
 from ppo_vs_grpo.algorithms.shared.config import TrainConfig
 from ppo_vs_grpo.algorithms.shared.sequences import full_length, micro_batches
-from ppo_vs_grpo.algorithms.shared.trainer import Trainer
+from ppo_vs_grpo.algorithms.shared.trainer import Trainer, UpdateRecord
 from ppo_vs_grpo.benchmarks import blanks, starts
 from ppo_vs_grpo.tasks.lengths import Lengths
 
@@ -32,11 +34,12 @@ TRAIN = TrainConfig(
     completions=10_000_000, prompts_per_update=16, group_size=8, mini_batches=1, beta=0.0, warmup_completions=10**9
 )
 REPEATS = 5
+PHASES = ("rollout", "update")
 
 
 @dataclass(frozen=True, slots=True)
 class Distance:
-    """Seconds of a phase, of its matrix products, and of the same products in bfloat16."""
+    """Seconds of a phase, of its matrix products, and of the phase in bfloat16."""
 
     size: str
     phase: str
@@ -55,44 +58,46 @@ def distances(size: str, train: TrainConfig = TRAIN, new_tokens: int = NEW_TOKEN
     task = Lengths(new_tokens=new_tokens, prompt_tokens=PROMPT_TOKENS)
     with tempfile.TemporaryDirectory() as folder:
         blanks.make(task, starts.SIZES[size], Path(folder))
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-        tokenizer = AutoTokenizer.from_pretrained(folder)
+        trainers = [_trainer(Path(folder), task, train, dtype) for dtype in ("float32", "bfloat16")]
+    float32, bfloat16, alone = [], [], []
+    for in_float32, in_bfloat16 in zip(*(trainer.updates(1 + REPEATS) for trainer in trainers), strict=True):
+        float32.append(_seconds(in_float32))
+        bfloat16.append(_seconds(in_bfloat16))
+        alone.append(limits(trainers[0].models.policy, train, new_tokens))
+    measured = (_medians(times[1:]) for times in (float32, alone, bfloat16))
+    return [Distance(size, phase, *seconds) for phase, seconds in zip(PHASES, zip(*measured, strict=True), strict=True)]
+
+
+def _trainer(folder: Path, task: Lengths, train: TrainConfig, dtype: Literal["float32", "bfloat16"]) -> Trainer:
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    train = train.model_copy(update={"dtype": dtype})
     grpo = find("grpo")
-    trainer = Trainer(model, tokenizer, task, grpo(grpo.Config(), train), train, seed=0)
-    records = [record.metrics for record in trainer.updates(REPEATS)][1:]
-    both = (limits(model, train, new_tokens, dtype) for dtype in (torch.float32, torch.bfloat16))
-    return [
-        Distance(size, phase, _median(records, f"{phase}_s"), limit_s, bfloat16_s)
-        for phase, limit_s, bfloat16_s in zip(("rollout", "update"), *both, strict=True)
-    ]
+    return Trainer(model, AutoTokenizer.from_pretrained(folder), task, grpo(grpo.Config(), train), train, seed=0)
 
 
-def limits(model: PreTrainedModel, train: TrainConfig, new_tokens: int, dtype: torch.dtype) -> tuple[float, float]:
-    """Seconds of the matrix products of a rollout and of an update."""
+def limits(model: PreTrainedModel, train: TrainConfig, new_tokens: int) -> tuple[float, float]:
+    """Seconds of the matrix products of a rollout and of an update, done once."""
     layers = [module for module in model.modules() if isinstance(module, nn.Linear)]
     head = model.get_output_embeddings()
     trunk = [layer for layer in layers if layer is not head]
     rows = train.batch_completions
-    decode = _repeated(lambda: products([*trunk, head], rows, dtype))
-    prompt = _repeated(lambda: products(trunk, train.prompts_per_update * PROMPT_TOKENS, dtype))
+    prompt_s = products(trunk, train.prompts_per_update * PROMPT_TOKENS)
+    decode_s = sum(products([*trunk, head], rows) for _ in range(new_tokens))
     whole = full_length(PROMPT_TOKENS, new_tokens, torch.arange(rows) // train.group_size)
-    parts = [
-        (whole.packed_tokens(part), len(part) * new_tokens)
-        for part in micro_batches(whole, torch.arange(rows), train.micro_batch_tokens)
-    ]
-    update = _repeated(
-        lambda: sum(products(trunk, read, dtype, True) + products([head], said, dtype, True) for read, said in parts)
-    )
-    return prompt + new_tokens * decode, update
+    update_s = 0.0
+    for part in micro_batches(whole, torch.arange(rows), train.micro_batch_tokens):
+        update_s += products(trunk, whole.packed_tokens(part), with_backward=True)
+        update_s += products([head], len(part) * new_tokens, with_backward=True)
+    return prompt_s + decode_s, update_s
 
 
-def products(layers: Sequence[nn.Module], rows: int, dtype: torch.dtype, with_backward: bool = False) -> float:
+def products(layers: Sequence[nn.Module], rows: int, with_backward: bool = False) -> float:
     """Seconds of the layers' products with that many rows; with those of the backward pass, by input and by weight."""
     spent_s = 0.0
     for layer in layers:
-        weight = layer.get_parameter("weight").detach().to(dtype)
-        inputs = torch.randn(rows, weight.shape[1], dtype=dtype)
-        gradients = torch.randn(rows, weight.shape[0], dtype=dtype)
+        weight = layer.get_parameter("weight").detach()
+        inputs = torch.randn(rows, weight.shape[1])
+        gradients = torch.randn(rows, weight.shape[0])
         start_s = perf_counter()
         torch.mm(inputs, weight.T)
         if with_backward:
@@ -102,17 +107,16 @@ def products(layers: Sequence[nn.Module], rows: int, dtype: torch.dtype, with_ba
     return spent_s
 
 
-def _repeated(measure: Callable[[], float]) -> float:
-    """The median of some measurements, the first left out."""
-    return median([measure() for _ in range(4 * REPEATS)][1:])
+def _seconds(record: UpdateRecord) -> tuple[float, ...]:
+    return tuple(float(record.metrics[f"{phase}_s"] or 0.0) for phase in PHASES)
 
 
-def _median(records: Sequence[dict[str, float | int | bool | None]], name: str) -> float:
-    return median(float(record[name] or 0.0) for record in records)
+def _medians(times: Sequence[tuple[float, ...]]) -> tuple[float, ...]:
+    return tuple(median(column) for column in zip(*times, strict=True))
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print how many times the time of its matrix products each phase takes."""
+    """Print how many times the time of its matrix products each phase takes, and what it takes in bfloat16."""
     parser = argparse.ArgumentParser(prog="python -m ppo_vs_grpo.benchmarks.roofline", description=main.__doc__)
     parser.add_argument("sizes", nargs="+", choices=list(starts.SIZES))
     args = parser.parse_args(arguments)
@@ -122,7 +126,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(
                 f"{size:<6} {found.phase:<8} {1000 * found.measured_s:8.1f} ms, products alone "
                 f"{1000 * found.limit_s:8.1f} ms: {found.times:.2f} times; "
-                f"products in bfloat16 {1000 * found.bfloat16_s:8.1f} ms"
+                f"in bfloat16 {1000 * found.bfloat16_s:8.1f} ms, {found.bfloat16_s / found.measured_s:.2f} of float32"
             )
     return 0
 
