@@ -14,7 +14,17 @@ from zlib import crc32
 TARGETS: dict[str, tuple[str, ...]] = {
     "advantages.py": (),
     "losses.py": (),
-    "rollout.py": ("Truncation.__call__", "HuggingFaceEngine.generate", "_sample"),
+    "rollout.py": ("Truncation.__call__", "HuggingFaceEngine.generate", "HuggingFaceEngine._complete", "_sample"),
+    "decoding.py": (
+        "decoder",
+        "takes_places",
+        "GrowingDecoder.prefill",
+        "GrowingDecoder._read_prompts",
+        "GrowingDecoder.step",
+        "PlacesDecoder.prefill",
+        "PlacesDecoder.start",
+        "PlacesDecoder.step",
+    ),
     "trainer.py": (
         "Trainer._update",
         "Trainer._collect",
