@@ -164,7 +164,7 @@ def _least_squares(
     with warnings.catch_warnings():
         warnings.simplefilter("error", OptimizeWarning)
         try:
-            found, covariance = curve_fit(curve, x, scores, first, bounds=bounds, max_nfev=2000, **exact)
+            found, covariance = curve_fit(curve, x, scores, first, bounds=bounds, max_nfev=20_000, **exact)
         except (RuntimeError, OptimizeWarning):
             return None
     rmse = float(np.sqrt(np.mean((curve(x, *found) - scores) ** 2)))
