@@ -1,6 +1,6 @@
 # make bench              set up, run the core suite, write results/core/report/
 # make bench SUITE=smoke  the same with a suite that takes under a minute
-# make peers              set up, run our PPO and GRPO beside TRL's trainers: speed and memory on equal work, 25 minutes
+# make peers              set up, run our PPO and GRPO beside TRL's trainers: speed and memory on equal work, 9 to 18 minutes
 # make test               set up, run the tests
 # make lint               set up, check style, types and who imports whom
 # make mutants           break the formulas in some hundred ways, one at a time: which do the tests not see?

@@ -160,11 +160,12 @@ def _least_squares(
 
     first = _best_of_grid(x, scores, start, ceiling)
     bounds = (0.0, MIDPOINT[0], STEEPNESS[0]), (ceiling, MIDPOINT[1], STEEPNESS[1])
-    exact = {"ftol": 1e-12, "xtol": 1e-12, "gtol": 1e-12}  # at scipy's 1e-8 it stops 1e-5 short of a ceiling
+    # At scipy's 1e-8 it stops 1e-5 short of a ceiling; with steps of one size it creeps along a flat curve's valley.
+    exact = {"ftol": 1e-12, "xtol": 1e-12, "gtol": 1e-12, "x_scale": "jac"}
     with warnings.catch_warnings():
         warnings.simplefilter("error", OptimizeWarning)
         try:
-            found, covariance = curve_fit(curve, x, scores, first, bounds=bounds, max_nfev=20_000, **exact)
+            found, covariance = curve_fit(curve, x, scores, first, bounds=bounds, max_nfev=2000, **exact)
         except (RuntimeError, OptimizeWarning):
             return None
     rmse = float(np.sqrt(np.mean((curve(x, *found) - scores) ** 2)))

@@ -59,13 +59,14 @@ def distances(size: str, train: TrainConfig = TRAIN, new_tokens: int = NEW_TOKEN
     with tempfile.TemporaryDirectory() as folder:
         blanks.make(task, starts.SIZES[size], Path(folder))
         trainers = [_trainer(Path(folder), task, train, dtype) for dtype in ("float32", "bfloat16")]
-    float32, bfloat16, alone = [], [], []
-    for in_float32, in_bfloat16 in zip(*(trainer.updates(1 + REPEATS) for trainer in trainers), strict=True):
-        float32.append(_seconds(in_float32))
-        bfloat16.append(_seconds(in_bfloat16))
-        alone.append(limits(trainers[0].models.policy, train, new_tokens))
-    measured = (_medians(times[1:]) for times in (float32, alone, bfloat16))
-    return [Distance(size, phase, *seconds) for phase, seconds in zip(PHASES, zip(*measured, strict=True), strict=True)]
+    turns = [
+        (_seconds(in_float32), limits(trainers[0].models.policy, train, new_tokens), _seconds(in_bfloat16))
+        for in_float32, in_bfloat16 in zip(*(trainer.updates(1 + REPEATS) for trainer in trainers), strict=True)
+    ][1:]
+    return [
+        Distance(size, phase, *(median(seconds[i] for seconds in column) for column in zip(*turns, strict=True)))
+        for i, phase in enumerate(PHASES)
+    ]
 
 
 def _trainer(folder: Path, task: Lengths, train: TrainConfig, dtype: Literal["float32", "bfloat16"]) -> Trainer:
@@ -109,10 +110,6 @@ def products(layers: Sequence[nn.Module], rows: int, with_backward: bool = False
 
 def _seconds(record: UpdateRecord) -> tuple[float, ...]:
     return tuple(float(record.metrics[f"{phase}_s"] or 0.0) for phase in PHASES)
-
-
-def _medians(times: Sequence[tuple[float, ...]]) -> tuple[float, ...]:
-    return tuple(median(column) for column in zip(*times, strict=True))
 
 
 def main(arguments: list[str] | None = None) -> int:

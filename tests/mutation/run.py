@@ -1,6 +1,6 @@
 """Mutation run: change one token of the advantage, loss and mask code at a time, and see whether a test fails.
 
-    python tests/mutation/run.py                 every file, some minutes on two cores (`make mutants`)
+    python tests/mutation/run.py                 every file, 45 minutes on two cores (`make mutants`)
     python tests/mutation/run.py advantages.py   that file alone, or several
 
 The mutants (mutants.py) are made from the token stream and are the same every time. Each is put into a copy of the
