@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import tomllib
+from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,9 @@ def pyproject() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def lock() -> dict[str, Version]:
-    lines = (ROOT / "requirements.lock").read_text().splitlines()
-    pins = [line.split("==") for line in lines if line and not line.startswith("#")]
+    pins = [line.split("==") for line in (ROOT / "requirements.lock").read_text().splitlines()]
+    names = [canonicalize_name(name) for name, _ in pins]
+    assert len(set(names)) == len(names), "a package has two pins; without their markers no pip can keep both"
     return {canonicalize_name(name): Version(version) for name, version in pins}
 
 
@@ -65,6 +67,20 @@ def test_the_lock_pins_every_requirement_within_its_range(pyproject: dict[str, A
     for requirement in declared(pyproject, *pyproject["project"]["optional-dependencies"]):
         assert lock[canonicalize_name(requirement.name)] in requirement.specifier, requirement
     assert all(version.local is None for version in lock.values())
+
+
+def test_the_lock_pins_what_the_installed_distributions_ask_for(lock: dict[str, Version]) -> None:
+    """Here only those of this platform and this build of torch; `.ci/run` asks the index about all of them."""
+    for name, pin in lock.items():
+        try:
+            asked = requires(name) or []
+        except PackageNotFoundError:
+            continue  # another platform's
+        for requirement in map(Requirement, asked):
+            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+                found = lock.get(canonicalize_name(requirement.name))
+                assert found is not None, f"{name} {pin} asks for {requirement}, which is not in the lock"
+                assert requirement.specifier.contains(found, prereleases=True), f"{name} {pin} asks for {requirement}"
 
 
 def test_the_versions_agree(pyproject: dict[str, Any]) -> None:
