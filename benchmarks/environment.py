@@ -12,18 +12,17 @@ from typing import Any
 PACKAGES = ("torch", "transformers", "trl", "numpy", "pandas", "pyarrow")
 
 
-def environment() -> dict[str, Any]:
-    """Versions and hardware, with nothing that names a person, a machine or a folder."""
+def environment(device: str = "cpu") -> dict[str, Any]:
+    """Versions and hardware of a run on the device, with nothing that names a person, a machine or a folder."""
     import torch
 
-    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     return {
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
         "system": f"{platform.system()} {platform.machine()}",
         "cpu": _cpu_model(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "accelerator": torch.cuda.get_device_name() if accelerator and accelerator.type == "cuda" else str(accelerator),
+        "accelerator": torch.cuda.get_device_name() if device == "cuda" else str(None if device == "cpu" else device),
         "threads": torch.get_num_threads(),
         "load_1min": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "package": {"version": _version("ppo-vs-grpo"), **_commit()},

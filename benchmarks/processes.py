@@ -81,13 +81,13 @@ def run_jobs(
     slots: int,
     tick: Callable[[], None],
     interruption: Interruption,
-    templates: dict[int, Template],
+    templates: dict[int, Template] | None,
     lock_fd: int | None = None,
 ) -> None:
     """Run jobs in order, `slots` at a time, calling `tick` at every poll.
 
-    A request to stop ends the children and raises KeyboardInterrupt. `lock_fd` is handed down, so that a
-    child that outlives a killed runner still holds the runner's lock.
+    A request to stop ends the children and raises KeyboardInterrupt. Without `templates` nothing is forked. `lock_fd`
+    is handed down, so that a child that outlives a killed runner still holds the runner's lock.
     """
     waiting = deque(jobs)
     running: list[tuple[Process, Job]] = []
@@ -107,14 +107,15 @@ def run_jobs(
         _stop([process for process, _ in running])
 
 
-def _launch(job: Job, lock_fd: int | None, templates: dict[int, Template]) -> Process:
+def _launch(job: Job, lock_fd: int | None, templates: dict[int, Template] | None) -> Process:
     """Start a job in a process group of its own, which the terminal's Ctrl-C does not reach."""
     command = job.prepare()
     threads = dict.fromkeys(THREAD_VARIABLES, str(job.threads))
     environment = os.environ | threads | {"PYTHONUNBUFFERED": "1", "PYTHONHASHSEED": "0"}
-    forked = templates.setdefault(job.threads, Template(environment, lock_fd)).fork(command, job.log)
-    if forked is not None:
-        return forked
+    if templates is not None:
+        forked = templates.setdefault(job.threads, Template(environment, lock_fd)).fork(command, job.log)
+        if forked is not None:
+            return forked
     with job.log.open("wb") as log:
         return subprocess.Popen(
             command,

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ppo_vs_grpo.benchmarks.cells import Cell, State, left_s
+from ppo_vs_grpo.benchmarks.processes import Job
 
 REFRESH_S = 1.0
 """Seconds between two looks at the metrics files: a look takes time from the runs."""
@@ -36,6 +37,24 @@ def clock(seconds: float | None) -> str:
     minutes, second = divmod(round(seconds), 60)
     hours, minute = divmod(minutes, 60)
     return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+
+
+class Steps:
+    """How far the start models are that are being built: each job's log ends with the last step that it told of."""
+
+    def __init__(self, jobs: Sequence[Job], board: Board) -> None:
+        self._told = {job.log: "" for job in jobs}
+        self._board = board
+
+    def tell(self) -> None:
+        """Say what is new in the logs, and draw anew."""
+        for log, told in self._told.items():
+            lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
+            steps = [line for line in lines if line.startswith("step ")]
+            if steps and steps[-1] != told:
+                self._told[log] = steps[-1]
+                self._board.say(f"start model for {log.stem}: {steps[-1]}")
+        self._board.refresh()
 
 
 class Board:

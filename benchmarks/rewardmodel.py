@@ -19,7 +19,7 @@ from ppo_vs_grpo.tasks.learned import Judge, Learned
 from ppo_vs_grpo.tasks.splits import problems, rng
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback, TrainerState
 
 RECIPE = 1
 """Version of how a reward model is taught; part of the start model's content hash."""
@@ -133,7 +133,11 @@ def teach(task: Learned, start: Path, number: int = 0) -> None:
         **TEACHING | {"seed": number},
     )
     RewardTrainer(
-        model=model, args=arguments, train_dataset=Dataset.from_list(pairs), processing_class=tokenizer
+        model=model,
+        args=arguments,
+        train_dataset=Dataset.from_list(pairs),
+        processing_class=tokenizer,
+        callbacks=[told_steps(f" of reward model {number}")],
     ).train()
     shutil.rmtree(start / ".trainer", ignore_errors=True)
     rated = [(c.problem.prompt, text, gold) for c in asked for text, gold in zip(c.texts, c.rewards, strict=True)]
@@ -144,14 +148,25 @@ def teach(task: Learned, start: Path, number: int = 0) -> None:
     model.save_pretrained(saved(start, number))
 
 
-def load(start: Path, number: int = 0) -> Judge:
-    """The reward model of this number, saved beside the start model."""
+def told_steps(what: str) -> TrainerCallback:
+    """Print every quarter of a training's steps, a line each: the log is all that a process beside it can see."""
+    from transformers import TrainerCallback
+
+    class Told(TrainerCallback):
+        def on_step_end(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
+            if state.global_step % max(1, state.max_steps // 4) == 0:
+                print(f"step {state.global_step} of {state.max_steps}{what}", flush=True)
+
+    return Told()
+
+
+def load(start: Path, number: int = 0, device: str = "cpu") -> Judge:
+    """The reward model of this number, saved beside the start model, on the device."""
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     model = AutoModelForSequenceClassification.from_pretrained(saved(start, number), dtype=torch.float32)
-    if torch.accelerator.is_available():
-        torch.nn.Module.to(model, torch.accelerator.current_accelerator())
+    torch.nn.Module.to(model, device)
     return judge_of(model, AutoTokenizer.from_pretrained(start))
 
 

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from ppo_vs_grpo.benchmarks import sidebyside, starts, throughput
 from ppo_vs_grpo.benchmarks.cells import Cell, write_whole
+from ppo_vs_grpo.benchmarks.device import Device, choose
 from ppo_vs_grpo.benchmarks.processes import (
     Interruption,
     Job,
@@ -24,7 +25,7 @@ from ppo_vs_grpo.benchmarks.processes import (
     reason_of,
     run_jobs,
 )
-from ppo_vs_grpo.benchmarks.progress import Board
+from ppo_vs_grpo.benchmarks.progress import Board, Steps
 from ppo_vs_grpo.benchmarks.record import CONTENDED_CORES, busy_cores, write_manifest
 from ppo_vs_grpo.benchmarks.resolving import lock_document, resolve
 from ppo_vs_grpo.benchmarks.runfiles import read_manifest
@@ -43,6 +44,7 @@ def run_suite(
     *,
     cache: Path | None = None,
     slots: int | None = None,
+    device: Device = Device.auto,
     profile: bool = False,
     console: Console | None = None,
 ) -> int:
@@ -67,7 +69,11 @@ def run_suite(
         label: (*START, asked[label][0], asked[label][1].model_dump_json(), "--cache", str(folder))
         for label in missing.values()
     }
-    return run_specs(suite, specs, results / suite.name, models, builds, slots=slots, console=console, worker=worker)
+    place, why = choose(device, {spec.start for spec in specs})
+    if console and why:
+        console.print(why, markup=False, highlight=False)
+    into = results / suite.name
+    return run_specs(suite, specs, into, models, builds, slots=slots, device=place, console=console, worker=worker)
 
 
 def run_specs(
@@ -78,15 +84,18 @@ def run_specs(
     builds: Mapping[str, Sequence[str]],
     *,
     slots: int | None = None,
+    device: str = "cpu",
     console: Console | None = None,
     worker: Sequence[str] = WORKER,
 ) -> int:
     """Run resolved specs into a suite's folder.
 
     `models` has each task's start model, `builds` the commands that make the missing ones, by the label of
-    one of their tasks; `worker` is the command to which a run's folder and start model are added.
+    one of their tasks; `worker` is the command to which a run's folder and start model are added. Unless `slots` says
+    otherwise, as many runs go at a time as there are cores, on an accelerator one.
     """
-    slots = cores() if slots is None else slots
+    if slots is None:
+        slots = cores() if device == "cpu" else 1
     if slots < 1:
         raise UserError(f"--slots {slots}: should be at least 1")
     with _claimed(folder) as lock_fd:
@@ -94,7 +103,9 @@ def run_specs(
         write_whole(folder / "suite.lock.yaml", yaml.safe_dump(lock_document(suite, specs), sort_keys=False))
         board = Board(console or Console(), suite.name, cells, slots)
         with interruptible() as interruption, kept_templates() as templates, board:
-            run = _Run(folder, cells, dict(models), slots, worker, board, interruption, templates, lock_fd)
+            # The driver of an accelerator does not survive a fork: there each run imports for itself.
+            forking = templates if device == "cpu" else None
+            run = _Run(folder, cells, dict(models), slots, device, worker, board, interruption, forking, lock_fd)
             try:
                 run.build(builds)
                 run.train()
@@ -118,10 +129,11 @@ class _Run:
     cells: Sequence[Cell]
     models: dict[str, Path]
     slots: int
+    device: str
     worker: Sequence[str]
     board: Board
     interruption: Interruption
-    templates: dict[int, Template]
+    templates: dict[int, Template] | None
     lock_fd: int
 
     def build(self, builds: Mapping[str, Sequence[str]]) -> None:
@@ -134,7 +146,7 @@ class _Run:
         jobs = [self._build(label, command) for label, command in builds.items() if self.models[label] in paths]
         if jobs:
             self.board.say(f"building {len(jobs)} start model{'s' * (len(jobs) > 1)}")
-            self._run(jobs, self.slots)
+            run_jobs(jobs, self.slots, Steps(jobs, self.board).tell, self.interruption, self.templates, self.lock_fd)
 
     def train(self) -> None:
         """Train in all slots, the cores shared out among them."""
@@ -165,7 +177,8 @@ class _Run:
 
     def _command(self, task: str, folder: Path, contended: bool) -> Sequence[str]:
         """What starts a run of a task in a folder."""
-        return (*self.worker, str(folder), str(self.models[task]), *(["--contended"] if contended else []))
+        options = ("--device", self.device, *(["--contended"] if contended else []))
+        return (*self.worker, str(folder), str(self.models[task]), *options)
 
     def _run(self, jobs: Sequence[Job], slots: int) -> None:
         run_jobs(jobs, slots, self.board.refresh, self.interruption, self.templates, self.lock_fd)

@@ -220,7 +220,10 @@ def _warm_start(size: Size, task: Task, folder: Path) -> None:
         **rewardmodel.TEACHING,
     )
     model = untrained(size, characters)
-    SFTTrainer(model=model, args=arguments, train_dataset=rows, processing_class=characters).train()
+    callbacks = [rewardmodel.told_steps("")]
+    SFTTrainer(
+        model=model, args=arguments, train_dataset=rows, processing_class=characters, callbacks=callbacks
+    ).train()
     model.save_pretrained(folder)
     characters.save_pretrained(folder)
     shutil.rmtree(folder / ".trainer", ignore_errors=True)

@@ -1,8 +1,7 @@
 """Runs forked from a process that has imported torch and transformers: that takes longer than a short run.
 
 The runner starts a template for a pass, and asks it for one process a run. A run has the process that it would have
-had, with the same environment, a group of its own and the log as its output; only its imports are done. The driver of
-an accelerator does not survive a fork, so with a torch that has one every run imports for itself.
+had, with the same environment, a group of its own and the log as its output; only its imports are done.
 """
 
 from __future__ import annotations
@@ -147,11 +146,7 @@ class Template:
 def main() -> int:
     """Import, then fork a process for each line of standard input; each one's beginning and end is a line of output."""
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    import torch
-
-    forks = not (torch.version.cuda or torch.version.hip or torch.version.xpu)
-    if forks:
-        _preload()
+    _preload()
     woken, wake = os.pipe()
     os.set_blocking(wake, False)
     signal.set_wakeup_fd(wake)
@@ -172,7 +167,7 @@ def main() -> int:
                 if (pid := os.fork()) == 0:
                     os.close(woken)
                     os.close(wake)
-                    return _become(**order, forks=forks)
+                    return _become(**order)
                 numbers[pid] = order["number"]
     return 0
 
@@ -188,7 +183,7 @@ def _preload() -> None:
     gc.freeze()
 
 
-def _become(number: int, command: Sequence[str], log: str, forks: bool) -> int:
+def _become(number: int, command: Sequence[str], log: str) -> int:
     """Be the process that was asked for; returns its exit code."""
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -199,8 +194,6 @@ def _become(number: int, command: Sequence[str], log: str, forks: bool) -> int:
         os.dup2(opened, standard)
         os.close(opened)
     os.dup2(1, 2)
-    if not forks:
-        os.execv(sys.executable, [*MODULE, *command])
     module = importlib.import_module(command[0])
     sys.argv = [str(module.__file__), *command[1:]]
     code: int = module.main(list(command[1:]))

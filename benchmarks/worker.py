@@ -32,12 +32,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, help="the run's folder, with its spec.json")
     parser.add_argument("start", type=Path, help="the start model's folder")
     parser.add_argument("--contended", action="store_true", help="the run shares the machine with others")
+    parser.add_argument("--device", default="cpu", help="where the networks live, as torch names it")
     parser.add_argument("--profile", action="store_true", help="a timing run leaves a trace and a table of phases")
     args = parser.parse_args(arguments)
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     spec = RunSpec.model_validate_json((args.folder / "spec.json").read_text())
     recorder = Recorder(args.folder, spec)
-    run = Run(spec, recorder, args.contended, args.profile and spec.purpose == "timing")
+    run = Run(spec, recorder, args.contended, args.profile and spec.purpose == "timing", args.device)
     try:
         status, error = run.train(args.start)
     except Exception as failure:
@@ -50,8 +51,11 @@ def main(arguments: list[str] | None = None) -> int:
 class Run:
     """The state of one run: how far it is and how long each part took."""
 
-    def __init__(self, spec: RunSpec, recorder: Recorder, contended: bool, profiled: bool = False) -> None:
+    def __init__(
+        self, spec: RunSpec, recorder: Recorder, contended: bool, profiled: bool = False, device: str = "cpu"
+    ) -> None:
         self.spec, self.recorder, self.contended, self.profiled = spec, recorder, contended, profiled
+        self.device = device
         self._neighbours = Neighbours()
         self._startup_s: float | None = None
         self._eval_s = self._train_s = self._probe_s = 0.0
@@ -63,9 +67,9 @@ class Run:
         from ppo_vs_grpo.algorithms.shared.trainer import DivergedError
         from ppo_vs_grpo.benchmarks.environment import environment
 
-        trainer = _trainer(self.spec, start, more_updates=profiling.UPDATES if self.profiled else 0)
+        trainer = _trainer(self.spec, start, self.device, more_updates=profiling.UPDATES if self.profiled else 0)
         self._memory = trainer.memory
-        (self.recorder.folder / "env.json").write_text(json.dumps(environment(), indent=1) + "\n")
+        (self.recorder.folder / "env.json").write_text(json.dumps(environment(self.device), indent=1) + "\n")
         self._startup_s = seconds_since_process_start()
         self._neighbours = Neighbours()
         try:
@@ -170,7 +174,7 @@ class Run:
         self._eval_s += perf_counter() - start_s
 
 
-def _trainer(spec: RunSpec, start: Path, more_updates: int = 0) -> Trainer | PeerTrainer:
+def _trainer(spec: RunSpec, start: Path, device: str = "cpu", more_updates: int = 0) -> Trainer | PeerTrainer:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
@@ -181,14 +185,12 @@ def _trainer(spec: RunSpec, start: Path, more_updates: int = 0) -> Trainer | Pee
     from ppo_vs_grpo.tasks import make
     from ppo_vs_grpo.tasks.learned import Learned
 
-    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     kind = find(settings_of(spec.algorithm))
     task = make(spec.task_choice.task, spec.task_choice.options)
     if isinstance(task, Learned):
-        task.judge = rewardmodel.load(start, task.model_of(spec.seed))
+        task.judge = rewardmodel.load(start, task.model_of(spec.seed), device)
     model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(start, dtype=getattr(torch, spec.train.start_dtype))
-    if accelerator is not None:
-        torch.nn.Module.to(model, accelerator)
+    torch.nn.Module.to(model, device)
     tokenizer = AutoTokenizer.from_pretrained(start)
     budget = spec.train.completions + more_updates * spec.train.batch_completions
     train = spec.train.model_copy(update={"completions": budget})

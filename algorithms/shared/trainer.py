@@ -18,7 +18,7 @@ from ppo_vs_grpo.algorithms.shared.meters import PeakMemory, PhaseClock
 from ppo_vs_grpo.algorithms.shared.models import Models, build, refresh_reference, values
 from ppo_vs_grpo.algorithms.shared.rollout import HuggingFaceEngine, Truncation
 from ppo_vs_grpo.algorithms.shared.sequences import Sequences, join, over_rows
-from ppo_vs_grpo.algorithms.shared.types import Batch, Context, Prompts, Rollouts, ScoredRollouts
+from ppo_vs_grpo.algorithms.shared.types import Batch, Context, Prompts, Rollouts, ScoredRollouts, moved
 from ppo_vs_grpo.algorithms.shared.update import learner, update
 from ppo_vs_grpo.tasks.base import Problem, Task
 from ppo_vs_grpo.tasks.errors import UserError
@@ -26,6 +26,9 @@ from ppo_vs_grpo.tasks.splits import rng
 
 MAX_SKIPPED_STEPS = 10
 """Optimizer steps with a non-finite loss or gradient that a run survives."""
+
+NO_FLOAT64 = ("mps",)
+"""Kinds of device without float64, in which advantages are computed: there the CPU computes them."""
 
 
 class DivergedError(RuntimeError):
@@ -250,7 +253,11 @@ def make_batch(algorithm: Algorithm, scored: ScoredRollouts, context: Context, t
 
     Advantages are weighed by policy / sampler where the sampler was truncated: each token its own weight.
     """
-    rollouts, made = scored.rollouts, algorithm.advantages(scored, context)
+    rollouts, device = scored.rollouts, scored.rewards_B.device
+    if device.type in NO_FLOAT64:
+        made = moved(algorithm.advantages(moved(scored, "cpu"), moved(context, "cpu")), device)
+    else:
+        made = algorithm.advantages(scored, context)
     advantages_BT = made.advantages_BT
     if train.importance_correction:
         advantages_BT = advantages_BT * (rollouts.logp_BT - rollouts.sampler_logp_BT).exp()

@@ -14,11 +14,31 @@ Axes, by the letters that end a name:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import TYPE_CHECKING, TypeVar
 
+import torch
 from torch import Tensor
 
 from ppo_vs_grpo.tasks.base import Problem
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Data = TypeVar("Data", bound="DataclassInstance")
+
+
+def moved(data: Data, device: torch.device | str) -> Data:
+    """The same data with its tensors, and those of the data inside it, on the device."""
+
+    def there(value: object) -> object:
+        if isinstance(value, Tensor):
+            return value.to(device)
+        if isinstance(value, Mapping):
+            return {key: there(inner) for key, inner in value.items()}
+        return moved(value, device) if is_dataclass(value) and not isinstance(value, type) else value
+
+    return replace(data, **{field.name: there(getattr(data, field.name)) for field in fields(data)})
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,11 +11,12 @@ import torch
 
 from copying import Copying, prompts
 from ppo_vs_grpo.algorithms import entry, find
+from ppo_vs_grpo.algorithms.shared import trainer as shared_trainer
 from ppo_vs_grpo.algorithms.shared.collecting import cost, first_groups, joined, prefixes, varied
 from ppo_vs_grpo.algorithms.shared.config import CriticConfig, Needs, TrainConfig
 from ppo_vs_grpo.algorithms.shared.sequences import join
 from ppo_vs_grpo.algorithms.shared.trainer import Trainer, make_batch, terminal_value
-from ppo_vs_grpo.algorithms.shared.types import Context, Rollouts, ScoredRollouts
+from ppo_vs_grpo.algorithms.shared.types import Advantages, Context, Rollouts, ScoredRollouts, moved
 from ppo_vs_grpo.tasks.base import Problem, Score
 from test_trainer import AnyLetter, trainer
 
@@ -214,6 +216,26 @@ def test_the_importance_correction_weighs_advantages_by_policy_over_sampler() ->
     weight = (sampled.rollouts.logp_BT - sampled.rollouts.sampler_logp_BT).exp()
     assert float(weight[sampled.rollouts.mask_BT].max()) < 1
     torch.testing.assert_close(make_batch(made.algorithm, sampled, context, made.train).advantages_BT, plain * weight)
+
+
+def test_a_device_without_float64_has_its_advantages_from_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = trainer("ppo", train=TRAIN, task=AnyLetter())
+    sampled = made.collector.score(made.collector.sample(1))
+    there = moved(sampled, "meta")
+    assert there.rewards_B.device == there.rollouts.logp_BT.device == torch.device("meta")
+    assert there.rollouts.prompts == sampled.rollouts.prompts
+    zeros_BT = torch.zeros(sampled.rollouts.mask_BT.shape)
+    context = Context(zeros_BT, zeros_BT)
+    here, moves = make_batch(made.algorithm, sampled, context, made.train), []
+
+    def watched(data: Any, device: Any) -> Any:
+        moves.append((type(data), str(device)))
+        return moved(data, device)
+
+    monkeypatch.setattr(shared_trainer, "NO_FLOAT64", ("cpu",))
+    monkeypatch.setattr(shared_trainer, "moved", watched)
+    assert torch.equal(make_batch(made.algorithm, sampled, context, made.train).advantages_BT, here.advantages_BT)
+    assert moves == [(ScoredRollouts, "cpu"), (Context, "cpu"), (Advantages, "cpu")]
 
 
 def test_the_value_after_a_cut_completion_is_read_and_after_an_end_is_zero() -> None:

@@ -114,7 +114,7 @@ class FakeRun:
         manifest: dict[str, Any] = json.loads(path.read_text())
         return manifest
 
-    def run(self, slots: int | None = 2, console: Console | None = None) -> int:
+    def run(self, slots: int | None = 2, console: Console | None = None, device: str = "cpu") -> int:
         """Run the suite, or what is left of it."""
         orders = json.dumps({"log": str(self.log), "seconds": self.seconds, "ends": dict(self.ends)})
         screen = StringIO()
@@ -125,6 +125,7 @@ class FakeRun:
             {task: self.folder / "models" / task for task in self.suite.tasks},
             self.builds,
             slots=slots,
+            device=device,
             console=console or Console(file=screen, width=100),
             worker=(sys.executable, "-I", str(WORKER), orders),
         )

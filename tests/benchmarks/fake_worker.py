@@ -20,6 +20,7 @@ event = {
     "threads": os.environ["OMP_NUM_THREADS"],
     "contended": "--contended" in sys.argv,
     "start": start,
+    "device": sys.argv[sys.argv.index("--device") + 1],
 }
 
 

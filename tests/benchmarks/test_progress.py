@@ -12,7 +12,8 @@ from rich.console import Console
 
 from fake_suite import make_specs, make_suite
 from ppo_vs_grpo.benchmarks.cells import Cell, State, left_s
-from ppo_vs_grpo.benchmarks.progress import Board, clock
+from ppo_vs_grpo.benchmarks.processes import Job
+from ppo_vs_grpo.benchmarks.progress import Board, Steps, clock
 
 CORE = ("countdown", "sorting", "recall", "arithmetic")
 
@@ -35,6 +36,22 @@ def screen(cells: Sequence[Cell], width: int) -> list[str]:
     with console.capture() as capture:
         console.print(board.render())
     return capture.get().splitlines()
+
+
+def test_each_step_that_a_start_model_tells_of_is_said_once(tmp_path: Path) -> None:
+    output = StringIO()
+    board = Board(Console(file=output, width=80), "core", [], slots=1)
+    red, blue = (Job(tmp_path / f"{name}.log", 1, lambda: (), lambda code: None) for name in ("red", "blue"))
+    steps = Steps([red, blue], board)
+    steps.tell()
+    red.log.write_text("a warning\nstep 100 of 400\n")
+    steps.tell()
+    steps.tell()
+    red.log.write_text("a warning\nstep 100 of 400\nstep 200 of 400\n")
+    blue.log.write_text("step 100 of 400\nanother\n")
+    steps.tell()
+    said = [f"start model for {name}: step {step} of 400" for name, step in (("red", 100), ("red", 200), ("blue", 100))]
+    assert output.getvalue().splitlines() == said
 
 
 @pytest.mark.parametrize("width", [80, 120])

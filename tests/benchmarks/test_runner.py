@@ -72,6 +72,20 @@ def test_slots_bound_the_training_pass_and_timing_runs_are_alone(fake: FakeRun, 
     assert all(event["start"].endswith(f"models/{event['key'].split('.')[1]}") for event in train)
 
 
+@pytest.mark.parametrize(("device", "slots"), [("cpu", cores()), ("cuda", 1)])
+def test_an_accelerator_has_one_run_at_a_time(fake: FakeRun, device: str, slots: int) -> None:
+    fake.seconds = 0.2
+    assert fake.run(slots=None, device=device) == 0
+    assert overlap(fake, "train") == slots
+    assert {event["device"] for event in fake.events()} == {device}
+
+
+def test_slots_that_are_asked_for_hold_on_an_accelerator_too(fake: FakeRun) -> None:
+    fake.seconds = 0.2
+    assert fake.run(slots=3, device="cuda") == 0
+    assert overlap(fake, "train") == 3
+
+
 def test_runs_start_in_the_order_of_the_specs(fake: FakeRun) -> None:
     fake.run(slots=1)
     assert keys(fake)[:4] == ["ppo.red.s0", "grpo.red.s0", "ppo.blue.s0", "grpo.blue.s0"]
