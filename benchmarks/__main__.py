@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ppo_vs_grpo.benchmarks.device import Device
 from ppo_vs_grpo.benchmarks.mirroring import Mode, mirrored
+from ppo_vs_grpo.benchmarks.terminal import print_rows, print_summary
 from ppo_vs_grpo.tasks.errors import UserError
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
     from rich.console import Console
 
     from ppo_vs_grpo.benchmarks.frames import Results
@@ -53,8 +53,12 @@ def run(
     results: ResultsOption = Path("results"),
     changes: SetOption = None,
     slots: Annotated[
-        int | None, typer.Option(metavar="N", help="Runs at a time; as many as cores when not given.")
+        int | None,
+        typer.Option(metavar="N", help="Runs at a time; when not given as many as cores, on an accelerator one."),
     ] = None,
+    device: Annotated[
+        Device, typer.Option(help="Where runs compute; auto is the accelerator that torch sees, else the CPU.")
+    ] = Device.auto,
     cache: CacheOption = None,
     wandb: Annotated[
         Mode, typer.Option(help="Mirror the results in wandb; offline leaves them for `wandb sync`.")
@@ -66,16 +70,21 @@ def run(
     """Run a suite, or what is not finished of it, and write its report."""
     from rich.console import Console
 
+    from ppo_vs_grpo.benchmarks.doctor import require_imports
     from ppo_vs_grpo.benchmarks.loading import find_suite, load_suite, source_of
-    from ppo_vs_grpo.benchmarks.runner import run_suite
 
     console = Console()
     path = find_suite(suite)
     loaded = load_suite(path, changes or [])
+    require_imports()
+    from ppo_vs_grpo.benchmarks.runner import run_suite
+
     folder = results / loaded.name
     with mirrored(folder, wandb):
         source = source_of(path, changes or [])
-        code = run_suite(loaded, source, results, cache=cache, slots=slots, profile=profile, console=console)
+        code = run_suite(
+            loaded, source, results, cache=cache, slots=slots, device=device, profile=profile, console=console
+        )
         if code == 130:
             raise typer.Exit(code)
         try:
@@ -124,7 +133,7 @@ def compare(
     console = Console()
     for frame in (side_by_side(one, other), differing(one, other)):
         shown = dashed(frame)
-        _print_rows(console, [tuple(shown.columns), *shown.itertuples(index=False, name=None)])
+        print_rows(console, [tuple(shown.columns), *shown.itertuples(index=False, name=None)])
         console.print()
 
 
@@ -145,7 +154,7 @@ def list_(what: Annotated[Listing, typer.Argument(help="tasks, algorithms or sui
     """List the tasks, algorithms or suites that come with the package."""
     from rich.console import Console
 
-    _print_rows(Console(), _listing(what))
+    print_rows(Console(), _listing(what))
 
 
 @app.command()
@@ -167,10 +176,12 @@ def doctor(results: ResultsOption = Path("results"), cache: CacheOption = None) 
     """Check versions, cores, memory, folders and accelerator; exit code 1 when something is missing."""
     from rich.console import Console
 
-    from ppo_vs_grpo.benchmarks.doctor import examine
+    from ppo_vs_grpo.benchmarks.doctor import MEND, PACKAGES, examine
 
     checks = examine(results, cache)
-    _print_rows(Console(), [("✓" if check.ok else "✗", check.name, check.found) for check in checks])
+    print_rows(Console(), [("✓" if check.ok else "✗", check.name, check.found) for check in checks])
+    if any(not check.ok for check in checks if check.name in PACKAGES):
+        print(MEND, file=sys.stderr)
     raise typer.Exit(0 if all(check.ok for check in checks) else 1)
 
 
@@ -202,7 +213,7 @@ def predict(
 
     sizes = (completions, prompt_tokens, new_tokens, micro_batch_tokens)
     work = work_of(*sizes, dtype, gradient_checkpointing, lora, rollout_rows)
-    _print_rows(Console(), predicted_rows(read_config(model), arm or ["ppo", "grpo"], work))
+    print_rows(Console(), predicted_rows(read_config(model), arm or ["ppo", "grpo"], work))
 
 
 def _report(folder: Path, out: Path, console: Console) -> Results:
@@ -213,7 +224,7 @@ def _report(folder: Path, out: Path, console: Console) -> Results:
     results = load(folder, whole=False)
     found = judged(results)
     page = write(results, out, found)
-    _print_summary(console, summary(results))
+    print_summary(console, summary(results))
     for line in [*headlines(found), *speed.headline(results)]:
         console.print(line, markup=False, highlight=False)
     for run in results.missing[results.missing["state"] == "unreadable"].itertuples():
@@ -248,40 +259,15 @@ def _first_line(kind: type) -> str:
     return (kind.__doc__ or "").strip().partition("\n")[0]
 
 
-def _print_rows(console: Console, rows: Sequence[tuple[str, ...]]) -> None:
-    from rich.table import Table
-
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    for row in rows:
-        table.add_row(*row)
-    console.print(table, markup=False)
-
-
-def _print_summary(console: Console, frame: DataFrame) -> None:
-    """The report's summary table; its notes, often long and often the same, under it."""
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    columns = [column for column in frame.columns if column != "note"]
-    for column in columns:
-        labels = column in ("task", "arm")
-        table.add_column(str(column), justify="left" if labels else "right", no_wrap=labels)
-    for row in frame[columns].itertuples(index=False):
-        table.add_row(*[Text(str(value)) for value in row])
-    console.print(table)
-    for note, rows in frame.groupby("note", sort=False):
-        if len(str(note)) > 1:  # a dash stands for none
-            names = ", ".join(f"{task} {arm}" for task, arm in zip(rows["task"], rows["arm"], strict=True))
-            console.print(f"{note}: {names}", style="dim", markup=False, highlight=False)
-
-
 def main() -> None:
     """Run the command line; a user's mistake is one line on stderr and exit code 2."""
     try:
         app(prog_name="ppo-vs-grpo")
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except ImportError as error:
+        print(f"error: {error}; `ppo-vs-grpo doctor` says what is broken and how to mend it", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 import tempfile
@@ -13,8 +14,16 @@ import psutil
 
 from ppo_vs_grpo.benchmarks.processes import cores
 from ppo_vs_grpo.benchmarks.starts import cache_folder
+from ppo_vs_grpo.tasks.errors import UserError
 
-PACKAGES = ("torch", "transformers", "trl", "pandas", "pyarrow")
+PACKAGES = ("torch", "transformers", "tokenizers", "trl", "pandas", "pyarrow")
+IMPORTED = ("torch", "transformers", "tokenizers", "pyarrow")
+"""What every run imports. Each brings compiled code, which can be installed and not load."""
+
+MEND = (
+    "`python -m pip check` names what is missing; in a checkout `make clean bench` sets everything up anew, elsewhere "
+    "`pip install --force-reinstall ppo-vs-grpo` does"
+)
 PYTHONS = ((3, 11), (3, 14))
 RUN_BYTES = 2 * 1024**3
 """What a run of the core suite may take."""
@@ -30,14 +39,14 @@ class Check:
 
 
 def examine(results: Path, cache: Path | None) -> list[Check]:
-    """Look at versions, processor, memory and folders."""
+    """Import what a run imports; look at versions, processor, memory and folders."""
     memory = psutil.virtual_memory()
     gigabytes = f"{memory.available / 1e9:.1f} of {memory.total / 1e9:.1f} GB free"
     lowest, above = PYTHONS
     return [
         Check("python", sys.version.split()[0], lowest <= sys.version_info[:2] < above),
         *[_package(name) for name in PACKAGES],
-        Check("cores", f"{cores()}; so many runs at a time, one thread each, unless --slots says otherwise"),
+        Check("cores", f"{cores()}; so many runs at a time on the CPU, one on an accelerator, unless --slots is given"),
         Check("threads", f"OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', 'not set')}; the runner sets its own"),
         Check("memory", gigabytes, memory.available > RUN_BYTES),
         Check("accelerator", _accelerator()),
@@ -46,17 +55,32 @@ def examine(results: Path, cache: Path | None) -> list[Check]:
     ]
 
 
+def require_imports() -> None:
+    """Import what a run imports. Raises UserError naming all that is broken, and how to mend it."""
+    broken = [check for check in map(_package, IMPORTED) if not check.ok]
+    if broken:
+        raise UserError("; ".join(f"{check.name} {check.found}" for check in broken) + f". {MEND}")
+
+
 def _package(name: str) -> Check:
+    """Whether a package is there and, where runs need it, can be imported, whatever its compiled code throws."""
     try:
-        return Check(name, version(name))
+        found = version(name)
     except PackageNotFoundError:
-        return Check(name, "not installed; install ppo-vs-grpo with its dependencies", ok=False)
+        return Check(name, "is not installed", ok=False)
+    if name in IMPORTED:
+        try:
+            importlib.import_module(name)
+        except Exception as error:
+            said = " ".join(f"{type(error).__name__}: {error}".split())
+            return Check(name, f"{found} is installed and cannot be imported ({said})", ok=False)
+    return Check(name, found)
 
 
 def _accelerator() -> str:
     try:
         import torch
-    except ImportError:
+    except Exception:
         return "unknown without torch"
     return str(torch.accelerator.current_accelerator() or "none; the suites are made for a CPU")
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -108,6 +110,40 @@ def test_doctor(tmp_path: Path) -> None:
     assert "✗" in next(line for line in done.stdout.splitlines() if "results" in line)
 
 
+@pytest.fixture
+def broken_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An environment whose torch is installed and cannot be loaded, as one without the libraries of CUDA."""
+    said = "libcudnn.so.9: cannot open shared object file"
+    (tmp_path / "torch.py").write_text(f"raise ImportError({said!r})")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    return said
+
+
+def test_doctor_finds_a_package_that_is_there_and_cannot_be_imported(broken_torch: str) -> None:
+    done = call("doctor")
+    assert done.returncode == 1
+    rows = " ".join(done.stdout.split())
+    assert f"✗ torch {version('torch')} is installed and cannot be imported (ImportError: {broken_torch})" in rows
+    assert "`python -m pip check` names what is missing" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["run", "smoke"], "error: torch {version} is installed and cannot be imported (ImportError: {said}). "),
+        (["show", "smoke"], "error: {said}; `ppo-vs-grpo doctor` says what is broken and how to mend it"),
+        (["list", "algorithms"], "error: {said}; `ppo-vs-grpo doctor` says"),
+    ],
+)
+def test_a_broken_environment_is_one_line(
+    arguments: list[str], expected: str, broken_torch: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    line = mistake(*arguments)
+    assert line.startswith(expected.format(version=version("torch"), said=broken_torch))
+    assert not (tmp_path / "results").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -119,6 +155,7 @@ def test_doctor(tmp_path: Path) -> None:
         ),
         (["run", "smoke", "--set", "train.group_size=1"], "arms.grpo.train.group_size: 1: this algorithm compares"),
         (["run", "smoke", "--set", "start=nanoo"], "'nanoo'"),
+        (["run", "smoke", "--device", "cuda"], "--device cuda: torch"),
         (["run", "smoke", "--slots", "0"], "--slots 0: should be at least 1"),
         (["run", "smoke", "--results", "/dev/null/x"], "results folder /dev/null/x/smoke: not writable"),
         (["report", "/nowhere/core"], "/nowhere/core"),
@@ -133,7 +170,15 @@ def test_a_users_mistake_is_one_line_and_exit_code_2(
 
 
 @pytest.mark.parametrize(
-    "arguments", [["rnu"], ["run"], ["list", "task"], ["run", "smoke", "--slot", "2"], ["run", "smoke", "--slots", "x"]]
+    "arguments",
+    [
+        ["rnu"],
+        ["run"],
+        ["list", "task"],
+        ["run", "smoke", "--slot", "2"],
+        ["run", "smoke", "--slots", "x"],
+        ["run", "smoke", "--device", "gpu"],
+    ],
 )
 def test_usage_errors_have_exit_code_2_and_no_traceback(arguments: list[str]) -> None:
     done = call(*arguments)
