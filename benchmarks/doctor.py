@@ -82,7 +82,7 @@ def _accelerator() -> str:
         import torch
     except Exception:
         return "unknown without torch"
-    return str(torch.accelerator.current_accelerator() or "none; the suites are made for a CPU")
+    return str(torch.accelerator.current_accelerator(check_available=True) or "none; runs compute on the CPU")
 
 
 def _writable(name: str, folder: Path) -> Check:

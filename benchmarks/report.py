@@ -245,9 +245,9 @@ def subject(results: Results) -> str:
 
 def citation(results: Results, name: str) -> str:
     """The report as a BibTeX entry; the version and commit are those that its runs name."""
-    environments = list(results.environments.values())
-    versions = sorted({str(env.get("versions", {}).get("ppo_vs_grpo", "unknown")) for env in environments})
-    commits = sorted({str(env.get("git", {}).get("commit", "unknown"))[:8] for env in environments})
+    packages = [env.get("package", {}) for env in results.environments.values()]
+    versions = sorted({package.get("version") or "unknown" for package in packages}) or ["unknown"]
+    commits = sorted({(package.get("commit") or "unknown")[:8] for package in packages}) or ["unknown"]
     return (
         f"@techreport{{ppo-vs-grpo-{name},\n"
         f"  title = {{{subject(results)}: suite {results.name}}},\n"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
+import functools
 import hashlib
 import json
 from collections.abc import Collection, Mapping
@@ -13,7 +13,9 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from ppo_vs_grpo.benchmarks.environment import environment
 from ppo_vs_grpo.benchmarks.probetables import BASELINES
+from ppo_vs_grpo.benchmarks.record import Recorder
 from ppo_vs_grpo.benchmarks.spec import RunSpec, Suite
 
 TASKS = ("countdown", "sorting", "recall", "arithmetic")
@@ -131,18 +133,18 @@ def write_run(run: Path, spec: RunSpec, status: str, contended: bool, memory: bo
         metrics = metrics[: max(1, len(metrics) * 2 // 3)]
     evals = make_evals(spec, rng, shift, len(metrics)) if spec.purpose == "train" else []
     peak = int(rng.normal(640e6, 6e6)) + (35_000_000 if spec.algorithm == "ppo" else 0)
+    recorder = Recorder(run, spec)
     if status != "failed":
-        write_jsonl(run / "metrics.jsonl", metrics)
-        pd.DataFrame(metrics).to_parquet(run / "metrics.parquet")
+        for row in metrics:
+            recorder.metrics(row)
         if evals:
-            write_jsonl(run / "evals.jsonl", evals)
-            pd.DataFrame(evals).to_parquet(run / "evals.parquet")
-        rows = make_memory(spec, peak, rng) if memory else []
-        pd.DataFrame(rows, columns=["phase", "role", "source", "bytes"]).to_parquet(run / "memory.parquet")
-        sample = {"update": 0, "prompt": "1 2 3 =", "completion": "6", "reward": 1.0, "passed": True}
-        (run / "samples.jsonl.gz").write_bytes(gzip.compress((json.dumps(sample) + "\n").encode(), mtime=0))
-    write_environment(run)
-    write_manifest(run, spec, status, metrics, contended, peak)
+            recorder.evals(
+                evals, [{"update": 0, "prompt": "1 2 3 =", "completion": "6", "reward": 1.0, "passed": True}]
+            )
+        for row in make_memory(spec, peak, rng) if memory else []:
+            recorder.memory(row["phase"], row["source"], row["bytes"], row["role"])
+    (run / "env.json").write_text(json.dumps(surroundings(), indent=1) + "\n")
+    recorder.finish(make_manifest(spec, status, metrics, contended, peak))
 
 
 def write_probes(folder: Path) -> None:
@@ -176,36 +178,28 @@ def write_probes(folder: Path) -> None:
         (run / "manifest.json").write_text(json.dumps(manifest, indent=1))
 
 
-def write_jsonl(path: Path, rows: list[dict[str, Any]]) -> None:
-    """An object a line."""
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+@functools.cache
+def surroundings() -> dict[str, Any]:
+    """What a run says of where it ran, the same on every machine."""
+    here = {"python": "3.11.9", "system": "Linux x86_64", "cpu": "Example CPU @ 2.70GHz", "cores": 2}
+    package = {"version": "0.1.0", "commit": "0123456789abcdef0123456789abcdef01234567", "dirty": False}
+    fixed = {**here, "accelerator": "None", "threads": 1, "load_1min": 1.4, "package": package}
+    versions = dict.fromkeys(environment()["packages"], "1.0")
+    written = environment() | fixed | {"packages": versions | {"torch": "2.13.0", "transformers": "5.23.0"}}
+    assert written.keys() == environment().keys()
+    assert package.keys() == environment()["package"].keys()
+    return written
 
 
-def write_environment(run: Path) -> None:
-    """Write env.json."""
-    hardware = {"cpu": "Example CPU @ 2.70GHz", "cores": 2, "accelerator": None}
-    versions = {"python": "3.11.9", "torch": "2.13.0", "transformers": "5.23.0", "ppo_vs_grpo": "0.1.0"}
-    env = {"versions": versions, "hardware": hardware, "threads": 1, "load": 1.4}
-    env |= {"git": {"commit": "abc", "dirty": False}}
-    (run / "env.json").write_text(json.dumps(env, indent=1))
-
-
-def write_manifest(
-    run: Path, spec: RunSpec, status: str, metrics: list[dict[str, Any]], contended: bool, peak: int
-) -> None:
-    """Write manifest.json over the files that are there."""
+def make_manifest(
+    spec: RunSpec, status: str, metrics: list[dict[str, Any]], contended: bool, peak: int
+) -> dict[str, Any]:
+    """How a run ended, as its worker tells the recorder."""
     last, failed = metrics[-1], status == "failed"
-    hashes = {
-        p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(run.iterdir()) if p.name != "manifest.json"
-    }
     error = {"failed": "MemoryError: killed by signal 9", "diverged": "the loss was not finite in 5 steps running"}
-    manifest = {
+    return {
         "status": status,
-        **{
-            name: getattr(spec, name)
-            for name in ("key", "suite", "purpose", "arm", "algorithm", "task", "seed", "cfg8")
-        },
-        "protocol": spec.protocol,
+        "error": error.get(status),
         "updates": 0 if failed else last["update"],
         **{name: 0 if failed else last[name] for name in ("completions", "tokens", "optimizer_steps", "train_s")},
         "wall_s": last["train_s"] + 9.5,
@@ -213,10 +207,7 @@ def write_manifest(
         "eval_s": 5.2 if spec.purpose == "train" else 0.0,
         "peak_rss_bytes": peak,
         "contended": contended,
-        "error": error.get(status),
-        "files": hashes,
     }
-    (run / "manifest.json").write_text(json.dumps(manifest, indent=1))
 
 
 def skill(spec: RunSpec, seed_shift: float, done: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,27 @@ def test_every_caption_ends_with_the_reports_id(folder: Path, page: Path) -> Non
     assert len(captions) == 3
     assert all(caption.endswith(f"report {name}") for caption in captions)
     assert page.with_suffix(".md").read_text().count(f"report {name}\n") == 3
+
+
+def test_the_citation_names_the_version_and_the_commit_of_the_runs(folder: Path, page: Path) -> None:
+    for name in ("report.md", "report.html"):
+        assert "note = {version 0.1.0, commit 01234567}" in (page.parent / name).read_text()
+    results = load(folder)
+    first, *_ = results.environments
+    installed = results.environments[first] | {"package": {"version": "0.2.0", "commit": None, "dirty": None}}
+    mixed = replace(results, environments={**results.environments, first: installed})
+    assert "note = {version 0.1.0, 0.2.0, commit 01234567, unknown}" in report.citation(mixed, "x")
+    assert "note = {version unknown, commit unknown}" in report.citation(replace(results, environments={}), "x")
+
+
+@pytest.mark.parametrize("suite", ["attribution", "claims", "core", "memory", "peers"])
+def test_published_reports_cite_what_their_environment_says(suite: str) -> None:
+    folder = Path(__file__).parents[2] / "results" / "published" / suite
+    rows = pd.read_csv(folder / "tables" / "environment.csv", index_col="field")["value"]
+    said = {name: re.sub(r" \(\d+ runs\)", "", rows[f"package.{name}"]).split("; ") for name in ("version", "commit")}
+    version, commit = (", ".join(value[:8].replace("None", "unknown") for value in values) for values in said.values())
+    for name in ("report.md", "report.html"):
+        assert f"note = {{version {version}, commit {commit}}}" in (folder / name).read_text()
 
 
 def test_the_id_follows_the_runs(tmp_path: Path) -> None:

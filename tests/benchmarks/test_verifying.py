@@ -156,7 +156,7 @@ def test_what_differs_between_two_folders_is_listed(tmp_path: Path) -> None:
     folder = write_results(tmp_path / "b", SUITE.model_copy(update={"start": "tiny"}))
     for path in folder.rglob("env.json"):
         env = json.loads(path.read_text())
-        path.write_text(json.dumps(env | {"threads": 7, "versions": env["versions"] | {"trl": "1.0"}}))
+        path.write_text(json.dumps(env | {"threads": 7, "packages": env["packages"] | {"peft": "1.0"}}))
         manifest = json.loads((path.parent / "manifest.json").read_text())
         del manifest["files"]["env.json"]
         (path.parent / "manifest.json").write_text(json.dumps(manifest))
@@ -164,7 +164,7 @@ def test_what_differs_between_two_folders_is_listed(tmp_path: Path) -> None:
     assert table.loc["start (all)"].tolist() == ["nano", "tiny"]
     assert table.loc["threads"].tolist() == ["1", "7"]
     back = differing(load(folder), one).set_index("field")
-    assert (table.loc["versions.trl"].tolist(), back.loc["versions.trl"].tolist()) == (["-", "1.0"], ["1.0", "-"])
+    assert (table.loc["packages.peft"].tolist(), back.loc["packages.peft"].tolist()) == (["-", "1.0"], ["1.0", "-"])
     ran = CliRunner().invoke(app, ["compare", str(tmp_path / "a"), str(folder)])
     assert ran.exit_code == 0
     assert "threads" in ran.output
