@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from ppo_vs_grpo.benchmarks.records.folder import write_whole
 from ppo_vs_grpo.benchmarks.spec import RunSpec
 
 SMOOTHING = 0.8
@@ -83,13 +83,6 @@ class Cell:
             except (ValueError, TypeError, KeyError):
                 continue  # a broken line is the report's to name, not the progress table's
             self.reward = reward if self.reward is None else SMOOTHING * self.reward + (1 - SMOOTHING) * reward
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file that is either whole or not there."""
-    half = path.with_name(path.name + ".part")
-    half.write_text(text, encoding="utf-8")
-    os.replace(half, path)
 
 
 def left_s(cells: Sequence[Cell], slots: int) -> float | None:

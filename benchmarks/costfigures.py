@@ -18,7 +18,7 @@ from ppo_vs_grpo.benchmarks import plots
 from ppo_vs_grpo.benchmarks.costs import BUDGETS, flops_by_phase, memory_by_role, phase_seconds, scores_by_cost
 from ppo_vs_grpo.benchmarks.figures import algorithms, arms_on, blank, legend, legend_rows, sign, timed
 from ppo_vs_grpo.benchmarks.frames import Results
-from ppo_vs_grpo.benchmarks.runfiles import PHASES
+from ppo_vs_grpo.benchmarks.records.schema import PHASES
 
 ROLE_COLOURS = {
     **{"policy.params": "#0B3C5D", "policy.grads": "#328CC1", "optimizer.policy": "#9CC9E3"},

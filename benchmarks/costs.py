@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from ppo_vs_grpo.benchmarks.frames import IDENTITY, Results
-from ppo_vs_grpo.benchmarks.runfiles import PHASES
+from ppo_vs_grpo.benchmarks.records.schema import PHASES
 
 MEMORY_PHASES = ("load", "rollout", "reward", "reference", "value", "update", "eval", "process")
 ROLE_SOURCES = {"tracked": "tracked_mb", "tracked_alone": "alone_mb", "predicted": "predicted_mb"}

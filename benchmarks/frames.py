@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,19 +10,19 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 
 from ppo_vs_grpo.benchmarks.curves import area_under_curve
-from ppo_vs_grpo.benchmarks.runfiles import (
+from ppo_vs_grpo.benchmarks.records.folder import PARTS, read_lock, run_folder, run_names
+from ppo_vs_grpo.benchmarks.records.manifest import is_complete, is_finished
+from ppo_vs_grpo.benchmarks.records.read import RunFiles, read_run
+from ppo_vs_grpo.benchmarks.records.schema import (
     EVAL_COLUMNS,
     MEMORY_COLUMNS,
     METRIC_COLUMNS,
     PROBE_COLUMNS,
     RUN_COLUMNS,
-    RunFiles,
-    read_run,
 )
-from ppo_vs_grpo.benchmarks.throughput import read as read_throughput
+from ppo_vs_grpo.benchmarks.records.throughput import read as read_throughput
 from ppo_vs_grpo.tasks.errors import UserError, nearest
 
 IDENTITY = ("arm", "task", "seed", "key")
@@ -33,7 +32,7 @@ SCORES = ("pass_rate", "greedy_pass", "reward_mean")
 MISSING_COLUMNS = ("purpose", *IDENTITY, "state", "message")
 AGAIN = "run the suite again: it goes on with what is missing"
 
-PARTS = ("start", "final", "gain", "area")
+SUMMARIES = ("start", "final", "gain", "area")
 
 
 @dataclass(frozen=True)
@@ -110,9 +109,8 @@ class Results:
     def complete(self) -> frozenset[str]:
         """Keys of the training runs with a final score: all but the failed, and the diverged that stopped early."""
         training = self.runs[self.runs["purpose"] == "train"]
-        budget = training["key"].map(lambda key: planned_completions(self.specs[key]))
-        at_its_end = (training["status"] == "diverged") & (training["completions"] >= budget)
-        return frozenset(training.loc[(training["status"] == "ok") | at_its_end, "key"])
+        ends = zip(training["key"], training["status"], training["completions"], strict=True)
+        return frozenset(key for key, status, n in ends if is_complete(status, n, self.specs[key]))
 
     @cached_property
     def scores(self) -> pd.DataFrame:
@@ -144,14 +142,14 @@ class Results:
                 row |= {f"start_{name}": start, f"final_{name}": final, f"gain_{name}": final - start}
                 row[f"area_{name}"] = area
             rows.append(row)
-        return pd.DataFrame(rows, columns=[*IDENTITY, *[f"{part}_{name}" for name in SCORES for part in PARTS]])
+        return pd.DataFrame(rows, columns=[*IDENTITY, *[f"{part}_{name}" for name in SCORES for part in SUMMARIES]])
 
     def score_matrix(self, metric: str = "pass_rate") -> dict[str, pd.DataFrame]:
         """Per arm, a frame of seeds x tasks with the final held-out score; NaN where there is none.
 
         `metric` is pass_rate, greedy_pass or reward_mean; with a prefix `start_`, `gain_` or `area_`, that instead.
         """
-        column = metric if metric.startswith(tuple(f"{part}_" for part in PARTS)) else f"final_{metric}"
+        column = metric if metric.startswith(tuple(f"{part}_" for part in SUMMARIES)) else f"final_{metric}"
         if column not in self.finals or column in IDENTITY:
             raise UserError(f"score_matrix: no metric {metric!r}; {nearest(metric, SCORES)}")
         table = self.finals.set_index(["arm", "seed", "task"])[column]
@@ -166,13 +164,6 @@ class Results:
         }
 
 
-def planned_completions(spec: Mapping[str, Any]) -> int:
-    """Completions of a run that reaches its budget; a last partial batch is not run."""
-    train = spec["train"]
-    batch = int(train["prompts_per_update"]) * int(train["group_size"])
-    return int(train["completions"]) // batch * batch
-
-
 def load(path: str | Path, *, whole: bool = True) -> Results:
     """Open a suite's results folder, such as `results/core`.
 
@@ -181,26 +172,25 @@ def load(path: str | Path, *, whole: bool = True) -> Results:
     manifest or whose protocol version is not that of the others; unless `whole`, such a run is `missing` as unreadable.
     """
     folder = Path(path)
-    suite, keys = _read_lock(folder)
+    suite, keys = read_lock(folder)
     runs: dict[str, RunFiles] = {}
     missing = []
-    for purpose, arm, task, seed, key in _cells(folder / "suite.lock.yaml", keys):
-        place = folder / ("timing" if purpose == "timing" else "runs") / key
-        cell = (purpose, arm, task, seed, key)
-        if not (place / "manifest.json").exists():
-            missing.append((*cell, "unfinished" if place.exists() else "not started", AGAIN))
+    for name in run_names(folder):
+        place = run_folder(folder, name.purpose, name.key)
+        if not is_finished(place):
+            missing.append((*name, "unfinished" if place.exists() else "not started", AGAIN))
             continue
         try:
-            runs[key] = read_run(place)
+            runs[name.key] = read_run(place)
         except UserError as error:
             if whole:
                 raise
-            missing.append((*cell, "unreadable", str(error).replace(f"{folder}/", "")))
+            missing.append((*name, "unreadable", str(error).replace(f"{folder}/", "")))
     if whole:
         _one_protocol(folder, runs)
     else:
         missing += _take_older_protocols(runs)
-    found = [p.name for part in ("runs", "timing") if (folder / part).is_dir() for p in (folder / part).iterdir()]
+    found = [p.name for part in PARTS.values() if (folder / part).is_dir() for p in (folder / part).iterdir()]
     cells = set((suite.get("timing") or {}).get("cells") or {})
     speed = {key: run for key, run in runs.items() if run.manifest["task"] in cells}
     of_tasks = {key: run for key, run in runs.items() if key not in speed}
@@ -229,38 +219,6 @@ def _memory(runs: Mapping[str, RunFiles]) -> pd.DataFrame:
     """Bytes of every run, with its purpose."""
     frames = {key: run.memory.assign(purpose=run.manifest["purpose"]) for key, run in runs.items()}
     return _stack(frames, runs, (*MEMORY_COLUMNS, "purpose"))
-
-
-def _read_lock(folder: Path) -> tuple[dict[str, Any], list[str]]:
-    """Read the resolved suite and the keys of its runs from suite.lock.yaml."""
-    path = folder / "suite.lock.yaml"
-    if not path.is_file():
-        siblings = sorted(p.parent.name for p in folder.parent.glob("*/suite.lock.yaml"))
-        hint = nearest(folder.name, siblings) if siblings else "run a suite first"
-        raise UserError(f"{folder}: not a suite's results: no suite.lock.yaml there; {hint}")
-    try:
-        lock = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
-    _check_kinds(path, lock, {"suite": dict, "keys": list})
-    _check_kinds(path, lock["suite"], {"name": str, "arms": dict, "tasks": dict, "seeds": list})
-    return lock["suite"], [str(key) for key in lock["keys"]]
-
-
-def _check_kinds(path: Path, holder: Any, kinds: Mapping[str, type]) -> None:
-    """Raise a UserError unless `holder` is a mapping with these names, each of its kind."""
-    for name, kind in kinds.items():
-        if not isinstance(holder, dict) or not isinstance(holder.get(name), kind):
-            raise UserError(f"{path}: no {name!r} that is a {kind.__name__}; run the suite again to write it anew")
-
-
-def _cells(lock: Path, keys: list[str]) -> Iterator[tuple[str, str, str, int, str]]:
-    """Yield purpose, arm, task, seed and key of each run, in the order of the lock file."""
-    for key in keys:
-        match = re.fullmatch(r"([^.]+)\.([^.]+)\.([sr])(\d+)\.[0-9a-f]{8}", key)
-        if not match:
-            raise UserError(f"{lock}: keys: {key!r}: not a run's key, such as ppo.sorting.s0.0123abcd")
-        yield "timing" if match[3] == "r" else "train", match[1], match[2], int(match[4]), key
 
 
 def _take_older_protocols(runs: dict[str, RunFiles]) -> list[tuple[Any, ...]]:

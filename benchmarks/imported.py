@@ -15,7 +15,8 @@ from typing import Any
 import pandas as pd
 
 from ppo_vs_grpo.benchmarks.frames import IDENTITY, MISSING_COLUMNS, Results
-from ppo_vs_grpo.benchmarks.runfiles import (
+from ppo_vs_grpo.benchmarks.records.folder import KEY
+from ppo_vs_grpo.benchmarks.records.schema import (
     EVAL_COLUMNS,
     MEMORY_COLUMNS,
     METRIC_COLUMNS,
@@ -41,7 +42,6 @@ LACKS = (
 """What a report of an export says of itself."""
 
 COUNTS = ("update", "completions", "tokens", "optimizer_steps", "skipped_steps")
-KEY = r"(?P<arm>[^.]+)\.(?P<task>[^.]+)\.(?P<kind>[sr])(?P<seed>\d+)\.[0-9a-f]{8}"
 
 
 def load_export(source: pd.DataFrame | str | Path) -> pd.DataFrame:
@@ -58,7 +58,7 @@ def load_export(source: pd.DataFrame | str | Path) -> pd.DataFrame:
     check_columns(place, [name for name in METRIC_COLUMNS if name not in MAY_LACK], frame.columns)
     frame = frame[frame["optimizer_steps"].notna()]  # evaluations of the start model have no training metrics
     key = frame[column].astype(str)
-    parts = key.str.extract(f"^{KEY}$")
+    parts = key.str.extract(f"^{KEY.pattern}$")
     if parts["arm"].isna().any():
         wrong = key[parts["arm"].isna()].iloc[0]
         raise UserError(f"{place}: {column}: {wrong!r}: not a run's key, such as ppo.sorting.s0.0123abcd")

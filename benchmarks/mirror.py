@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import argparse
-import fcntl
 import json
 import os
 import select
@@ -19,17 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from ppo_vs_grpo.benchmarks.mirroring import (
-    ACCOUNT,
-    MODULE,
-    Mode,
-    account_is_damaged,
-    fingerprint,
-    finished,
-    mirrored_so_far,
-    places,
-    read_lock,
-)
+from ppo_vs_grpo.benchmarks.mirroring import ACCOUNT, MODULE, Mode, account_is_damaged, mirrored_so_far
+from ppo_vs_grpo.benchmarks.records.folder import LOCK, PARTS, fingerprint, held, read_lock, run_folder, run_names
+from ppo_vs_grpo.benchmarks.records.manifest import MANIFEST, is_complete, is_finished
 from ppo_vs_grpo.tasks.errors import UserError
 
 if TYPE_CHECKING:
@@ -118,16 +109,17 @@ class Mirror:
 
         While a timing run has the machine to itself, nothing: what the timing pass left comes at the end.
         """
-        runs = places(self.folder)
-        begun = [place for place in runs.values() if place.exists() and not finished(place)]
-        if not ended and any(place.parent.name == "timing" for place in begun):
+        runs = {name.key: run_folder(self.folder, name.purpose, name.key) for name in run_names(self.folder)}
+        begun = [place for place in runs.values() if place.exists() and not is_finished(place)]
+        if not ended and any(place.parent.name == PARTS["timing"] for place in begun):
             return
         done = mirrored_so_far(self.folder).get(self.mode.value, {})
         for key, place in runs.items():
             # a run that is to be tried again loses its folder first: the next step finds the new one
             with suppress(FileNotFoundError):
-                if finished(place):
-                    if done.get(key) != fingerprint(place / "manifest.json") and (ended or place.parent.name == "runs"):
+                if is_finished(place):
+                    now = ended or place.parent.name == PARTS["train"]
+                    if now and done.get(key) != fingerprint(place / MANIFEST):
                         self._finish(key, place)
                 elif not ended and place in begun and (place / "metrics.jsonl").exists():
                     self._log(key, place, ended=False)
@@ -148,7 +140,7 @@ class Mirror:
         return run, course
 
     def _finish(self, key: str, place: Path) -> None:
-        manifest = json.loads((place / "manifest.json").read_text(encoding="utf-8"))
+        manifest = json.loads((place / MANIFEST).read_text(encoding="utf-8"))
         run, course = self._log(key, place, ended=True)
         spec = json.loads((place / "spec.json").read_text(encoding="utf-8"))
         run.summary.update(_summary(manifest, spec, course.scores))
@@ -156,12 +148,12 @@ class Mirror:
         _attach(run, f"record-{key}", "run-record", small)
         run.finish(exit_code=int(manifest["status"] == "failed"))
         del self.active[key]
-        self._note(key, place / "manifest.json")
+        self._note(key, place / MANIFEST)
 
     def _report(self, page: Path) -> None:
         import wandb
 
-        suite = read_lock(self.folder)["suite"]
+        suite = read_lock(self.folder)[0]
         run = self._init(f"{suite['name']}.{REPORT}", suite["name"], REPORT, suite)
         figures = sorted((page.parent / "figures").glob("*.png"))
         run.log({f"figures/{path.stem}": wandb.Image(str(path)) for path in figures})
@@ -211,17 +203,8 @@ def _summary(
 ) -> dict[str, Any]:
     """How a run ended: its manifest's numbers, and its last evaluation where that is final as in `Results.complete`."""
     plain = {name: value for name, value in manifest.items() if not isinstance(value, dict) and value is not None}
-    final = scores[-1] if scores and _complete(manifest, spec) else {}
+    final = scores[-1] if scores and is_complete(manifest["status"], manifest["completions"], spec) else {}
     return plain | {f"final_{name}": value for name, value in final.items()}
-
-
-def _complete(manifest: Mapping[str, Any], spec: Mapping[str, Any]) -> bool:
-    """Whether a run came to its budget's end; one that diverged there did too."""
-    if manifest["status"] != "diverged":
-        return bool(manifest["status"] == "ok")
-    from ppo_vs_grpo.benchmarks.frames import planned_completions  # and pandas with it, which other runs do not need
-
-    return bool(manifest["completions"] >= planned_completions(spec))
 
 
 def _attach(run: Run, name: str, kind: str, paths: Sequence[Path]) -> None:
@@ -237,11 +220,7 @@ def _attach(run: Run, name: str, kind: str, paths: Sequence[Path]) -> None:
 def _claimed(folder: Path) -> Iterator[None]:
     """Let one process at a time mirror a folder."""
     (folder / "wandb").mkdir(exist_ok=True)
-    with (folder / "wandb" / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(f"{folder}: another process is mirroring it; wait for it or stop it") from None
+    with held(folder / "wandb" / ".lock", f"{folder}: another process is mirroring it"):
         yield
 
 
@@ -264,10 +243,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given.follow:
             os.nice(19)  # the runs come first
             _wait_for(folder)
-        if not (folder / "suite.lock.yaml").exists():
+        if not (folder / LOCK).exists():
             if given.follow:
                 return 0
-            raise UserError(f"{given.results}: not a suite's results: no suite.lock.yaml there")
+            raise UserError(f"{given.results}: not a suite's results: no {LOCK} there")
         with _claimed(folder):
             _surroundings(folder)
             if account_is_damaged(folder):
@@ -288,7 +267,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _wait_for(folder: Path) -> None:
     """Wait for a suite's first file, or for the end of the input without one."""
-    while not (folder / "suite.lock.yaml").exists():
+    while not (folder / LOCK).exists():
         if select.select([sys.stdin.buffer], [], [], POLL_S / 10)[0]:
             return
 

@@ -5,10 +5,8 @@ The mirror itself is a process of its own (`mirror.py`), so that it can neither 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -16,9 +14,11 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from enum import StrEnum
-from functools import lru_cache
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
+
+from ppo_vs_grpo.benchmarks.records.folder import LOCK, fingerprint, run_folder, run_names
+from ppo_vs_grpo.benchmarks.records.manifest import MANIFEST, is_finished
 
 WAIT_S = 30.0
 """How long a suite that is done waits for the rest to be mirrored."""
@@ -67,7 +67,7 @@ def mirrored(folder: Path, mode: Mode) -> Iterator[None]:
         finally:
             if process:
                 reason = _conclude(process, patience_s, log)
-            if reason and (folder / "suite.lock.yaml").exists():
+            if reason and (folder / LOCK).exists():
                 later = f"python -m {MODULE} {folder} --mode {mode.value}"
                 print(f"wandb: {_left(folder, mode)} not mirrored ({reason}); later: {later}", file=sys.stderr)
 
@@ -88,38 +88,6 @@ def _conclude(process: subprocess.Popen[bytes], patience_s: float, log: IO[bytes
         with suppress(ProcessLookupError, PermissionError):  # the latter of a group that is gone, on macOS
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-
-
-@lru_cache(maxsize=1)
-def _read_lock(path: Path, mtime_ns: int) -> dict[str, Any]:
-    import yaml
-
-    lock: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return lock
-
-
-def read_lock(folder: Path) -> dict[str, Any]:
-    """The resolved suite and its runs' keys; read again only where the file changed."""
-    path = folder / "suite.lock.yaml"
-    return _read_lock(path, path.stat().st_mtime_ns)
-
-
-def places(folder: Path) -> dict[str, Path]:
-    """Where each run of the suite is or will be."""
-    return {
-        key: folder / ("timing" if re.search(r"\.r\d+\.[0-9a-f]+$", key) else "runs") / key
-        for key in read_lock(folder)["keys"]
-    }
-
-
-def finished(place: Path) -> bool:
-    """Whether a run has an end, good or bad."""
-    return (place / "manifest.json").exists()
-
-
-def fingerprint(path: Path) -> str:
-    """A file's SHA-256."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def mirrored_so_far(folder: Path) -> dict[str, dict[str, str]]:
@@ -147,9 +115,10 @@ def _account(folder: Path) -> dict[str, dict[str, str]] | None:
 def _left(folder: Path, mode: Mode) -> str:
     """What is not mirrored, in words."""
     try:
-        ended = [place for place in places(folder).values() if finished(place)]
+        places = [run_folder(folder, name.purpose, name.key) for name in run_names(folder)]
+        ended = [place for place in places if is_finished(place)]
         done = mirrored_so_far(folder).get(mode.value, {})
-        left = sum(done.get(place.name) != fingerprint(place / "manifest.json") for place in ended)
+        left = sum(done.get(place.name) != fingerprint(place / MANIFEST) for place in ended)
     except Exception:  # whatever became of the folder's files: that is not the place to end a suite
         return "some runs"
     return f"{left} of {len(ended)} runs" if left else "the report"

@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from ppo_vs_grpo.benchmarks.costs import MEMORY_PHASES
-from ppo_vs_grpo.benchmarks.runfiles import PHASES
+from ppo_vs_grpo.benchmarks.records.schema import PHASES
 
 ALGORITHM_COLOURS = {"ppo": "#0072B2", "grpo": "#D55E00"}
 OTHER_COLOURS = (

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,8 +10,8 @@ from pathlib import Path
 import yaml
 from rich.console import Console
 
-from ppo_vs_grpo.benchmarks import sidebyside, starts, throughput
-from ppo_vs_grpo.benchmarks.cells import Cell, write_whole
+from ppo_vs_grpo.benchmarks import sidebyside, starts
+from ppo_vs_grpo.benchmarks.cells import Cell
 from ppo_vs_grpo.benchmarks.device import Device, choose
 from ppo_vs_grpo.benchmarks.processes import (
     Interruption,
@@ -26,9 +23,11 @@ from ppo_vs_grpo.benchmarks.processes import (
     run_jobs,
 )
 from ppo_vs_grpo.benchmarks.progress import Board, Steps
-from ppo_vs_grpo.benchmarks.record import CONTENDED_CORES, busy_cores, write_manifest
+from ppo_vs_grpo.benchmarks.records import throughput
+from ppo_vs_grpo.benchmarks.records.folder import LOCK, claimed, run_folder, write_whole
+from ppo_vs_grpo.benchmarks.records.manifest import is_finished, read_manifest, write_manifest
+from ppo_vs_grpo.benchmarks.records.recorder import CONTENDED_CORES, busy_cores
 from ppo_vs_grpo.benchmarks.resolving import lock_document, resolve
-from ppo_vs_grpo.benchmarks.runfiles import read_manifest
 from ppo_vs_grpo.benchmarks.spec import RunSpec, Suite, Throughput
 from ppo_vs_grpo.benchmarks.template import MODULE, Template
 from ppo_vs_grpo.tasks.errors import UserError
@@ -98,9 +97,9 @@ def run_specs(
         slots = cores() if device == "cpu" else 1
     if slots < 1:
         raise UserError(f"--slots {slots}: should be at least 1")
-    with _claimed(folder) as lock_fd:
+    with claimed(folder) as lock_fd:
         cells = [_cell(spec, folder) for spec in specs]
-        write_whole(folder / "suite.lock.yaml", yaml.safe_dump(lock_document(suite, specs), sort_keys=False))
+        write_whole(folder / LOCK, yaml.safe_dump(lock_document(suite, specs), sort_keys=False))
         board = Board(console or Console(), suite.name, cells, slots)
         with interruptible() as interruption, kept_templates() as templates, board:
             # The driver of an accelerator does not survive a fork: there each run imports for itself.
@@ -212,7 +211,7 @@ class _Run:
 
         def finish(code: int) -> None:
             cell.follow()
-            if (cell.folder / "manifest.json").exists():
+            if is_finished(cell.folder):
                 manifest = read_manifest(cell.folder)
                 cell.end(manifest["status"], manifest["error"])
                 self.board.ended(cell)
@@ -230,32 +229,14 @@ class _Run:
             **{count: cell.last.get(count, 0) for count in counts},
             **{"wall_s": cell.elapsed_s, "startup_s": None, "eval_s": None, "peak_rss_bytes": None},
         }
-        write_manifest(cell.folder, cell.spec, fields)
+        write_manifest(cell.folder, cell.spec.identity, fields)
         self.board.ended(cell)
-
-
-@contextmanager
-def _claimed(folder: Path) -> Iterator[int]:
-    """Hold the results folder's lock, of which children inherit the descriptor."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise UserError(f"results folder {folder}: not writable ({error.strerror})") from None
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(f"results folder {folder}: another run is writing to it; wait for it or stop it") from None
-        yield descriptor
-    finally:
-        os.close(descriptor)
 
 
 def _cell(spec: RunSpec, folder: Path) -> Cell:
     """A run's cell; done already where a finished run's manifest says so. A failed one waits again."""
-    cell = Cell(spec, folder / ("runs" if spec.purpose == "train" else "timing") / spec.key)
-    if (cell.folder / "manifest.json").exists():
+    cell = Cell(spec, run_folder(folder, spec.purpose, spec.key))
+    if is_finished(cell.folder):
         status = read_manifest(cell.folder)["status"]
         if status != "failed":
             cell.end(status)

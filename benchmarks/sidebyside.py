@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from ppo_vs_grpo.benchmarks import throughput
-from ppo_vs_grpo.benchmarks.cells import Cell, write_whole
+from ppo_vs_grpo.benchmarks.cells import Cell
 from ppo_vs_grpo.benchmarks.processes import Job, cores, reason_of
-from ppo_vs_grpo.benchmarks.record import CONTENDED_CORES, busy_cores
-from ppo_vs_grpo.benchmarks.runfiles import read_manifest
+from ppo_vs_grpo.benchmarks.records import throughput
+from ppo_vs_grpo.benchmarks.records.folder import write_whole
+from ppo_vs_grpo.benchmarks.records.manifest import is_finished, read_manifest
+from ppo_vs_grpo.benchmarks.records.recorder import CONTENDED_CORES, busy_cores
 from ppo_vs_grpo.benchmarks.spec import RunSpec, Throughput
 
 
@@ -56,7 +57,7 @@ def measure(
             return command(cell.folder)
 
         def finish(code: int) -> None:
-            ended_s, there = time.monotonic(), (cell.folder / "manifest.json").exists()
+            ended_s, there = time.monotonic(), is_finished(cell.folder)
             manifest = read_manifest(cell.folder) if there else {"status": "failed", "error": reason_of(code, log)}
             if manifest["status"] == "ok":
                 spans.append((ended_s - float(manifest["wall_s"]), ended_s))

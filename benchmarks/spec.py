@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from ppo_vs_grpo.algorithms.shared.config import EvalConfig, Frozen, TrainConfig
+from ppo_vs_grpo.benchmarks.records.folder import Purpose, run_key
 from ppo_vs_grpo.tasks.errors import nearest
 
 PROTOCOL = 1
@@ -241,7 +242,7 @@ class RunSpec(Frozen):
 
     suite: str
     protocol: int = PROTOCOL
-    purpose: Literal["train", "timing"] = "train"
+    purpose: Purpose = "train"
     arm: str
     algorithm: str
     config: dict[str, Any]
@@ -267,5 +268,10 @@ class RunSpec(Frozen):
     @property
     def key(self) -> str:
         """The run's folder name."""
-        repeat = "r" if self.purpose == "timing" else "s"
-        return f"{self.arm}.{self.task}.{repeat}{self.seed}.{self.cfg8}"
+        return run_key(self.purpose, self.arm, self.task, self.seed, self.cfg8)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Who the run is, as its manifest has it."""
+        names = ("key", "suite", "purpose", "arm", "algorithm", "task", "seed", "cfg8", "protocol")
+        return {name: getattr(self, name) for name in names}

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from ppo_vs_grpo.benchmarks.costs import SECONDS, headline, peak_memory, phase_seconds
-from ppo_vs_grpo.benchmarks.frames import IDENTITY, Results, planned_completions
+from ppo_vs_grpo.benchmarks.frames import IDENTITY, Results
+from ppo_vs_grpo.benchmarks.records.manifest import planned_completions
 
 DASH = "-"
 SPREAD = ("reward_std_within_group", "silent_group_fraction", "entropy", "kl_reference", "grad_norm")

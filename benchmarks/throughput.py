@@ -2,36 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from ppo_vs_grpo.benchmarks.runfiles import check_columns, read_lines
+from ppo_vs_grpo.benchmarks.records.throughput import COLUMNS
 
 if TYPE_CHECKING:
     from ppo_vs_grpo.benchmarks.frames import Results
 
-FILE = "throughput.jsonl"
-SETTINGS = ("arm", "runs", "completions")
-COLUMNS = (*SETTINGS, "slots", "repeat", "seconds", "contended", "error")
 TABLE = ("slots", "n", "runs_per_hour", "least", "most", "times", "note")
-
-
-def read(folder: Path) -> list[dict[str, Any]]:
-    """The passes that were measured, in their order: none where there is no file. UserError for a broken line."""
-    path = folder / FILE
-    rows = read_lines(path) if path.exists() else []
-    for number, row in enumerate(rows, start=1):
-        check_columns(Path(f"{path}, line {number}"), COLUMNS, row)
-    return rows
-
-
-def of(asked: Mapping[str, Any], rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows of passes that a suite asks for, and that went well."""
-    mine = [row for row in rows if all(row[name] == asked[name] for name in SETTINGS) and not row["error"]]
-    return [row for row in mine if row["slots"] in asked["slots"] and row["repeat"] < asked["repeats"]]
 
 
 def per_hour(runs: Any, seconds: Any) -> Any:

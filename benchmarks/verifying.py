@@ -11,9 +11,8 @@ from pathlib import Path
 
 from ppo_vs_grpo.benchmarks import report
 from ppo_vs_grpo.benchmarks.frames import load
+from ppo_vs_grpo.benchmarks.records.folder import LOCK
 from ppo_vs_grpo.tasks.errors import UserError
-
-LOCK = "suite.lock.yaml"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from ppo_vs_grpo.benchmarks import profiling
-from ppo_vs_grpo.benchmarks.record import CONTENDED_CORES, Neighbours, Recorder, seconds_since_process_start
+from ppo_vs_grpo.benchmarks.records.recorder import CONTENDED_CORES, Neighbours, Recorder, seconds_since_process_start
 from ppo_vs_grpo.benchmarks.spec import ProbeConfig, RunSpec
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     spec = RunSpec.model_validate_json((args.folder / "spec.json").read_text())
-    recorder = Recorder(args.folder, spec)
+    recorder = Recorder(args.folder, spec.identity)
     run = Run(spec, recorder, args.contended, args.profile and spec.purpose == "timing", args.device)
     try:
         status, error = run.train(args.start)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ppo_vs_grpo.benchmarks.frames import IDENTITY, MISSING_COLUMNS, Results
-from ppo_vs_grpo.benchmarks.runfiles import (
+from ppo_vs_grpo.benchmarks.records.schema import (
     EVAL_COLUMNS,
     MEMORY_COLUMNS,
     METRIC_COLUMNS,

@@ -15,7 +15,7 @@ import yaml
 
 from ppo_vs_grpo.benchmarks.environment import environment
 from ppo_vs_grpo.benchmarks.probetables import BASELINES
-from ppo_vs_grpo.benchmarks.record import Recorder
+from ppo_vs_grpo.benchmarks.records.recorder import Recorder
 from ppo_vs_grpo.benchmarks.spec import RunSpec, Suite
 
 TASKS = ("countdown", "sorting", "recall", "arithmetic")
@@ -133,7 +133,7 @@ def write_run(run: Path, spec: RunSpec, status: str, contended: bool, memory: bo
         metrics = metrics[: max(1, len(metrics) * 2 // 3)]
     evals = make_evals(spec, rng, shift, len(metrics)) if spec.purpose == "train" else []
     peak = int(rng.normal(640e6, 6e6)) + (35_000_000 if spec.algorithm == "ppo" else 0)
-    recorder = Recorder(run, spec)
+    recorder = Recorder(run, spec.identity)
     if status != "failed":
         for row in metrics:
             recorder.metrics(row)

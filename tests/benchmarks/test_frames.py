@@ -12,7 +12,7 @@ import yaml
 
 from damage import edit_manifest, rehash, run_folder
 from ppo_vs_grpo.benchmarks import load
-from ppo_vs_grpo.benchmarks.runfiles import METRIC_COLUMNS
+from ppo_vs_grpo.benchmarks.records.schema import METRIC_COLUMNS
 from ppo_vs_grpo.tasks.errors import UserError
 from synthetic import make_specs, make_suite, write_results
 

@@ -12,7 +12,8 @@ import pytest
 
 from fake_wandb import put_fake, told
 from ppo_vs_grpo.benchmarks.mirror import SMALL_BYTES, Mirror
-from ppo_vs_grpo.benchmarks.mirroring import Mode, places
+from ppo_vs_grpo.benchmarks.mirroring import Mode
+from ppo_vs_grpo.benchmarks.records.folder import places
 from synthetic import make_suite, write_results
 
 

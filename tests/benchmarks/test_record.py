@@ -16,7 +16,7 @@ import pytest
 
 from ppo_vs_grpo.algorithms.shared.config import EvalConfig, TrainConfig
 from ppo_vs_grpo.benchmarks.environment import environment
-from ppo_vs_grpo.benchmarks.record import Neighbours, Recorder
+from ppo_vs_grpo.benchmarks.records.recorder import Neighbours, Recorder
 from ppo_vs_grpo.benchmarks.spec import RunSpec, TaskChoice
 
 SPEC = RunSpec(
@@ -37,7 +37,7 @@ SPEC = RunSpec(
 
 
 def test_lines_are_written_as_they_happen_and_the_manifest_last(tmp_path: Path) -> None:
-    recorder = Recorder(tmp_path, SPEC)
+    recorder = Recorder(tmp_path, SPEC.identity)
     recorder.metrics({"update": 1, "reward_mean": 0.5, "value_loss": math.nan})
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert lines == [{"update": 1, "reward_mean": 0.5, "value_loss": None}]

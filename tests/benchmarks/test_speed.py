@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from handmade import made
 from ppo_vs_grpo.benchmarks import speedfigure
 from ppo_vs_grpo.benchmarks.frames import Results
-from ppo_vs_grpo.benchmarks.runfiles import PHASES, RUN_COLUMNS
+from ppo_vs_grpo.benchmarks.records.schema import PHASES, RUN_COLUMNS
 from ppo_vs_grpo.benchmarks.speed import headline, pairs, ratios, speed_runs
 
 ARMS = {"ours": "grpo", "trl": "trl-grpo", "critic": "ppo-critic"}

@@ -18,7 +18,7 @@ from ppo_vs_grpo.algorithms import entry
 from ppo_vs_grpo.algorithms.shared.config import EvalConfig, TrainConfig
 from ppo_vs_grpo.algorithms.shared.trainer import Trainer
 from ppo_vs_grpo.benchmarks import blanks, starts, worker
-from ppo_vs_grpo.benchmarks.runfiles import PHASES
+from ppo_vs_grpo.benchmarks.records.schema import PHASES
 from ppo_vs_grpo.benchmarks.spec import ProbeConfig, RunSpec, Timing
 from ppo_vs_grpo.tasks import make
 from test_record import SPEC

@@ -6,7 +6,6 @@ results/README.md describes every file. The manifest is written atomically: its 
 from __future__ import annotations
 
 import gzip
-import hashlib
 import json
 import math
 import os
@@ -17,9 +16,7 @@ from typing import Any
 
 import psutil
 
-from ppo_vs_grpo.benchmarks.spec import RunSpec
-
-MANIFEST = "manifest.json"
+from ppo_vs_grpo.benchmarks.records.manifest import write_manifest
 
 CONTENDED_CORES = 0.25
 """Other processes' work, in cores, above which a timing is not to be headlined."""
@@ -28,8 +25,9 @@ CONTENDED_CORES = 0.25
 class Recorder:
     """Writes one run's folder. Lines are flushed as they are written, so that a killed run keeps its history."""
 
-    def __init__(self, folder: Path, spec: RunSpec) -> None:
-        self.folder, self.spec = folder, spec
+    def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
+        """Take the run's folder, and who the run is: `RunSpec.identity`."""
+        self.folder, self.identity = folder, identity
         self._lines: dict[str, list[dict[str, Any]]] = {"metrics": [], "evals": [], "memory": [], "probes": []}
         self._transcripts: list[dict[str, Any]] = []
 
@@ -62,35 +60,13 @@ class Recorder:
         if self._transcripts:
             lines = "".join(json.dumps(t) + "\n" for t in self._transcripts)
             (self.folder / "samples.jsonl.gz").write_bytes(gzip.compress(lines.encode(), mtime=0))
-        write_manifest(self.folder, self.spec, manifest)
+        write_manifest(self.folder, self.identity, manifest)
 
     def _append(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
         finite = [{key: _finite(value) for key, value in row.items()} for row in rows]
         self._lines[name].extend(finite)
         with (self.folder / f"{name}.jsonl").open("a") as file:
             file.writelines(json.dumps(row, allow_nan=False) + "\n" for row in finite)
-
-
-def write_manifest(folder: Path, spec: RunSpec, fields: Mapping[str, Any]) -> None:
-    """Write manifest.json by a rename: who the run is, how it ended, and the hash of every other file but the log."""
-    ignored = {MANIFEST, "stdout.log"}
-    files = sorted(path for path in folder.iterdir() if path.is_file() and path.name not in ignored)
-    manifest = {
-        "key": spec.key,
-        "suite": spec.suite,
-        "purpose": spec.purpose,
-        "arm": spec.arm,
-        "algorithm": spec.algorithm,
-        "task": spec.task,
-        "seed": spec.seed,
-        "cfg8": spec.cfg8,
-        "protocol": spec.protocol,
-        **fields,
-        "files": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files},
-    }
-    scratch = folder / f".{MANIFEST}"
-    scratch.write_text(json.dumps(manifest, indent=1) + "\n")
-    scratch.rename(folder / MANIFEST)
 
 
 class Neighbours:

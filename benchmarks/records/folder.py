@@ -1,0 +1,138 @@
+"""A results folder: what lies where in it, who may write to it, and how a file is written whole and told apart."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from ppo_vs_grpo.tasks.errors import UserError, nearest
+
+Purpose = Literal["train", "timing"]
+
+LOCK = "suite.lock.yaml"
+"""The suite with every default written out, and the keys of its runs."""
+
+PARTS: dict[str, str] = {"train": "runs", "timing": "timing"}
+"""The folders of the runs, by the runs' purpose."""
+
+KEY = re.compile(r"(?P<arm>[^.]+)\.(?P<task>[^.]+)\.(?P<kind>[sr])(?P<seed>\d+)\.[0-9a-f]{8}")
+"""A run's key. Its kind is `s` and a seed in training, `r` and a repeat in the timing pass."""
+
+
+class RunName(NamedTuple):
+    """Which run a key names."""
+
+    purpose: Purpose
+    arm: str
+    task: str
+    seed: int
+    key: str
+
+
+def run_key(purpose: Purpose, arm: str, task: str, seed: int, cfg8: str) -> str:
+    """The name of a run's folder. `cfg8` is a hash of eight hex digits."""
+    return f"{arm}.{task}.{'r' if purpose == 'timing' else 's'}{seed}.{cfg8}"
+
+
+def run_name(key: str) -> RunName | None:
+    """Which run a key names; None if it is no key."""
+    match = KEY.fullmatch(key)
+    if match is None:
+        return None
+    return RunName("timing" if match["kind"] == "r" else "train", match["arm"], match["task"], int(match["seed"]), key)
+
+
+def run_folder(folder: Path, purpose: Purpose, key: str) -> Path:
+    """Where a run lies in a suite's results folder."""
+    return folder / PARTS[purpose] / key
+
+
+def run_names(folder: Path) -> list[RunName]:
+    """The runs that the lock file names, in its order. Raises UserError for what is no run's key."""
+    names = []
+    for key in read_lock(folder)[1]:
+        if (name := run_name(key)) is None:
+            raise UserError(f"{folder / LOCK}: keys: {key!r}: not a run's key, such as ppo.sorting.s0.0123abcd")
+        names.append(name)
+    return names
+
+
+def read_lock(folder: Path) -> tuple[dict[str, Any], list[str]]:
+    """The suite and its runs' keys, as the lock file has them. Raises UserError for a folder that is no suite's."""
+    path = folder / LOCK
+    if not path.is_file():
+        siblings = sorted(p.parent.name for p in folder.parent.glob(f"*/{LOCK}"))
+        hint = nearest(folder.name, siblings) if siblings else "run a suite first"
+        raise UserError(f"{folder}: not a suite's results: no {LOCK} there; {hint}")
+    lock = _parsed(path, path.stat().st_mtime_ns)
+    _check_kinds(path, lock, {"suite": dict, "keys": list})
+    _check_kinds(path, lock["suite"], {"name": str, "arms": dict, "tasks": dict, "seeds": list})
+    return lock["suite"], [str(key) for key in lock["keys"]]
+
+
+@lru_cache(maxsize=1)
+def _parsed(path: Path, mtime_ns: int) -> Any:
+    """The lock file's content. It is parsed again only after a change: who watches a suite asks every second."""
+    import yaml
+
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
+
+
+def _check_kinds(path: Path, holder: Any, kinds: Mapping[str, type]) -> None:
+    """Raise a UserError unless `holder` is a mapping with these names, each of its kind."""
+    for name, kind in kinds.items():
+        if not isinstance(holder, dict) or not isinstance(holder.get(name), kind):
+            raise UserError(f"{path}: no {name!r} that is a {kind.__name__}; run the suite again to write it anew")
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[int]:
+    """Hold a suite's results folder for writing. Yields the lock's descriptor, for children to inherit.
+
+    Raises UserError where the folder cannot be written or another process holds it.
+    """
+    lock = folder / ".lock"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.touch()
+    except OSError as error:
+        raise UserError(f"results folder {folder}: not writable ({error.strerror})") from None
+    with held(lock, f"results folder {folder}: another run is writing to it") as descriptor:
+        yield descriptor
+
+
+@contextmanager
+def held(path: Path, busy: str) -> Iterator[int]:
+    """Hold a lock file as long as the block runs. Raises UserError, beginning with `busy`, where another holds it."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(f"{busy}; wait for it or stop it") from None
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file that is either whole or not there."""
+    half = path.with_name(path.name + ".part")
+    half.write_text(text, encoding="utf-8")
+    os.replace(half, path)
+
+
+def fingerprint(path: Path) -> str:
+    """A file's SHA-256, as hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

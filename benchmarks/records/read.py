@@ -1,0 +1,88 @@
+"""Read the files of one run, each checked against the run's manifest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow.parquet as pq
+
+from ppo_vs_grpo.benchmarks.records.manifest import check_hashes, read_manifest
+from ppo_vs_grpo.benchmarks.records.schema import (
+    EVAL_COLUMNS,
+    MEMORY_COLUMNS,
+    METRIC_COLUMNS,
+    PROBE_COLUMNS,
+    TEXT_COLUMNS,
+    check_columns,
+    read_lines,
+    read_object,
+)
+from ppo_vs_grpo.tasks.errors import UserError
+
+
+@dataclass(frozen=True, slots=True)
+class RunFiles:
+    """What one run left behind. The frames of a failed run are empty: how far it came is unknown."""
+
+    manifest: dict[str, Any]
+    spec: dict[str, Any]
+    environment: dict[str, Any]
+    metrics: pd.DataFrame
+    evals: pd.DataFrame
+    memory: pd.DataFrame
+    probes: pd.DataFrame
+
+
+def read_run(folder: Path) -> RunFiles:
+    """Read a finished run's folder. A file that does not fit its manifest is a UserError."""
+    manifest = read_manifest(folder)
+    spec = read_object(folder / "spec.json")
+    environment = folder / "env.json"
+    env = read_object(environment) if environment.exists() else {}
+    if manifest["status"] == "failed":
+        blank = [pd.DataFrame(columns=list(c)) for c in (METRIC_COLUMNS, EVAL_COLUMNS, MEMORY_COLUMNS, PROBE_COLUMNS)]
+        return RunFiles(manifest, spec, env, *blank)
+    check_hashes(folder, manifest["files"])
+    may_lack = manifest["purpose"] == "timing"
+    return RunFiles(
+        manifest,
+        spec,
+        env,
+        read_records(folder, "metrics", METRIC_COLUMNS),
+        read_records(folder, "evals", EVAL_COLUMNS, may_lack),
+        read_records(folder, "memory", MEMORY_COLUMNS, may_lack=True),
+        read_records(folder, "probes", PROBE_COLUMNS, may_lack=True),
+    )
+
+
+def read_records(folder: Path, name: str, columns: tuple[str, ...], may_lack: bool = False) -> pd.DataFrame:
+    """Read NAME.parquet, or NAME.jsonl where there is none, as columns of numbers and of text.
+
+    Every column in `columns` must be there; more are kept. With `may_lack`, no file reads as no rows.
+    """
+    path = folder / f"{name}.parquet"
+    if path.exists():
+        try:
+            with pq.ParquetFile(path) as file:
+                frame: pd.DataFrame = file.read().to_pandas()
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path}: not a parquet file ({str(error).splitlines()[0]})") from None
+    elif (path := folder / f"{name}.jsonl").exists():
+        frame = pd.DataFrame(read_lines(path))
+    elif may_lack:
+        return pd.DataFrame(columns=list(columns))
+    else:
+        raise UserError(f"{path}: missing; a finished run has one. Delete the run's folder and run the suite again")
+    if frame.empty:
+        return pd.DataFrame(columns=list(columns))
+    check_columns(path, columns, frame.columns)
+    for column in [c for c in columns if c not in TEXT_COLUMNS]:
+        if not pd.api.types.is_numeric_dtype(frame[column]):  # a column of nulls, or one that holds more than numbers
+            try:
+                frame[column] = frame[column].astype("float64")
+            except (TypeError, ValueError):
+                raise UserError(f"{path}: {column!r} holds text; expected numbers or null") from None
+    return frame
