@@ -14,19 +14,21 @@ if __name__ != "ppo_vs_grpo.benchmarks":
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ppo_vs_grpo.benchmarks.frames import Results
+    from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
 
 __all__ = ["load"]
 
 
 def load(source: str | Path | pd.DataFrame, *, whole: bool = True) -> Results:
-    """Open a suite's results folder such as `results/core`; see `frames.load`.
+    """Open a suite's results folder such as `results/core`; see `analysis.frames.load`.
 
-    A frame or a .csv file exported from wandb gives Results that have metrics only; see `imported`.
+    A frame or a .csv file exported from wandb gives Results that have metrics only; see `analysis.frames.wandb_export`.
     The import waits for the call: a run's own process never needs pandas' half second.
     """
-    from ppo_vs_grpo.benchmarks import frames, imported
-
     if isinstance(source, str | Path) and Path(source).suffix != ".csv":
-        return frames.load(source, whole=whole)
-    return imported.results_of(source)
+        from ppo_vs_grpo.benchmarks.analysis.frames.load import load as load_folder
+
+        return load_folder(source, whole=whole)
+    from ppo_vs_grpo.benchmarks.analysis.frames.wandb_export import results_of
+
+    return results_of(source)

@@ -17,7 +17,7 @@ from ppo_vs_grpo.tasks.errors import UserError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ppo_vs_grpo.benchmarks.frames import Results
+    from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
 
 app = typer.Typer(
     help="Train PPO and GRPO on identical tasks and compare reward, variance, memory and wall-clock.",
@@ -218,7 +218,8 @@ def predict(
 
 def _report(folder: Path, out: Path, console: Console) -> Results:
     """Write and announce the report; returns the results, which are read once."""
-    from ppo_vs_grpo.benchmarks import load, speed
+    from ppo_vs_grpo.benchmarks import load
+    from ppo_vs_grpo.benchmarks.analysis.frames import speed
     from ppo_vs_grpo.benchmarks.report import headlines, judged, summary, write
 
     results = load(folder, whole=False)

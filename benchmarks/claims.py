@@ -20,13 +20,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ppo_vs_grpo.benchmarks.comparisons import show
-from ppo_vs_grpo.benchmarks.evidence import DIFFERENCE, Evidence
-from ppo_vs_grpo.benchmarks.frames import Results
+from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
+from ppo_vs_grpo.benchmarks.analysis.stats.evidence import DIFFERENCE, Evidence
+from ppo_vs_grpo.benchmarks.analysis.stats.intervals import LEVEL, holm
+from ppo_vs_grpo.benchmarks.analysis.stats.ruling import ALPHA, MIN_SEEDS, p_words, show
 from ppo_vs_grpo.benchmarks.measures import MEASURES, Measure, Reading
-from ppo_vs_grpo.benchmarks.stats import LEVEL, holm
 from ppo_vs_grpo.benchmarks.tables import DASH
-from ppo_vs_grpo.benchmarks.verdicts import ALPHA, MIN_SEEDS, p_words
 from ppo_vs_grpo.tasks.errors import UserError, nearest
 
 SUPPORTED, REFUTED, INCONCLUSIVE, NOT_TESTED = "supported", "refuted", "inconclusive", "not tested"

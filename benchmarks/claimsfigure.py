@@ -15,9 +15,9 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
 from ppo_vs_grpo.benchmarks import plots
+from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
 from ppo_vs_grpo.benchmarks.claims import dials
 from ppo_vs_grpo.benchmarks.figures import blank, sign
-from ppo_vs_grpo.benchmarks.frames import Results
 from ppo_vs_grpo.benchmarks.measures import MEASURES
 
 COLUMNS = 2

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ppo_vs_grpo.benchmarks.attribution import ALL_TASKS
-from ppo_vs_grpo.benchmarks.curves import Crossing, reaching
-from ppo_vs_grpo.benchmarks.evidence import (
+from ppo_vs_grpo.benchmarks.analysis.frames.results import ALL_TASKS, Results
+from ppo_vs_grpo.benchmarks.analysis.stats.curves import Crossing, reaching
+from ppo_vs_grpo.benchmarks.analysis.stats.evidence import (
     DIFFERENCE,
     RATIO,
     Evidence,
@@ -20,7 +20,8 @@ from ppo_vs_grpo.benchmarks.evidence import (
     noise_sample,
     spread_evidence,
 )
-from ppo_vs_grpo.benchmarks.frames import Results
+from ppo_vs_grpo.benchmarks.analysis.stats.intervals import Array, clopper_pearson, paired_differences
+from ppo_vs_grpo.benchmarks.analysis.stats.ruling import MARGIN, show
 from ppo_vs_grpo.benchmarks.outcomes import (
     Paired,
     Threshold,
@@ -35,8 +36,6 @@ from ppo_vs_grpo.benchmarks.outcomes import (
     threshold,
     timed_seconds,
 )
-from ppo_vs_grpo.benchmarks.stats import Array, clopper_pearson, paired_differences
-from ppo_vs_grpo.benchmarks.verdicts import MARGIN
 
 ARMS = ("first_S", "second_S")
 FACTOR = 1.25
@@ -123,15 +122,6 @@ def compare(results: Results, pair: tuple[str, str]) -> dict[Metric, dict[str, C
         metric: {task: replace(one, collapsed=counts[task]) for task, one in _by_task(tasks, case).items()}
         for metric, case in cases.items()
     }
-
-
-def show(value: float) -> str:
-    """A number for a sentence: three decimals of a small one, four digits of another."""
-    if math.isnan(value):
-        return "unknown"
-    if abs(value) >= 1000:
-        return f"{value:,.0f}"
-    return f"{value:.3f}" if 0.001 <= abs(value) < 1 or value == 0 else f"{value:.4g}"
 
 
 def _by_task(tasks: list[str], case: Callable[[list[str]], Case]) -> dict[str, Case]:

@@ -15,9 +15,15 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 from matplotlib.transforms import blended_transform_factory
 
 from ppo_vs_grpo.benchmarks import plots
-from ppo_vs_grpo.benchmarks.costs import BUDGETS, flops_by_phase, memory_by_role, phase_seconds, scores_by_cost
+from ppo_vs_grpo.benchmarks.analysis.frames.costs import (
+    BUDGETS,
+    flops_by_phase,
+    memory_by_role,
+    phase_seconds,
+    scores_by_cost,
+)
+from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
 from ppo_vs_grpo.benchmarks.figures import algorithms, arms_on, blank, legend, legend_rows, sign, timed
-from ppo_vs_grpo.benchmarks.frames import Results
 from ppo_vs_grpo.benchmarks.records.schema import PHASES
 
 ROLE_COLOURS = {

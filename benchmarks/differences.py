@@ -8,10 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ppo_vs_grpo.benchmarks.attribution import ALL_TASKS
-from ppo_vs_grpo.benchmarks.frames import Results
-from ppo_vs_grpo.benchmarks.outcomes import choose_pair, final_scores, shared_tasks
-from ppo_vs_grpo.benchmarks.stats import (
+from ppo_vs_grpo.benchmarks.analysis.frames.results import ALL_TASKS, Results
+from ppo_vs_grpo.benchmarks.analysis.stats.intervals import (
     aggregates,
     improvement,
     paired_differences,
@@ -20,6 +18,7 @@ from ppo_vs_grpo.benchmarks.stats import (
     standardised_effect,
     t_interval,
 )
+from ppo_vs_grpo.benchmarks.outcomes import choose_pair, final_scores, shared_tasks
 
 COLUMNS = (
     *("task", "n", "difference", "low", "high", "sign_flip_p", "smallest_p", "share_higher", "share_low", "share_high"),

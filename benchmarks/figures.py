@@ -16,10 +16,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ppo_vs_grpo.benchmarks import plots
-from ppo_vs_grpo.benchmarks.attribution import ALL_TASKS, EFFECTS, attribution, effects_by_seed
-from ppo_vs_grpo.benchmarks.costs import peak_memory, phase_seconds
-from ppo_vs_grpo.benchmarks.frames import Results
-from ppo_vs_grpo.benchmarks.tables import unmatched
+from ppo_vs_grpo.benchmarks.analysis.frames.attribution import EFFECTS, attribution, effects_by_seed
+from ppo_vs_grpo.benchmarks.analysis.frames.costs import peak_memory, phase_seconds
+from ppo_vs_grpo.benchmarks.analysis.frames.results import ALL_TASKS, Results, unmatched
 
 WIDTH_IN = 6.3
 

@@ -24,14 +24,13 @@ from dataclasses import asdict, dataclass, fields
 import numpy as np
 import pandas as pd
 
-from ppo_vs_grpo.benchmarks.attribution import ALL_TASKS
-from ppo_vs_grpo.benchmarks.comparisons import COLLAPSES, MEMORY, METRICS, SECONDS, Case, Metric, compare, show
-from ppo_vs_grpo.benchmarks.evidence import DIFFERENCE, NULL, SHARE, Evidence
-from ppo_vs_grpo.benchmarks.frames import Results
+from ppo_vs_grpo.benchmarks.analysis.frames.results import ALL_TASKS, Results
+from ppo_vs_grpo.benchmarks.analysis.stats.evidence import DIFFERENCE, NULL, SHARE, Evidence
+from ppo_vs_grpo.benchmarks.analysis.stats.intervals import LEVEL, holm, paired_differences
+from ppo_vs_grpo.benchmarks.analysis.stats.power import seeds_needed, smallest_effect
+from ppo_vs_grpo.benchmarks.analysis.stats.ruling import MIN_SEEDS, Outcome, ruling, show
+from ppo_vs_grpo.benchmarks.comparisons import COLLAPSES, MEMORY, METRICS, SECONDS, Case, Metric, compare
 from ppo_vs_grpo.benchmarks.outcomes import choose_pair, final_scores, shared_tasks
-from ppo_vs_grpo.benchmarks.power import seeds_needed, smallest_effect
-from ppo_vs_grpo.benchmarks.stats import LEVEL, holm, paired_differences
-from ppo_vs_grpo.benchmarks.verdicts import MIN_SEEDS, Outcome, ruling
 
 NO_VERDICT, UNDEFINED = str(Outcome.NONE), "undefined"
 

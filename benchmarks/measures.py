@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from ppo_vs_grpo.benchmarks.attribution import ALL_TASKS, effects_by_seed
-from ppo_vs_grpo.benchmarks.comparisons import COLLAPSES, MEMORY, NOISE, SECONDS, SPREAD, Metric, compare, show
-from ppo_vs_grpo.benchmarks.evidence import DIFFERENCE, NULL, RATIO, Evidence, mean_evidence
-from ppo_vs_grpo.benchmarks.frames import Results
+from ppo_vs_grpo.benchmarks.analysis.frames.attribution import effects_by_seed
+from ppo_vs_grpo.benchmarks.analysis.frames.probes import moments
+from ppo_vs_grpo.benchmarks.analysis.frames.results import ALL_TASKS, Results
+from ppo_vs_grpo.benchmarks.analysis.stats.evidence import DIFFERENCE, NULL, RATIO, Evidence, mean_evidence
+from ppo_vs_grpo.benchmarks.analysis.stats.intervals import Array, paired_differences
+from ppo_vs_grpo.benchmarks.analysis.stats.ruling import ALPHA, p_words, show
+from ppo_vs_grpo.benchmarks.comparisons import COLLAPSES, MEMORY, NOISE, SECONDS, SPREAD, Metric, compare
 from ppo_vs_grpo.benchmarks.outcomes import by_run
-from ppo_vs_grpo.benchmarks.probetables import moments
-from ppo_vs_grpo.benchmarks.stats import Array, paired_differences
-from ppo_vs_grpo.benchmarks.verdicts import ALPHA, p_words
 
 LAST_TENTH = 0.9
 """A run's end, as a share of its updates: what lies beyond."""

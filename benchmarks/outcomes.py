@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from ppo_vs_grpo.benchmarks import costs
-from ppo_vs_grpo.benchmarks.curves import first_crossing
-from ppo_vs_grpo.benchmarks.frames import Results
-from ppo_vs_grpo.benchmarks.probetables import moments
-from ppo_vs_grpo.benchmarks.stats import Array
+from ppo_vs_grpo.benchmarks.analysis.frames import costs
+from ppo_vs_grpo.benchmarks.analysis.frames.probes import moments
+from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
+from ppo_vs_grpo.benchmarks.analysis.stats.curves import first_crossing
+from ppo_vs_grpo.benchmarks.analysis.stats.intervals import Array
 from ppo_vs_grpo.tasks.errors import UserError, nearest
 
 COLLAPSE = 0.5

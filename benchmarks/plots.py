@@ -14,7 +14,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from ppo_vs_grpo.benchmarks.costs import MEMORY_PHASES
+from ppo_vs_grpo.benchmarks.analysis.frames.costs import MEMORY_PHASES
 from ppo_vs_grpo.benchmarks.records.schema import PHASES
 
 ALGORITHM_COLOURS = {"ppo": "#0072B2", "grpo": "#D55E00"}

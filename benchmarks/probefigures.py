@@ -10,9 +10,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ppo_vs_grpo.benchmarks import plots, probetables
+from ppo_vs_grpo.benchmarks import plots
+from ppo_vs_grpo.benchmarks.analysis.frames import probes
+from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
 from ppo_vs_grpo.benchmarks.figures import algorithms, blank, legend, legend_rows, sign
-from ppo_vs_grpo.benchmarks.frames import Results
 
 MOMENT = "middle"
 """Of a run: at its start a critic knows nothing, and at its end there may be little left to learn."""
@@ -22,10 +23,10 @@ PHRASES = {"middle": "in mid-run", "end": "at the end"}
 def probe_figure(results: Results, caption: str = "") -> Figure:
     """A row a task: residual variance by baseline, cosine by estimator, value error by position; in mid-run."""
     colours = plots.arm_colours(algorithms(results))
-    moment = MOMENT if MOMENT in set(probetables.moments(results)["moment"]) else "end"
+    moment = MOMENT if MOMENT in set(probes.moments(results)["moment"]) else "end"
     left, middle, right, critics = (
         table(results)[lambda frame: frame["moment"] == moment]
-        for table in (probetables.baselines, probetables.gradient_noise, probetables.value_error, probetables.critic)
+        for table in (probes.baselines, probes.gradient_noise, probes.value_error, probes.critic)
     )
     tasks = [task for task in results.tasks if task in set(left["task"])]
     head_in, row_in, foot_in = 0.75 + 0.2 * legend_rows(colours), 1.75, 0.7
@@ -39,9 +40,9 @@ def probe_figure(results: Results, caption: str = "") -> Figure:
         )  # fmt: skip
         for row, task in enumerate(tasks):
             residual, cosine, error = (figure.add_subplot(grid[row, column]) for column in range(3))
-            names = list(probetables.BASELINES)
+            names = list(probes.BASELINES)
             dots(left[left["task"] == task], "baseline", "residual_variance", "se", residual, colours, names)
-            residual.set_yticklabels(list(probetables.BASELINES.values()))
+            residual.set_yticklabels(list(probes.BASELINES.values()))
             residual.axvline(1, color=plots.FAINT, linewidth=0.9)
             residual.set_xlim(left=0)
             estimators = [name for name in middle["estimator"].unique() if name != "own"]

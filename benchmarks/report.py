@@ -23,18 +23,16 @@ from ppo_vs_grpo.benchmarks import (
     figures,
     front,
     probefigures,
-    probetables,
-    speed,
     speedfigure,
     tables,
     theoryfigure,
-    throughput,
     wording,
 )
-from ppo_vs_grpo.benchmarks.attribution import attribution
+from ppo_vs_grpo.benchmarks.analysis.frames import probes, speed, throughput
+from ppo_vs_grpo.benchmarks.analysis.frames.attribution import attribution
+from ppo_vs_grpo.benchmarks.analysis.frames.results import Results, unmatched
 from ppo_vs_grpo.benchmarks.claims import ClaimResult, judge_claims
 from ppo_vs_grpo.benchmarks.differences import differences
-from ppo_vs_grpo.benchmarks.frames import Results
 from ppo_vs_grpo.benchmarks.judging import Judgement, judge, power_table, table_of
 from ppo_vs_grpo.tasks.errors import UserError
 
@@ -105,7 +103,7 @@ def make_tables(results: Results, found: Judged) -> dict[str, pd.DataFrame]:
         made["throughput"] = throughput.throughput(results)
     if len(results.probes):
         names = ("gradient_noise", "baselines", "critic", "ranking", "memory_by_role", "operations")
-        made |= {name: getattr(probetables, name)(results) for name in names}
+        made |= {name: getattr(probes, name)(results) for name in names}
     return {name: made[name] for name in wording.TABLES if name in made}
 
 
@@ -202,7 +200,6 @@ def _content(
     at_a_glance = summary(results)
     if (at_a_glance["note"] == tables.DASH).all():
         at_a_glance = at_a_glance.drop(columns="note")
-    unmatched = {task: text for task in results.tasks if (text := tables.unmatched(results, task))}
     judgements = found.judgements
     return {
         "suite": results.suite,
@@ -229,7 +226,7 @@ def _content(
             for stem, table in made.items()
             if stem not in FRONT
         ],
-        "unmatched": unmatched,
+        "unmatched": {task: text for task in results.tasks if (text := unmatched(results, task))},
         "limits": wording.LIMITS,
         "citation": citation(results, name),
     }
@@ -260,7 +257,7 @@ def citation(results: Results, name: str) -> str:
 def _about(results: Results, stem: str) -> str:
     """What a table says, and which arms cannot be in it."""
     about = wording.TABLES[stem][1]
-    if stem == "critic" and (without := probetables.without_critic(results)):
+    if stem == "critic" and (without := probes.without_critic(results)):
         return f"{about} Not in it, having no critic: {', '.join(without)}."
     return about
 

@@ -13,10 +13,10 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from ppo_vs_grpo.benchmarks import plots
+from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
+from ppo_vs_grpo.benchmarks.analysis.frames.speed import pairs, ratios, speed_runs
+from ppo_vs_grpo.benchmarks.analysis.frames.throughput import per_hour, throughput
 from ppo_vs_grpo.benchmarks.figures import algorithms, blank, rows_of, side_by_side, sign
-from ppo_vs_grpo.benchmarks.frames import Results
-from ppo_vs_grpo.benchmarks.speed import pairs, ratios, speed_runs
-from ppo_vs_grpo.benchmarks.throughput import per_hour, throughput
 
 DIALS = {
     "new_tokens": "new tokens",

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ppo_vs_grpo.benchmarks.costs import SECONDS, headline, peak_memory, phase_seconds
-from ppo_vs_grpo.benchmarks.frames import IDENTITY, Results
-from ppo_vs_grpo.benchmarks.records.manifest import planned_completions
+from ppo_vs_grpo.benchmarks.analysis.frames.costs import SECONDS, headline, peak_memory, phase_seconds
+from ppo_vs_grpo.benchmarks.analysis.frames.results import IDENTITY, Results, unmatched
 
 DASH = "-"
 SPREAD = ("reward_std_within_group", "silent_group_fraction", "entropy", "kl_reference", "grad_norm")
@@ -176,16 +175,6 @@ def configuration(results: Results) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 NOT_SETTINGS = {"suite", "purpose", "arm", "task", "seed", "timing"}
-
-
-def unmatched(results: Results, task: str) -> str:
-    """How the arms' budgets on a task differ, or an empty text if they match."""
-    training = [spec for spec in results.specs.values() if spec["purpose"] == "train" and spec["task"] == task]
-    budgets = {spec["arm"]: planned_completions(spec) for spec in training}
-    if len(set(budgets.values())) < 2:
-        return ""
-    each = ", ".join(f"{arm} {budgets[arm]:,}" for arm in results.arms if arm in budgets)
-    return f"budgets unmatched: {each} completions"
 
 
 def dashed(frame: pd.DataFrame) -> pd.DataFrame:

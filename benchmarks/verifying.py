@@ -10,7 +10,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from ppo_vs_grpo.benchmarks import report
-from ppo_vs_grpo.benchmarks.frames import load
+from ppo_vs_grpo.benchmarks.analysis.frames.load import load
 from ppo_vs_grpo.benchmarks.records.folder import LOCK
 from ppo_vs_grpo.tasks.errors import UserError
 

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from handmade import Cells, made
-from ppo_vs_grpo.benchmarks.frames import Results
+from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
 
 MIDDLE = 50
 """Where the runs' middle is; they end at 100."""

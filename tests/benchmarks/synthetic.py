@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from ppo_vs_grpo.benchmarks.analysis.frames.probes import BASELINES
 from ppo_vs_grpo.benchmarks.environment import environment
-from ppo_vs_grpo.benchmarks.probetables import BASELINES
 from ppo_vs_grpo.benchmarks.records.recorder import Recorder
 from ppo_vs_grpo.benchmarks.spec import RunSpec, Suite
 

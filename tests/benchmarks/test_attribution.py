@@ -13,7 +13,8 @@ import yaml
 from pydantic import ValidationError
 
 from ppo_vs_grpo.benchmarks import load, report
-from ppo_vs_grpo.benchmarks.attribution import ALL_TASKS, EFFECTS, attribution, effects_by_seed
+from ppo_vs_grpo.benchmarks.analysis.frames.attribution import EFFECTS, attribution, effects_by_seed
+from ppo_vs_grpo.benchmarks.analysis.frames.results import ALL_TASKS
 from ppo_vs_grpo.benchmarks.spec import Suite
 from synthetic import make_suite, write_results
 

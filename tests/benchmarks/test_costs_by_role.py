@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from ppo_vs_grpo.benchmarks import costfigures, load, plots
-from ppo_vs_grpo.benchmarks.costs import (
+from ppo_vs_grpo.benchmarks.analysis.frames.costs import (
     BUDGETS,
     flops_by_phase,
     headline,
@@ -19,7 +19,7 @@ from ppo_vs_grpo.benchmarks.costs import (
     phase_seconds,
     scores_by_cost,
 )
-from ppo_vs_grpo.benchmarks.frames import Results
+from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
 from ppo_vs_grpo.benchmarks.tables import step_noise_scale
 from synthetic import make_suite, write_probes, write_results
 

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from ppo_vs_grpo.benchmarks import load
-from ppo_vs_grpo.benchmarks.frames import Results
+from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
 
 NOTEBOOK = Path(__file__).parents[2] / "results" / "analysis.ipynb"
 

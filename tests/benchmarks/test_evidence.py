@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats as oracle
 
 from handmade import OTHER_WAVE, WAVE
-from ppo_vs_grpo.benchmarks.evidence import (
+from ppo_vs_grpo.benchmarks.analysis.stats.evidence import (
     DIFFERENCE,
     RATIO,
     SHARE,
@@ -21,8 +21,8 @@ from ppo_vs_grpo.benchmarks.evidence import (
     noise_sample,
     spread_evidence,
 )
-from ppo_vs_grpo.benchmarks.stats import one_sided_p, t_interval, two_sided_p
-from ppo_vs_grpo.benchmarks.verdicts import equivalence_p
+from ppo_vs_grpo.benchmarks.analysis.stats.intervals import one_sided_p, t_interval, two_sided_p
+from ppo_vs_grpo.benchmarks.analysis.stats.ruling import equivalence_p
 
 T6, T7 = 2.4469118511449692, 2.364624251592785
 """t(0.975) of 6 and of 7 degrees of freedom."""

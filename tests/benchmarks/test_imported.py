@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from ppo_vs_grpo.benchmarks import load, report
-from ppo_vs_grpo.benchmarks.frames import Results
-from ppo_vs_grpo.benchmarks.imported import load_export
+from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
+from ppo_vs_grpo.benchmarks.analysis.frames.wandb_export import load_export
 from ppo_vs_grpo.benchmarks.mirror import Course
 from ppo_vs_grpo.benchmarks.report import judged, make_tables
 from ppo_vs_grpo.tasks.errors import UserError

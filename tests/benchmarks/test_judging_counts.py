@@ -12,8 +12,8 @@ import pytest
 from scipy import stats as oracle
 
 from handmade import OTHER_WAVE, WAVE, made
+from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
 from ppo_vs_grpo.benchmarks.comparisons import METRICS
-from ppo_vs_grpo.benchmarks.frames import Results
 from ppo_vs_grpo.benchmarks.judging import Judgement, judge, judgement_table, power_table
 from ppo_vs_grpo.benchmarks.outcomes import shared_tasks
 

@@ -15,7 +15,7 @@ from matplotlib.text import Text
 
 from ppo_vs_grpo.algorithms import ALGORITHMS
 from ppo_vs_grpo.benchmarks import figures, load, plots
-from ppo_vs_grpo.benchmarks.costs import headline, peak_memory, phase_seconds
+from ppo_vs_grpo.benchmarks.analysis.frames.costs import headline, peak_memory, phase_seconds
 from ppo_vs_grpo.benchmarks.figures import overview_figure, task_figure
 from synthetic import make_suite, write_results
 

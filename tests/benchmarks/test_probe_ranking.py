@@ -14,7 +14,7 @@ from copying import prompts, whole_logp
 from ppo_vs_grpo.algorithms.shared.config import TrainConfig
 from ppo_vs_grpo.algorithms.shared.trainer import Trainer
 from ppo_vs_grpo.algorithms.shared.types import Rollouts, ScoredRollouts
-from ppo_vs_grpo.benchmarks import probetables
+from ppo_vs_grpo.benchmarks.analysis.frames import probes
 from ppo_vs_grpo.benchmarks.probes.baselines import Estimate
 from ppo_vs_grpo.benchmarks.probes.measuring import probe_rows
 from ppo_vs_grpo.benchmarks.probes.ranking import Agreement, distinct, log_probabilities, rank_agreement, rankings
@@ -162,9 +162,9 @@ def test_the_table_has_means_and_errors_over_runs() -> None:
         for name, value in zip(quantities, numbers, strict=True)
     )
     results = SimpleNamespace(probes=frame, complete=frozenset(values))
-    (row,) = probetables.ranking(results).to_dict("records")  # type: ignore[arg-type]
+    (row,) = probes.ranking(results).to_dict("records")  # type: ignore[arg-type]
     assert (row["task"], row["arm"], row["moment"], row["subject"], row["n"]) == ("recall", "grpo", "start", "start", 2)
     assert (row["tau"], row["auc"], row["silent"]) == pytest.approx((0.2, 0.65, 28 / 48))
     assert (row["tau_se"], row["auc_per_token_se"]) == pytest.approx((0.1, 0.1))
     empty = SimpleNamespace(probes=frame.iloc[:0], complete=frozenset())
-    assert list(probetables.ranking(empty).columns) == list(row)  # type: ignore[arg-type]
+    assert list(probes.ranking(empty).columns) == list(row)  # type: ignore[arg-type]

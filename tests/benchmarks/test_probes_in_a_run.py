@@ -14,7 +14,8 @@ import torch
 from ppo_vs_grpo.algorithms import entry
 from ppo_vs_grpo.algorithms.shared.config import TrainConfig
 from ppo_vs_grpo.algorithms.shared.trainer import Trainer
-from ppo_vs_grpo.benchmarks import load, probefigures, probetables, report
+from ppo_vs_grpo.benchmarks import load, probefigures, report
+from ppo_vs_grpo.benchmarks.analysis.frames import probes
 from ppo_vs_grpo.benchmarks.figures import blank
 from ppo_vs_grpo.benchmarks.probes.measuring import COMPARED, compared, probe_rows
 from ppo_vs_grpo.benchmarks.spec import ProbeConfig
@@ -93,20 +94,20 @@ def test_the_noise_scale_is_the_ratio_of_sums_over_complete_runs() -> None:
         for key, numbers in numbers_of.items()
         for row in rows(key, 0, **{f"gradient__grpo__{q}": float(n) for q, n in zip(quantities, numbers, strict=True)})
     ]
-    (row,) = probetables.gradient_noise(summarised(frame)).to_dict("records")
+    (row,) = probes.gradient_noise(summarised(frame)).to_dict("records")
     assert (row["n"], row["noise_scale"], row["prompts_share"], row["skipped_units"]) == (2, 12 / 2, 3 / 12, 1)
     assert row["cosine"] == pytest.approx(0.4)
     assert row["cosine_se"] == pytest.approx(np.std([0.5, 0.3], ddof=1) / 2**0.5)
-    negative = probetables.gradient_noise(summarised(frame, ("b",)))
+    negative = probes.gradient_noise(summarised(frame, ("b",)))
     assert negative["noise_scale"].isna().all()
 
 
 def test_moments_are_start_middle_and_end_whatever_their_completions() -> None:
     frame = [row for at in (0, 640, 1280) for row in rows("a", at, baseline__value__comparable=at / 1000)]
-    table = probetables.baselines(summarised(frame)).set_index("moment")["residual_variance"]
+    table = probes.baselines(summarised(frame)).set_index("moment")["residual_variance"]
     assert table.to_dict() == {"start": 0.0, "middle": 0.64, "end": 1.28}
     two = [row for at in (0, 1280) for row in rows("a", at, baseline__value__comparable=1.0)]
-    assert list(probetables.baselines(summarised(two))["moment"]) == ["start", "end"]
+    assert list(probes.baselines(summarised(two))["moment"]) == ["start", "end"]
 
 
 def test_a_critic_that_no_group_beats_counts_as_infinite() -> None:
@@ -116,7 +117,7 @@ def test_a_critic_that_no_group_beats_counts_as_infinite() -> None:
             for i, size in enumerate(sizes)
             for row in rows(f"{i}", 0, break_even____group_size=size, value____mse=0.1)
         ]
-        table = probetables.critic(summarised(frame, ("0", "1", "2")))
+        table = probes.critic(summarised(frame, ("0", "1", "2")))
         return float(table["break_even_group_size"].iloc[0])
 
     assert critic([3.0, 5.0, np.nan]) == 5.0
@@ -132,7 +133,7 @@ def test_a_suite_with_probes_has_them_in_its_report(tmp_path: Path) -> None:
     page = report.write(load(folder), folder / "report")
     for stem in ("probes", "costs", "budgets", "theory"):
         assert (page.parent / f"figures/{stem}.svg").stat().st_size > 1000, stem
-    assert len(pd.read_csv(page.parent / "tables/baselines.csv")) == 2 * 3 * len(probetables.BASELINES)
+    assert len(pd.read_csv(page.parent / "tables/baselines.csv")) == 2 * 3 * len(probes.BASELINES)
     assert set(pd.read_csv(page.parent / "tables/gradient_noise.csv")["noise_scale"]) == {1.0}
     assert set(pd.read_csv(page.parent / "tables/gradient_noise.csv")["prompts_share"]) == {1.0}
     assert "having no critic: grpo." in page.read_text()

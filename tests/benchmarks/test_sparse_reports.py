@@ -14,8 +14,8 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from ppo_vs_grpo.benchmarks import costfigures, figures, load, plots, probefigures, tables
-from ppo_vs_grpo.benchmarks.attribution import attribution
-from ppo_vs_grpo.benchmarks.frames import Results
+from ppo_vs_grpo.benchmarks.analysis.frames.attribution import attribution
+from ppo_vs_grpo.benchmarks.analysis.frames.results import Results, unmatched
 from ppo_vs_grpo.benchmarks.loading import find_suite, load_suite
 from synthetic import make_suite, write_probes, write_results
 
@@ -130,10 +130,8 @@ def with_specs(results: Results, specs: dict[str, dict[str, Any]]) -> Results:
 def test_unmatched_budgets_are_those_of_a_tasks_arms(tmp_path: Path) -> None:
     suite = make_suite(**SPARSE | {"train_of": {"grpo-left": {"completions": 768}}})
     results = load(write_results(tmp_path, suite))
-    assert tables.unmatched(results, "recall") == ""
-    assert tables.unmatched(results, "sorting") == (
-        "budgets unmatched: ppo 1,536, grpo 1,536, grpo-left 768 completions"
-    )
+    assert unmatched(results, "recall") == ""
+    assert unmatched(results, "sorting") == ("budgets unmatched: ppo 1,536, grpo 1,536, grpo-left 768 completions")
 
 
 def test_a_tasks_figure_names_and_draws_its_own_arms(results: Results) -> None:

@@ -15,9 +15,9 @@ from matplotlib.figure import Figure
 
 from handmade import made
 from ppo_vs_grpo.benchmarks import speedfigure
-from ppo_vs_grpo.benchmarks.frames import Results
+from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
+from ppo_vs_grpo.benchmarks.analysis.frames.speed import headline, pairs, ratios, speed_runs
 from ppo_vs_grpo.benchmarks.records.schema import PHASES, RUN_COLUMNS
-from ppo_vs_grpo.benchmarks.speed import headline, pairs, ratios, speed_runs
 
 ARMS = {"ours": "grpo", "trl": "trl-grpo", "critic": "ppo-critic"}
 SUITES = files("ppo_vs_grpo.benchmarks") / "suites"

@@ -34,31 +34,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats as oracle
 
-from ppo_vs_grpo.benchmarks import stats
+from ppo_vs_grpo.benchmarks.analysis.stats import intervals
 
 NAN = math.nan
 SAMPLES = [np.random.default_rng(i).normal(0.3, 1.0, n) for i, n in enumerate((2, 3, 5, 8, 12))]
 
 
 def test_a_pair_needs_both_seeds_and_rounding_is_a_tie() -> None:
-    found = stats.paired_differences([0.1 + 0.2, 0.5, NAN, 0.25], [0.3, NAN, 0.1, 0.75])
+    found = intervals.paired_differences([0.1 + 0.2, 0.5, NAN, 0.25], [0.3, NAN, 0.1, 0.75])
     assert found.tolist() == [0.0, 0.5]
     with pytest.raises(ValueError, match=r"equal length, not shapes \(2,\) and \(3,\)"):
-        stats.paired_differences([0.0, 1.0], [0.0, 1.0, 2.0])
+        intervals.paired_differences([0.0, 1.0], [0.0, 1.0, 2.0])
 
 
 def test_a_tiny_difference_that_is_no_rounding_is_kept() -> None:
-    assert stats.paired_differences([0.5], [0.5 + 1e-9]).tolist() == [pytest.approx(1e-9, rel=1e-6)]
+    assert intervals.paired_differences([0.5], [0.5 + 1e-9]).tolist() == [pytest.approx(1e-9, rel=1e-6)]
 
 
 @pytest.mark.parametrize("bad", [[0.1, NAN], [0.1, math.inf], [[0.1, 0.2]]])
 def test_what_is_no_sample_is_refused(bad: list[float]) -> None:
     with pytest.raises(ValueError, match="a row of finite numbers"):
-        stats.t_interval(bad)
+        intervals.t_interval(bad)
 
 
 def test_the_t_interval_of_three_values_by_hand() -> None:
-    found = stats.t_interval([0.1, 0.2, 0.3])
+    found = intervals.t_interval([0.1, 0.2, 0.3])
     se = 0.1 / math.sqrt(3)
     assert (found.n, found.freedom) == (3, pytest.approx(2))
     assert (found.mean, found.se) == (pytest.approx(0.2), pytest.approx(se))
@@ -73,34 +73,34 @@ def test_the_t_interval_of_three_values_by_hand() -> None:
 def test_paired_t_is_scipys(sample: np.ndarray, level: float) -> None:
     first = np.linspace(0.0, 3.0, len(sample))
     expected = oracle.ttest_rel(first + sample, first)
-    found = stats.t_interval(stats.paired_differences(first, first + sample), level)
+    found = intervals.t_interval(intervals.paired_differences(first, first + sample), level)
     assert (found.low, found.high) == pytest.approx(tuple(expected.confidence_interval(level)), abs=1e-12)
-    assert stats.two_sided_p(sample) == pytest.approx(expected.pvalue, rel=1e-9)
+    assert intervals.two_sided_p(sample) == pytest.approx(expected.pvalue, rel=1e-9)
     above = oracle.ttest_1samp(sample, 0.2, alternative="greater").pvalue
-    assert stats.one_sided_p(sample, 0.2) == pytest.approx(above, rel=1e-9)
+    assert intervals.one_sided_p(sample, 0.2) == pytest.approx(above, rel=1e-9)
 
 
 @pytest.mark.parametrize("sample", [[], [0.25]])
 def test_fewer_than_two_values_have_no_interval_and_no_p(sample: list[float]) -> None:
-    found = stats.t_interval(sample)
+    found = intervals.t_interval(sample)
     assert found.n == len(sample)
     assert found.mean == 0.25 if sample else math.isnan(found.mean)
     assert all(map(math.isnan, (found.se, found.freedom, found.low, found.high)))
-    assert math.isnan(stats.two_sided_p(sample))
-    assert math.isnan(stats.standardised_effect(sample))
+    assert math.isnan(intervals.two_sided_p(sample))
+    assert math.isnan(intervals.standardised_effect(sample))
 
 
 @pytest.mark.parametrize(("value", "p"), [(0.0, 1.0), (0.1, 2 / 2**8), (-0.1, 2 / 2**8)])
 def test_without_spread_the_interval_has_no_width_and_p_is_that_of_sign_flips(value: float, p: float) -> None:
     sample = [value] * 7 + [value * (1 + 1e-15)]
-    found = stats.t_interval(sample)
+    found = intervals.t_interval(sample)
     assert found.se == 0
     assert found.low == found.mean == found.high == pytest.approx(value)
     assert math.isnan(found.freedom)
-    assert stats.two_sided_p(sample) == stats.sign_flip_test(sample).p == p
-    assert stats.one_sided_p(sample, value - 0.05) == 1 / 2**8
-    assert stats.one_sided_p(sample, value + 0.05) == 1
-    assert math.isnan(stats.standardised_effect(sample))
+    assert intervals.two_sided_p(sample) == intervals.sign_flip_test(sample).p == p
+    assert intervals.one_sided_p(sample, value - 0.05) == 1 / 2**8
+    assert intervals.one_sided_p(sample, value + 0.05) == 1
+    assert math.isnan(intervals.standardised_effect(sample))
 
 
 def test_satterthwaite_is_welchs_test_of_two_samples() -> None:
@@ -108,23 +108,23 @@ def test_satterthwaite_is_welchs_test_of_two_samples() -> None:
     for a in SAMPLES:
         for b in SAMPLES:
             welch = oracle.ttest_ind(a, 3 * b, equal_var=False)
-            found = stats.satterthwaite_interval([a, -3 * b])
+            found = intervals.satterthwaite_interval([a, -3 * b])
             assert found.n == min(len(a), len(b))
             assert found.freedom == pytest.approx(welch.df)
             assert (2 * found.low, 2 * found.high) == pytest.approx(tuple(welch.confidence_interval(0.95)))
 
 
 def test_the_mean_over_tasks_weighs_tasks_and_not_seeds() -> None:
-    found = stats.satterthwaite_interval([[0.0, 0.2], [1.0, 1.0, 1.0, 1.0, 1.0, 1.0]])
+    found = intervals.satterthwaite_interval([[0.0, 0.2], [1.0, 1.0, 1.0, 1.0, 1.0, 1.0]])
     assert found.mean == pytest.approx((0.1 + 1.0) / 2)
     assert (found.se, found.freedom) == (pytest.approx(0.1 / 2), pytest.approx(1))
 
 
 def test_one_task_without_an_interval_leaves_the_mean_without() -> None:
-    found = stats.satterthwaite_interval([[0.0, 0.2], [0.5]])
+    found = intervals.satterthwaite_interval([[0.0, 0.2], [0.5]])
     assert (found.n, found.mean) == (1, pytest.approx(0.3))
     assert math.isnan(found.low)
-    assert stats.satterthwaite_interval([]).n == 0
+    assert intervals.satterthwaite_interval([]).n == 0
 
 
 @pytest.mark.parametrize(
@@ -141,109 +141,111 @@ def test_one_task_without_an_interval_leaves_the_mean_without() -> None:
     ],
 )
 def test_sign_flips_by_hand(sample: list[float], p: float) -> None:
-    assert stats.sign_flip_test(sample) == stats.SignFlip(p, 2.0 ** (1 - len(sample)), True)
+    assert intervals.sign_flip_test(sample) == intervals.SignFlip(p, 2.0 ** (1 - len(sample)), True)
 
 
 def test_five_seeds_can_never_reach_five_percent() -> None:
-    assert stats.sign_flip_test([0.9, 1.0, 1.1, 1.2, 1.3]).p == stats.sign_flip_test([1.0] * 5).smallest == 0.0625
-    assert stats.sign_flip_test([1.0] * 8).p == 0.0078125
-    assert math.isnan(stats.sign_flip_test([]).p)
+    assert (
+        intervals.sign_flip_test([0.9, 1.0, 1.1, 1.2, 1.3]).p == intervals.sign_flip_test([1.0] * 5).smallest == 0.0625
+    )
+    assert intervals.sign_flip_test([1.0] * 8).p == 0.0078125
+    assert math.isnan(intervals.sign_flip_test([]).p)
 
 
 @pytest.mark.parametrize("sample", SAMPLES)
 def test_sign_flips_are_scipys(sample: np.ndarray) -> None:
     expected = oracle.permutation_test((sample,), np.mean, permutation_type="samples", n_resamples=np.inf)
-    assert stats.sign_flip_test(sample).p == pytest.approx(expected.pvalue, abs=1e-12)
+    assert intervals.sign_flip_test(sample).p == pytest.approx(expected.pvalue, abs=1e-12)
 
 
 def test_random_sign_flips_agree_with_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
     sample = SAMPLES[-1]
-    exact = stats.sign_flip_test(sample).p
-    monkeypatch.setattr(stats, "EXACT_SEEDS", 10)
-    drawn = stats.sign_flip_test(sample, np.random.default_rng(0))
+    exact = intervals.sign_flip_test(sample).p
+    monkeypatch.setattr(intervals, "EXACT_SEEDS", 10)
+    drawn = intervals.sign_flip_test(sample, np.random.default_rng(0))
     assert not drawn.exact
-    assert 0 < abs(drawn.p - exact) < 3 * math.sqrt(exact * (1 - exact) / stats.DRAWS)
-    assert drawn == stats.sign_flip_test(sample, np.random.default_rng(0))
-    assert stats.sign_flip_test([1.0] * 40, np.random.default_rng(0)).p == 1 / (1 + stats.DRAWS)
+    assert 0 < abs(drawn.p - exact) < 3 * math.sqrt(exact * (1 - exact) / intervals.DRAWS)
+    assert drawn == intervals.sign_flip_test(sample, np.random.default_rng(0))
+    assert intervals.sign_flip_test([1.0] * 40, np.random.default_rng(0)).p == 1 / (1 + intervals.DRAWS)
     with pytest.raises(ValueError, match=r"12 differences: above 10 .* needs a generator"):
-        stats.sign_flip_test(sample)
+        intervals.sign_flip_test(sample)
 
 
 @pytest.mark.parametrize("n", [1, 5, 8, 40])
 def test_clopper_pearson_is_scipys(n: int) -> None:
     for k in range(n + 1):
         expected = oracle.binomtest(k, n).proportion_ci(0.9, method="exact")
-        found = stats.clopper_pearson(k, n, 0.9)
+        found = intervals.clopper_pearson(k, n, 0.9)
         assert (found.n, found.share) == (n, k / n)
         assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-12)
 
 
 def test_no_run_in_five_collapsed_still_allows_for_half() -> None:
-    found = stats.clopper_pearson(0, 5)
+    found = intervals.clopper_pearson(0, 5)
     assert (found.low, found.high) == (0.0, pytest.approx(1 - 0.025 ** (1 / 5)))
-    assert math.isnan(stats.clopper_pearson(0, 0).low)
+    assert math.isnan(intervals.clopper_pearson(0, 0).low)
     with pytest.raises(ValueError, match="6 of 5"):
-        stats.clopper_pearson(6, 5)
+        intervals.clopper_pearson(6, 5)
 
 
 def test_improvement_counts_ties_half_and_its_interval_holds_every_way_to_break_them() -> None:
-    found = stats.improvement([0.3, 0.1, -0.2, 0.0])
+    found = intervals.improvement([0.3, 0.1, -0.2, 0.0])
     assert (found.n, found.share) == (4, 2.5 / 4)
-    assert (found.low, found.high) == (stats.clopper_pearson(2, 4).low, stats.clopper_pearson(3, 4).high)
-    assert stats.improvement([0.0] * 4) == stats.Proportion(4, 0.5, 0.0, 1.0)
-    assert stats.improvement([0.1, 0.2, -0.1]) == stats.clopper_pearson(2, 3)
-    assert math.isnan(stats.improvement([]).share)
+    assert (found.low, found.high) == (intervals.clopper_pearson(2, 4).low, intervals.clopper_pearson(3, 4).high)
+    assert intervals.improvement([0.0] * 4) == intervals.Proportion(4, 0.5, 0.0, 1.0)
+    assert intervals.improvement([0.1, 0.2, -0.1]) == intervals.clopper_pearson(2, 3)
+    assert math.isnan(intervals.improvement([]).share)
 
 
 def test_point_estimates_are_rliables() -> None:
     fixture = json.loads((Path(__file__).parent / "data/rliable.json").read_text())
     for arm in ("x", "y"):
-        found = stats.aggregates(fixture[arm])
+        found = intervals.aggregates(fixture[arm])
         assert found.mean == pytest.approx(fixture[f"mean_{arm}"], rel=0, abs=1e-12)
         assert found.median == pytest.approx(fixture[f"median_{arm}"], rel=0, abs=1e-12)
         assert found.iqm == pytest.approx(fixture[f"iqm_{arm}"], rel=0, abs=1e-12)
-    improvement = stats.improvement_over_all_pairs(fixture["y"], fixture["x"])
+    improvement = intervals.improvement_over_all_pairs(fixture["y"], fixture["x"])
     assert improvement == pytest.approx(fixture["improvement_x_over_y"], rel=0, abs=1e-12)
 
 
 def test_aggregates_by_hand_with_a_missing_run_and_a_missing_task() -> None:
-    found = stats.aggregates([[0.0, 0.5, 1.0, NAN], [0.2, 0.7, NAN, NAN]])
+    found = intervals.aggregates([[0.0, 0.5, 1.0, NAN], [0.2, 0.7, NAN, NAN]])
     assert found.mean == pytest.approx((0.1 + 0.6 + 1.0) / 3)
     assert found.median == pytest.approx(0.6)
     assert found.iqm == pytest.approx((0.2 + 0.5 + 0.7) / 3)  # of five scores the lowest and the highest go
-    assert math.isnan(stats.aggregates([[NAN]]).iqm)
+    assert math.isnan(intervals.aggregates([[NAN]]).iqm)
 
 
 def test_the_standardised_effect_is_that_of_paired_differences() -> None:
-    assert stats.standardised_effect([0.1, 0.2, 0.3]) == pytest.approx(2.0)
-    assert stats.standardised_effect([-0.1, -0.2, -0.3]) == pytest.approx(-2.0)
+    assert intervals.standardised_effect([0.1, 0.2, 0.3]) == pytest.approx(2.0)
+    assert intervals.standardised_effect([-0.1, -0.2, -0.3]) == pytest.approx(-2.0)
 
 
 def test_holm_by_hand() -> None:
-    assert stats.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert stats.holm([0.6, 0.7]).tolist() == [1.0, 1.0]
-    assert stats.holm([0.01, NAN, 0.03]) == pytest.approx([0.02, NAN, 0.03], nan_ok=True)
-    assert stats.holm([]).tolist() == []
+    assert intervals.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert intervals.holm([0.6, 0.7]).tolist() == [1.0, 1.0]
+    assert intervals.holm([0.01, NAN, 0.03]) == pytest.approx([0.02, NAN, 0.03], nan_ok=True)
+    assert intervals.holm([]).tolist() == []
 
 
 @given(st.lists(st.floats(0, 1), max_size=8), st.integers(0, 3))
 def test_holm_keeps_the_order_is_never_below_raw_and_ignores_what_was_not_tested(ps: list[float], gaps: int) -> None:
-    adjusted = stats.holm(ps)
+    adjusted = intervals.holm(ps)
     assert (adjusted >= ps).all()
     assert (adjusted <= 1).all()
     assert (np.diff(adjusted[np.argsort(ps, kind="stable")]) >= 0).all()
-    assert stats.holm([NAN] * gaps + ps)[gaps:].tolist() == adjusted.tolist()
+    assert intervals.holm([NAN] * gaps + ps)[gaps:].tolist() == adjusted.tolist()
 
 
 @given(st.lists(st.integers(-64, 64), min_size=2, max_size=12), st.integers(-64, 64))
 def test_swapped_arms_flip_every_sign_and_a_shift_moves_only_the_mean(eighths: list[int], shift: int) -> None:
     sample = np.array(eighths) / 8
-    plain, flipped, moved = (stats.t_interval(values) for values in (sample, -sample, sample + shift / 8))
+    plain, flipped, moved = (intervals.t_interval(values) for values in (sample, -sample, sample + shift / 8))
     assert (flipped.mean, flipped.low, flipped.high) == (-plain.mean, -plain.high, -plain.low)
-    assert stats.two_sided_p(sample) == stats.two_sided_p(-sample)
-    assert stats.sign_flip_test(sample) == stats.sign_flip_test(-sample)
-    there, back = stats.improvement(sample), stats.improvement(-sample)
+    assert intervals.two_sided_p(sample) == intervals.two_sided_p(-sample)
+    assert intervals.sign_flip_test(sample) == intervals.sign_flip_test(-sample)
+    there, back = intervals.improvement(sample), intervals.improvement(-sample)
     assert (back.share, back.low, back.high) == pytest.approx((1 - there.share, 1 - there.high, 1 - there.low))
     assert (moved.mean, moved.se) == pytest.approx((plain.mean + shift / 8, plain.se), abs=1e-12)
     first = np.arange(len(sample)) / 8
-    assert stats.paired_differences(first + shift, first + sample + shift).tolist() == sample.tolist()
+    assert intervals.paired_differences(first + shift, first + sample + shift).tolist() == sample.tolist()

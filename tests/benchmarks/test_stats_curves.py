@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.optimize import OptimizeWarning
 from scipy.stats import quantile_test
 
-from ppo_vs_grpo.benchmarks.curves import (
+from ppo_vs_grpo.benchmarks.analysis.stats.curves import (
     Crossing,
     area_under_curve,
     first_crossing,

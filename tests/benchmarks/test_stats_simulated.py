@@ -9,9 +9,14 @@ import numpy as np
 import pytest
 from scipy.stats import binom, multinomial
 
-from ppo_vs_grpo.benchmarks.power import power
-from ppo_vs_grpo.benchmarks.stats import clopper_pearson, improvement, satterthwaite_interval, t_interval
-from ppo_vs_grpo.benchmarks.verdicts import ALPHA, Outcome, equivalence_p, verdict, verdicts
+from ppo_vs_grpo.benchmarks.analysis.stats.intervals import (
+    clopper_pearson,
+    improvement,
+    satterthwaite_interval,
+    t_interval,
+)
+from ppo_vs_grpo.benchmarks.analysis.stats.power import power
+from ppo_vs_grpo.benchmarks.analysis.stats.ruling import ALPHA, Outcome, equivalence_p, verdict, verdicts
 
 SAMPLES = 20_000
 SUITES = 200

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from scipy import stats as oracle
 from scipy.integrate import quad
 
-from ppo_vs_grpo.benchmarks.power import power, seeds_needed, smallest_effect
-from ppo_vs_grpo.benchmarks.stats import t_interval, two_sided_p
-from ppo_vs_grpo.benchmarks.verdicts import Outcome, equivalence_p, p_words, ruling, verdict, verdicts
+from ppo_vs_grpo.benchmarks.analysis.stats.intervals import t_interval, two_sided_p
+from ppo_vs_grpo.benchmarks.analysis.stats.power import power, seeds_needed, smallest_effect
+from ppo_vs_grpo.benchmarks.analysis.stats.ruling import Outcome, equivalence_p, p_words, ruling, verdict, verdicts
 from ppo_vs_grpo.tasks.errors import UserError
 
 WAVE = np.array([1.0, -1.0, 0.5, -0.5, 1.0, -1.0, 0.5, -0.5])

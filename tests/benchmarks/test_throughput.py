@@ -13,12 +13,13 @@ import pytest
 from fake_suite import FakeRun, make_suite, most_at_once
 from handmade import made
 from ppo_vs_grpo.benchmarks import processes, sidebyside, speedfigure
-from ppo_vs_grpo.benchmarks.frames import Results, load
+from ppo_vs_grpo.benchmarks.analysis.frames.load import load
+from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
+from ppo_vs_grpo.benchmarks.analysis.frames.throughput import throughput
 from ppo_vs_grpo.benchmarks.processes import cores
 from ppo_vs_grpo.benchmarks.records.throughput import COLUMNS, FILE, of, read
 from ppo_vs_grpo.benchmarks.report import report_id
 from ppo_vs_grpo.benchmarks.spec import Suite, Throughput
-from ppo_vs_grpo.benchmarks.throughput import throughput
 from ppo_vs_grpo.tasks.errors import UserError
 
 ASKED = Throughput(arm="grpo", slots=[1, 3], runs=4, completions=16, repeats=2)

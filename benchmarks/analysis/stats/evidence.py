@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import bdtr, stdtr, stdtrit
 
-from ppo_vs_grpo.benchmarks.stats import (
+from ppo_vs_grpo.benchmarks.analysis.stats.intervals import (
     LEVEL,
     ROUNDING,
     Array,

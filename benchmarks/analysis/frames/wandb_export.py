@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from ppo_vs_grpo.benchmarks.frames import IDENTITY, MISSING_COLUMNS, Results
+from ppo_vs_grpo.benchmarks.analysis.frames.results import IDENTITY, MISSING_COLUMNS, Results
 from ppo_vs_grpo.benchmarks.records.folder import KEY
 from ppo_vs_grpo.benchmarks.records.schema import (
     EVAL_COLUMNS,

@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ppo_vs_grpo.benchmarks.frames import Results
-from ppo_vs_grpo.benchmarks.stats import satterthwaite_interval
+from ppo_vs_grpo.benchmarks.analysis.frames.results import ALL_TASKS, Results
+from ppo_vs_grpo.benchmarks.analysis.stats.intervals import satterthwaite_interval
 
-ALL_TASKS = "all tasks"
 EFFECTS = {
     "total": {"grpo": 1.0, "ppo": -1.0},
     "baseline": {"ppo_group": 0.5, "ppo": -0.5, "grpo": 0.5, "grpo_value": -0.5},

@@ -29,7 +29,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ppo_vs_grpo.benchmarks.stats import MeanInterval, holm, one_sided_p, t_interval, two_sided_p
+from ppo_vs_grpo.benchmarks.analysis.stats.intervals import MeanInterval, holm, one_sided_p, t_interval, two_sided_p
 from ppo_vs_grpo.tasks.errors import UserError
 
 MIN_SEEDS = 8
@@ -155,3 +155,12 @@ def _judge(
     outcome, text, reason = ruling(p, same_p, words, interval.mean > 0, f"{margin:g}", alpha=alpha)
     spread = "" if interval.se > 0 else "; seeds do not differ, so p is that of sign flips"
     return Verdict(outcome, text, reason + spread, interval, p, same_p)
+
+
+def show(value: float) -> str:
+    """A number for a sentence: three decimals of a small one, four digits of another."""
+    if math.isnan(value):
+        return "unknown"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.3f}" if 0.001 <= abs(value) < 1 or value == 0 else f"{value:.4g}"

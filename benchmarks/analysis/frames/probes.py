@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ppo_vs_grpo.benchmarks import costs
-from ppo_vs_grpo.benchmarks.frames import Results
+from ppo_vs_grpo.benchmarks.analysis.frames import costs
+from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
 
 MOMENTS = ("start", "middle", "end")
 BASELINES = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from ppo_vs_grpo.benchmarks.frames import IDENTITY, Results
+from ppo_vs_grpo.benchmarks.analysis.frames.results import IDENTITY, Results
 from ppo_vs_grpo.benchmarks.records.schema import PHASES
 
 MEMORY_PHASES = ("load", "rollout", "reward", "reference", "value", "update", "eval", "process")

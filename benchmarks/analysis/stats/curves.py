@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import bdtr
 
-from ppo_vs_grpo.benchmarks.stats import LEVEL, Array, Proportion, clopper_pearson
+from ppo_vs_grpo.benchmarks.analysis.stats.intervals import LEVEL, Array, Proportion, clopper_pearson
 
 FEWEST_POINTS = 5
 """A fit has three free parameters; its residuals need two points more."""

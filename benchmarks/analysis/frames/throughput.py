@@ -9,7 +9,7 @@ import pandas as pd
 from ppo_vs_grpo.benchmarks.records.throughput import COLUMNS
 
 if TYPE_CHECKING:
-    from ppo_vs_grpo.benchmarks.frames import Results
+    from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
 
 TABLE = ("slots", "n", "runs_per_hour", "least", "most", "times", "note")
 

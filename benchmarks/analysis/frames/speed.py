@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from ppo_vs_grpo.benchmarks.costs import SECONDS
-from ppo_vs_grpo.benchmarks.frames import Results
+from ppo_vs_grpo.benchmarks.analysis.frames.costs import SECONDS
+from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
 from ppo_vs_grpo.benchmarks.peers import PEERS
 
 

@@ -5,24 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ppo_vs_grpo.benchmarks.curves import area_under_curve
-from ppo_vs_grpo.benchmarks.records.folder import PARTS, read_lock, run_folder, run_names
-from ppo_vs_grpo.benchmarks.records.manifest import is_complete, is_finished
-from ppo_vs_grpo.benchmarks.records.read import RunFiles, read_run
+from ppo_vs_grpo.benchmarks.analysis.stats.curves import area_under_curve
+from ppo_vs_grpo.benchmarks.records.manifest import is_complete, planned_completions
 from ppo_vs_grpo.benchmarks.records.schema import (
-    EVAL_COLUMNS,
     MEMORY_COLUMNS,
     METRIC_COLUMNS,
-    PROBE_COLUMNS,
-    RUN_COLUMNS,
 )
-from ppo_vs_grpo.benchmarks.records.throughput import read as read_throughput
 from ppo_vs_grpo.tasks.errors import UserError, nearest
 
 IDENTITY = ("arm", "task", "seed", "key")
@@ -30,7 +23,6 @@ SCORES = ("pass_rate", "greedy_pass", "reward_mean")
 """What one evaluation says, each a mean over the held-out prompts."""
 
 MISSING_COLUMNS = ("purpose", *IDENTITY, "state", "message")
-AGAIN = "run the suite again: it goes on with what is missing"
 
 SUMMARIES = ("start", "final", "gain", "area")
 
@@ -164,92 +156,14 @@ class Results:
         }
 
 
-def load(path: str | Path, *, whole: bool = True) -> Results:
-    """Open a suite's results folder, such as `results/core`.
-
-    Only the runs that suite.lock.yaml names are read: folders left by an earlier configuration are
-    listed in `ignored`. Raises UserError for a folder without results, and for a run whose files do not fit its
-    manifest or whose protocol version is not that of the others; unless `whole`, such a run is `missing` as unreadable.
-    """
-    folder = Path(path)
-    suite, keys = read_lock(folder)
-    runs: dict[str, RunFiles] = {}
-    missing = []
-    for name in run_names(folder):
-        place = run_folder(folder, name.purpose, name.key)
-        if not is_finished(place):
-            missing.append((*name, "unfinished" if place.exists() else "not started", AGAIN))
-            continue
-        try:
-            runs[name.key] = read_run(place)
-        except UserError as error:
-            if whole:
-                raise
-            missing.append((*name, "unreadable", str(error).replace(f"{folder}/", "")))
-    if whole:
-        _one_protocol(folder, runs)
-    else:
-        missing += _take_older_protocols(runs)
-    found = [p.name for part in PARTS.values() if (folder / part).is_dir() for p in (folder / part).iterdir()]
-    cells = set((suite.get("timing") or {}).get("cells") or {})
-    speed = {key: run for key, run in runs.items() if run.manifest["task"] in cells}
-    of_tasks = {key: run for key, run in runs.items() if key not in speed}
-    training = {key: run for key, run in of_tasks.items() if run.manifest["purpose"] == "train"}
-    timing = {key: run for key, run in of_tasks.items() if run.manifest["purpose"] == "timing"}
-    return Results(
-        suite=suite,
-        runs=pd.DataFrame([run.manifest for run in runs.values()], columns=list(RUN_COLUMNS)),
-        metrics=_stack({key: run.metrics for key, run in training.items()}, training, METRIC_COLUMNS),
-        evals=_stack({key: run.evals for key, run in training.items()}, training, EVAL_COLUMNS),
-        memory=_memory(of_tasks),
-        probes=_stack({key: run.probes for key, run in training.items()}, training, PROBE_COLUMNS),
-        timing=_stack({key: run.metrics for key, run in timing.items()}, timing, METRIC_COLUMNS),
-        missing=pd.DataFrame(missing, columns=list(MISSING_COLUMNS)),
-        specs={key: run.spec for key, run in runs.items()},
-        environments={key: run.environment for key, run in runs.items()},
-        hashes={key: run.manifest["files"] for key, run in runs.items()},
-        ignored=tuple(sorted(set(found) - set(keys))),
-        speed=_stack({key: run.metrics for key, run in speed.items()}, speed, METRIC_COLUMNS),
-        speed_memory=_memory(speed),
-        throughput=tuple(read_throughput(folder)),
-    )
+def unmatched(results: Results, task: str) -> str:
+    """How the arms' budgets on a task differ, or an empty text if they match."""
+    training = [spec for spec in results.specs.values() if spec["purpose"] == "train" and spec["task"] == task]
+    budgets = {spec["arm"]: planned_completions(spec) for spec in training}
+    if len(set(budgets.values())) < 2:
+        return ""
+    each = ", ".join(f"{arm} {budgets[arm]:,}" for arm in results.arms if arm in budgets)
+    return f"budgets unmatched: {each} completions"
 
 
-def _memory(runs: Mapping[str, RunFiles]) -> pd.DataFrame:
-    """Bytes of every run, with its purpose."""
-    frames = {key: run.memory.assign(purpose=run.manifest["purpose"]) for key, run in runs.items()}
-    return _stack(frames, runs, (*MEMORY_COLUMNS, "purpose"))
-
-
-def _take_older_protocols(runs: dict[str, RunFiles]) -> list[tuple[Any, ...]]:
-    """Take the runs out that are not of the newest protocol version; their rows of `missing`."""
-    newest = max((run.manifest["protocol"] for run in runs.values()), default=None)
-    older = [runs.pop(key).manifest for key in list(runs) if runs[key].manifest["protocol"] != newest]
-    return [
-        (*(run[name] for name in ("purpose", *IDENTITY)), "unreadable",
-         f"{run['key']}: protocol version {run['protocol']}, others have {newest}")
-        for run in older
-    ]  # fmt: skip
-
-
-def _one_protocol(folder: Path, runs: Mapping[str, RunFiles]) -> None:
-    """Raise a UserError unless every run was measured by one version of the protocol."""
-    versions: dict[int, str] = {}
-    for key, run in runs.items():
-        versions.setdefault(run.manifest["protocol"], key)
-    if len(versions) > 1:
-        each = ", ".join(f"{version} (as {key})" for version, key in sorted(versions.items()))
-        raise UserError(f"{folder}: runs of protocol versions {each}; they cannot be compared. Run the suite again")
-
-
-def _stack(frames: Mapping[str, pd.DataFrame], runs: Mapping[str, RunFiles], columns: tuple[str, ...]) -> pd.DataFrame:
-    """Put the runs' frames under one another, each row led by its run's identity."""
-    parts = [
-        frame.assign(**{name: runs[key].manifest[name] for name in IDENTITY})
-        for key, frame in frames.items()
-        if len(frame)
-    ]
-    if not parts:
-        return pd.DataFrame(columns=[*IDENTITY, *columns])
-    stacked = pd.concat(parts, ignore_index=True)
-    return stacked[[*IDENTITY, *[name for name in stacked.columns if name not in IDENTITY]]]
+ALL_TASKS = "all tasks"

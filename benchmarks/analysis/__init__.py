@@ -1,0 +1,1 @@
+"""What the records say: statistics, frames, verdicts, pages. No module here loads torch."""
