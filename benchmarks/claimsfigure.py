@@ -16,9 +16,9 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFor
 
 from ppo_vs_grpo.benchmarks import plots
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
-from ppo_vs_grpo.benchmarks.claims import dials
+from ppo_vs_grpo.benchmarks.analysis.judge.claim_measures import MEASURES
+from ppo_vs_grpo.benchmarks.analysis.judge.claims import dials
 from ppo_vs_grpo.benchmarks.figures import blank, sign
-from ppo_vs_grpo.benchmarks.measures import MEASURES
 
 COLUMNS = 2
 POINT, HOLDS = "#332288", "#E3F1EA"

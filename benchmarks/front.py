@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import pandas as pd
 
 from ppo_vs_grpo.benchmarks.analysis.frames.results import ALL_TASKS
+from ppo_vs_grpo.benchmarks.analysis.judge.verdicts import Judgement
 from ppo_vs_grpo.benchmarks.analysis.stats.evidence import DIFFERENCE, RATIO
 from ppo_vs_grpo.benchmarks.analysis.stats.ruling import show
-from ppo_vs_grpo.benchmarks.judging import Judgement
 
 WORDS = {DIFFERENCE: "{second} less {first}", RATIO: "{second} over {first}"}
 

@@ -17,7 +17,6 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ppo_vs_grpo.benchmarks import (
-    claims,
     claimsfigure,
     costfigures,
     figures,
@@ -31,9 +30,10 @@ from ppo_vs_grpo.benchmarks import (
 from ppo_vs_grpo.benchmarks.analysis.frames import probes, speed, throughput
 from ppo_vs_grpo.benchmarks.analysis.frames.attribution import attribution
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results, unmatched
-from ppo_vs_grpo.benchmarks.claims import ClaimResult, judge_claims
-from ppo_vs_grpo.benchmarks.differences import differences
-from ppo_vs_grpo.benchmarks.judging import Judgement, judge, power_table, table_of
+from ppo_vs_grpo.benchmarks.analysis.judge import claims
+from ppo_vs_grpo.benchmarks.analysis.judge.claims import ClaimResult, judge_claims
+from ppo_vs_grpo.benchmarks.analysis.judge.differences import differences
+from ppo_vs_grpo.benchmarks.analysis.judge.verdicts import Judgement, judge, power_table, table_of
 from ppo_vs_grpo.tasks.errors import UserError
 
 TEMPLATES = Path(__file__).parent / "templates"

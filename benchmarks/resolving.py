@@ -143,7 +143,7 @@ def _resolve_place(choice: TaskChoice, start: str, source: str, key: str) -> _Pl
 
 def _check_claims(suite: Suite, source: str) -> None:
     if suite.claims:
-        from ppo_vs_grpo.benchmarks.claims import check
+        from ppo_vs_grpo.benchmarks.analysis.judge.claims import check
 
         try:
             check({name: claim.model_dump() for name, claim in suite.claims.items()})

@@ -12,9 +12,9 @@ from scipy import stats as oracle
 from claimed import claim, claiming, probed, rewarded, scored
 from handmade import OTHER_WAVE, WAVE
 from ppo_vs_grpo.benchmarks.analysis.frames.results import ALL_TASKS, Results
-from ppo_vs_grpo.benchmarks.claims import ClaimResult, judge_claims
-from ppo_vs_grpo.benchmarks.comparisons import AREA, COLLAPSES, FINAL, NOISE, SECONDS, SPREAD, compare
-from ppo_vs_grpo.benchmarks.measures import MEASURES
+from ppo_vs_grpo.benchmarks.analysis.judge.claim_measures import MEASURES
+from ppo_vs_grpo.benchmarks.analysis.judge.claims import ClaimResult, judge_claims
+from ppo_vs_grpo.benchmarks.analysis.judge.metrics import AREA, COLLAPSES, FINAL, NOISE, SECONDS, SPREAD, compare
 
 T7, SE = 2.364624251592785, math.sqrt(5 / 7 / 8)
 SAME = [0.5] * 8

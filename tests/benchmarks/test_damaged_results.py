@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from damage import edit_manifest, rehash, run_folder
 from ppo_vs_grpo.benchmarks import load
 from ppo_vs_grpo.benchmarks.__main__ import app
-from ppo_vs_grpo.benchmarks.judging import judge
+from ppo_vs_grpo.benchmarks.analysis.judge.verdicts import judge
 from ppo_vs_grpo.tasks.errors import UserError
 from synthetic import make_suite, write_results
 

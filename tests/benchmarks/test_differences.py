@@ -7,7 +7,7 @@ import math
 import pytest
 
 from handmade import WAVE, made
-from ppo_vs_grpo.benchmarks.differences import COLUMNS, differences
+from ppo_vs_grpo.benchmarks.analysis.judge.differences import COLUMNS, differences
 
 SEEDS = [0.1 * seed for seed in range(8)]
 

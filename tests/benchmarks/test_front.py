@@ -8,7 +8,7 @@ import pytest
 
 from handmade import OTHER_WAVE, WAVE, made
 from ppo_vs_grpo.benchmarks import front
-from ppo_vs_grpo.benchmarks.judging import Judgement, judge
+from ppo_vs_grpo.benchmarks.analysis.judge.verdicts import Judgement, judge
 
 FIRST = Judgement(
     metric="final score",

@@ -15,9 +15,9 @@ from scipy import stats as oracle
 from handmade import OTHER_WAVE, WAVE, made
 from ppo_vs_grpo.benchmarks import load
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
+from ppo_vs_grpo.benchmarks.analysis.judge.metrics import METRICS
+from ppo_vs_grpo.benchmarks.analysis.judge.verdicts import Judgement, judge, judgement_table, power_table
 from ppo_vs_grpo.benchmarks.analysis.stats.ruling import verdicts
-from ppo_vs_grpo.benchmarks.comparisons import METRICS
-from ppo_vs_grpo.benchmarks.judging import Judgement, judge, judgement_table, power_table
 from synthetic import make_suite, write_probes, write_results
 
 FINAL, AREA, SPREAD, COLLAPSES, NOISE, MEMORY, SECONDS, COMPLETIONS_TO, SECONDS_TO = (m.name for m in METRICS)

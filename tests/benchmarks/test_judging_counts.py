@@ -13,9 +13,9 @@ from scipy import stats as oracle
 
 from handmade import OTHER_WAVE, WAVE, made
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
-from ppo_vs_grpo.benchmarks.comparisons import METRICS
-from ppo_vs_grpo.benchmarks.judging import Judgement, judge, judgement_table, power_table
-from ppo_vs_grpo.benchmarks.outcomes import shared_tasks
+from ppo_vs_grpo.benchmarks.analysis.judge.metrics import METRICS
+from ppo_vs_grpo.benchmarks.analysis.judge.pairs import shared_tasks
+from ppo_vs_grpo.benchmarks.analysis.judge.verdicts import Judgement, judge, judgement_table, power_table
 
 FINAL, AREA, SPREAD, COLLAPSES, NOISE, MEMORY, SECONDS, COMPLETIONS_TO, SECONDS_TO = (m.name for m in METRICS)
 T4 = 2.7764451051977987

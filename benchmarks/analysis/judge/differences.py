@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ppo_vs_grpo.benchmarks.analysis.frames.results import ALL_TASKS, Results
+from ppo_vs_grpo.benchmarks.analysis.judge.pairs import choose_pair, final_scores, shared_tasks
 from ppo_vs_grpo.benchmarks.analysis.stats.intervals import (
     aggregates,
     improvement,
@@ -18,7 +19,6 @@ from ppo_vs_grpo.benchmarks.analysis.stats.intervals import (
     standardised_effect,
     t_interval,
 )
-from ppo_vs_grpo.benchmarks.outcomes import choose_pair, final_scores, shared_tasks
 
 COLUMNS = (
     *("task", "n", "difference", "low", "high", "sign_flip_p", "smallest_p", "share_higher", "share_low", "share_high"),

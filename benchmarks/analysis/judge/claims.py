@@ -21,10 +21,10 @@ import numpy as np
 import pandas as pd
 
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
+from ppo_vs_grpo.benchmarks.analysis.judge.claim_measures import MEASURES, Measure, Reading
 from ppo_vs_grpo.benchmarks.analysis.stats.evidence import DIFFERENCE, Evidence
 from ppo_vs_grpo.benchmarks.analysis.stats.intervals import LEVEL, holm
 from ppo_vs_grpo.benchmarks.analysis.stats.ruling import ALPHA, MIN_SEEDS, p_words, show
-from ppo_vs_grpo.benchmarks.measures import MEASURES, Measure, Reading
 from ppo_vs_grpo.benchmarks.tables import DASH
 from ppo_vs_grpo.tasks.errors import UserError, nearest
 

@@ -12,11 +12,11 @@ import pandas as pd
 from ppo_vs_grpo.benchmarks.analysis.frames.attribution import effects_by_seed
 from ppo_vs_grpo.benchmarks.analysis.frames.probes import moments
 from ppo_vs_grpo.benchmarks.analysis.frames.results import ALL_TASKS, Results
+from ppo_vs_grpo.benchmarks.analysis.judge.metrics import COLLAPSES, MEMORY, NOISE, SECONDS, SPREAD, Metric, compare
+from ppo_vs_grpo.benchmarks.analysis.judge.pairs import by_run
 from ppo_vs_grpo.benchmarks.analysis.stats.evidence import DIFFERENCE, NULL, RATIO, Evidence, mean_evidence
 from ppo_vs_grpo.benchmarks.analysis.stats.intervals import Array, paired_differences
 from ppo_vs_grpo.benchmarks.analysis.stats.ruling import ALPHA, p_words, show
-from ppo_vs_grpo.benchmarks.comparisons import COLLAPSES, MEMORY, NOISE, SECONDS, SPREAD, Metric, compare
-from ppo_vs_grpo.benchmarks.outcomes import by_run
 
 LAST_TENTH = 0.9
 """A run's end, as a share of its updates: what lies beyond."""

@@ -25,12 +25,12 @@ import numpy as np
 import pandas as pd
 
 from ppo_vs_grpo.benchmarks.analysis.frames.results import ALL_TASKS, Results
+from ppo_vs_grpo.benchmarks.analysis.judge.metrics import COLLAPSES, MEMORY, METRICS, SECONDS, Case, Metric, compare
+from ppo_vs_grpo.benchmarks.analysis.judge.pairs import choose_pair, final_scores, shared_tasks
 from ppo_vs_grpo.benchmarks.analysis.stats.evidence import DIFFERENCE, NULL, SHARE, Evidence
 from ppo_vs_grpo.benchmarks.analysis.stats.intervals import LEVEL, holm, paired_differences
 from ppo_vs_grpo.benchmarks.analysis.stats.power import seeds_needed, smallest_effect
 from ppo_vs_grpo.benchmarks.analysis.stats.ruling import MIN_SEEDS, Outcome, ruling, show
-from ppo_vs_grpo.benchmarks.comparisons import COLLAPSES, MEMORY, METRICS, SECONDS, Case, Metric, compare
-from ppo_vs_grpo.benchmarks.outcomes import choose_pair, final_scores, shared_tasks
 
 NO_VERDICT, UNDEFINED = str(Outcome.NONE), "undefined"
 

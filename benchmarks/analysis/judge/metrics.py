@@ -9,20 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ppo_vs_grpo.benchmarks.analysis.frames.results import ALL_TASKS, Results
-from ppo_vs_grpo.benchmarks.analysis.stats.curves import Crossing, reaching
-from ppo_vs_grpo.benchmarks.analysis.stats.evidence import (
-    DIFFERENCE,
-    RATIO,
-    Evidence,
-    arrival_evidence,
-    mcnemar_evidence,
-    mean_evidence,
-    noise_sample,
-    spread_evidence,
-)
-from ppo_vs_grpo.benchmarks.analysis.stats.intervals import Array, clopper_pearson, paired_differences
-from ppo_vs_grpo.benchmarks.analysis.stats.ruling import MARGIN, show
-from ppo_vs_grpo.benchmarks.outcomes import (
+from ppo_vs_grpo.benchmarks.analysis.judge.pairs import (
     Paired,
     Threshold,
     all_runs,
@@ -36,6 +23,19 @@ from ppo_vs_grpo.benchmarks.outcomes import (
     threshold,
     timed_seconds,
 )
+from ppo_vs_grpo.benchmarks.analysis.stats.curves import Crossing, reaching
+from ppo_vs_grpo.benchmarks.analysis.stats.evidence import (
+    DIFFERENCE,
+    RATIO,
+    Evidence,
+    arrival_evidence,
+    mcnemar_evidence,
+    mean_evidence,
+    noise_sample,
+    spread_evidence,
+)
+from ppo_vs_grpo.benchmarks.analysis.stats.intervals import Array, clopper_pearson, paired_differences
+from ppo_vs_grpo.benchmarks.analysis.stats.ruling import MARGIN, show
 
 ARMS = ("first_S", "second_S")
 FACTOR = 1.25
