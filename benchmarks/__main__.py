@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ppo_vs_grpo.benchmarks.analysis.report.terminal import print_rows, print_summary
 from ppo_vs_grpo.benchmarks.device import Device
 from ppo_vs_grpo.benchmarks.mirroring import Mode, mirrored
-from ppo_vs_grpo.benchmarks.terminal import print_rows, print_summary
 from ppo_vs_grpo.tasks.errors import UserError
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def verify(
     ] = None,
 ) -> None:
     """Make a report again from its runs and name every number that differs; exit code 1 if any does."""
-    from ppo_vs_grpo.benchmarks.verifying import verify as differences
+    from ppo_vs_grpo.benchmarks.analysis.report.verify import verify as differences
 
     found = differences(report, results)
     for difference in found:
@@ -125,9 +125,9 @@ def compare(
     from rich.console import Console
 
     from ppo_vs_grpo.benchmarks import load
-    from ppo_vs_grpo.benchmarks.comparing import compare as side_by_side
-    from ppo_vs_grpo.benchmarks.comparing import differing
-    from ppo_vs_grpo.benchmarks.tables import dashed
+    from ppo_vs_grpo.benchmarks.analysis.report.compare import compare as side_by_side
+    from ppo_vs_grpo.benchmarks.analysis.report.compare import differing
+    from ppo_vs_grpo.benchmarks.analysis.report.tables import dashed
 
     one, other = load(a), load(b)
     console = Console()
@@ -220,7 +220,9 @@ def _report(folder: Path, out: Path, console: Console) -> Results:
     """Write and announce the report; returns the results, which are read once."""
     from ppo_vs_grpo.benchmarks import load
     from ppo_vs_grpo.benchmarks.analysis.frames import speed
-    from ppo_vs_grpo.benchmarks.report import headlines, judged, summary, write
+    from ppo_vs_grpo.benchmarks.analysis.report.contents import judged
+    from ppo_vs_grpo.benchmarks.analysis.report.terminal import headlines, summary
+    from ppo_vs_grpo.benchmarks.analysis.report.write import write
 
     results = load(folder, whole=False)
     found = judged(results)

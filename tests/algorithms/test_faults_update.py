@@ -28,7 +28,8 @@ from ppo_vs_grpo.algorithms.shared.sequences import join, over_rows, pack
 from ppo_vs_grpo.algorithms.shared.trainer import MAX_SKIPPED_STEPS, Trainer
 from ppo_vs_grpo.algorithms.shared.types import Context, Denominators, LossOutput
 from ppo_vs_grpo.algorithms.shared.update import learner, update
-from ppo_vs_grpo.benchmarks import load, tables, worker
+from ppo_vs_grpo.benchmarks import load, worker
+from ppo_vs_grpo.benchmarks.analysis.report import tables
 from ppo_vs_grpo.tasks import splits
 from ppo_vs_grpo.tasks.base import Problem, Score
 from ppo_vs_grpo.tasks.splits import problems, rng

@@ -12,9 +12,10 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from ppo_vs_grpo.benchmarks import load, report
+from ppo_vs_grpo.benchmarks import load
 from ppo_vs_grpo.benchmarks.analysis.frames.attribution import EFFECTS, attribution, effects_by_seed
 from ppo_vs_grpo.benchmarks.analysis.frames.results import ALL_TASKS
+from ppo_vs_grpo.benchmarks.analysis.report import write
 from ppo_vs_grpo.benchmarks.spec import Suite
 from synthetic import make_suite, write_results
 
@@ -107,7 +108,7 @@ def test_results_of_before_there_was_an_attribution_still_have_a_report(tmp_path
     for arm in data["suite"]["arms"].values():
         del arm["tasks"]
     lock.write_text(yaml.safe_dump(data))
-    text = report.write(load(tmp_path), tmp_path / "report").read_text()
+    text = write.write(load(tmp_path), tmp_path / "report").read_text()
     assert 'id="verdicts"' in text
     assert 'id="attribution"' not in text
     assert 'id="claims"' not in text
@@ -117,7 +118,7 @@ def test_results_of_before_there_was_an_attribution_still_have_a_report(tmp_path
 def test_the_report_has_the_split_as_figure_and_table(tmp_path: Path, missing: tuple[str, ...]) -> None:
     suite = make_suite(arms=tuple(CELLS.values()), tasks=("recall", "sorting"), seeds=3, updates=8, prompts=16)
     suite = Suite.model_validate(suite.model_dump() | {"attribution": CELLS})
-    page = report.write(load(write_results(tmp_path, suite, missing=missing)), tmp_path / "report")
+    page = write.write(load(write_results(tmp_path, suite, missing=missing)), tmp_path / "report")
     table = pd.read_csv(page.parent / "tables/attribution.csv")
     assert list(table["effect"].unique()) == list(EFFECTS)
     assert list(table["task"].unique()) == (["sorting"] if missing else ["recall", "sorting", ALL_TASKS])

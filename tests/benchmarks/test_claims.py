@@ -14,7 +14,8 @@ from scipy import stats as oracle
 from claimed import claim, claiming, probed, scored
 from handmade import WAVE
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
-from ppo_vs_grpo.benchmarks.analysis.judge.claims import ClaimResult, claims_json, claims_table, dials, judge_claims
+from ppo_vs_grpo.benchmarks.analysis.judge.claims import ClaimResult, claims_json, dials, judge_claims
+from ppo_vs_grpo.benchmarks.analysis.report.first_page import claims_table
 
 SAME = [0.5] * 8
 GAINS = {"same": 0.0, "little": 0.02, "more": 0.1, "less": -0.1, "unsure": 0.03, "hint": 0.055}

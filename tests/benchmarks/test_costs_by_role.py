@@ -20,7 +20,7 @@ from ppo_vs_grpo.benchmarks.analysis.frames.costs import (
     scores_by_cost,
 )
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
-from ppo_vs_grpo.benchmarks.tables import step_noise_scale
+from ppo_vs_grpo.benchmarks.analysis.report.tables import step_noise_scale
 from synthetic import make_suite, write_probes, write_results
 
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from handmade import OTHER_WAVE, WAVE, made
-from ppo_vs_grpo.benchmarks import front
 from ppo_vs_grpo.benchmarks.analysis.judge.verdicts import Judgement, judge
+from ppo_vs_grpo.benchmarks.analysis.report import first_page
 
 FIRST = Judgement(
     metric="final score",
@@ -34,7 +34,7 @@ LAST = replace(FIRST, task="all tasks", effect="ratio", estimate=1.25, low=None,
 
 
 def test_a_row_has_the_verdict_both_arms_and_the_effect() -> None:
-    (row,) = front.verdicts([FIRST]).to_dict("records")
+    (row,) = first_page.verdicts([FIRST]).to_dict("records")
     assert row == {
         "metric": "final score (share)",
         "verdict": "grpo better",
@@ -46,11 +46,11 @@ def test_a_row_has_the_verdict_both_arms_and_the_effect() -> None:
 
 
 def test_of_several_tasks_the_row_over_all_is_shown_and_the_words_of_each() -> None:
-    table = front.verdicts([FIRST, LAST])
+    table = first_page.verdicts([FIRST, LAST])
     assert table["effect (95% interval)"].tolist() == ["grpo over ppo 1.25"]
-    by_task = front.verdicts_by_task([FIRST, LAST]).to_dict("records")
+    by_task = first_page.verdicts_by_task([FIRST, LAST]).to_dict("records")
     assert by_task == [{"metric": "final score", "sorting": "grpo better", "all tasks": "inconclusive"}]
-    assert front.verdicts_by_task([FIRST]).empty
+    assert first_page.verdicts_by_task([FIRST]).empty
 
 
 @pytest.mark.parametrize(
@@ -62,13 +62,13 @@ def test_of_several_tasks_the_row_over_all_is_shown_and_the_words_of_each() -> N
     ],
 )
 def test_an_effect_names_what_it_is(effect: str, words: str) -> None:
-    assert front.effect(replace(FIRST, effect=effect)) == words
-    assert front.effect(replace(FIRST, effect=effect, estimate=None)) == "-"
+    assert first_page.effect(replace(FIRST, effect=effect)) == words
+    assert first_page.effect(replace(FIRST, effect=effect, estimate=None)) == "-"
 
 
 def test_one_arm_has_no_second_column_and_no_verdict() -> None:
     results = made({"ppo": {"sorting": [[0.1, 0.5]] * 8}})
-    table = front.verdicts(judge(results))
+    table = first_page.verdicts(judge(results))
     assert "grpo" not in table
     assert set(table["verdict"]) == {"no verdict"}
     assert set(table["ppo"]) == {"-"}
@@ -80,9 +80,9 @@ def test_real_judgements_fill_every_cell() -> None:
         for arm, base, wave in (("ppo", 0.5, WAVE), ("grpo", 0.7, OTHER_WAVE))
     }
     judged = judge(made(curves))
-    table = front.verdicts(judged)
+    table = first_page.verdicts(judged)
     assert table["metric"].iloc[0] == "final held-out pass rate (share)"
     assert table["verdict"].iloc[0] == "grpo better"
     assert table["effect (95% interval)"].iloc[0].startswith("grpo less ppo 0.200 (")
     assert all(isinstance(cell, str) and cell for cell in table.to_numpy().ravel())
-    assert list(front.verdicts_by_task(judged).columns) == ["metric", "recall", "sorting", "all tasks"]
+    assert list(first_page.verdicts_by_task(judged).columns) == ["metric", "recall", "sorting", "all tasks"]

@@ -10,11 +10,12 @@ import pandas as pd
 import pytest
 import yaml
 
-from ppo_vs_grpo.benchmarks import load, report
+from ppo_vs_grpo.benchmarks import load
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
 from ppo_vs_grpo.benchmarks.analysis.frames.wandb_export import load_export
+from ppo_vs_grpo.benchmarks.analysis.report import write
+from ppo_vs_grpo.benchmarks.analysis.report.contents import judged, make_tables
 from ppo_vs_grpo.benchmarks.mirror import Course
-from ppo_vs_grpo.benchmarks.report import judged, make_tables
 from ppo_vs_grpo.tasks.errors import UserError
 from synthetic import make_suite, write_results
 
@@ -111,7 +112,7 @@ def test_tables_of_an_export_are_there_and_know_no_scores(exported: pd.DataFrame
 
 def test_a_report_of_an_export_says_what_it_lacks(exported: pd.DataFrame, tmp_path: Path) -> None:
     results = load(exported)
-    page = report.write(results, tmp_path)
+    page = write.write(results, tmp_path)
     for path in (page, page.with_suffix(".md")):
         assert "no held-out scores, memory or probes, nor how a run ended" in path.read_text()
     verdicts = json.loads((tmp_path / "claims.json").read_text())["verdicts"]

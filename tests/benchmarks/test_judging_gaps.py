@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from handmade import OTHER_WAVE, WAVE, made
-from ppo_vs_grpo.benchmarks import load, tables
+from ppo_vs_grpo.benchmarks import load
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
 from ppo_vs_grpo.benchmarks.analysis.judge.metrics import METRICS
 from ppo_vs_grpo.benchmarks.analysis.judge.pairs import choose_pair
 from ppo_vs_grpo.benchmarks.analysis.judge.verdicts import Judgement, judge, judgement_table, power_table
+from ppo_vs_grpo.benchmarks.analysis.report import tables
 from ppo_vs_grpo.tasks.errors import UserError
 from synthetic import make_suite, write_probes, write_results
 

@@ -14,8 +14,9 @@ import torch
 from ppo_vs_grpo.algorithms import entry
 from ppo_vs_grpo.algorithms.shared.config import TrainConfig
 from ppo_vs_grpo.algorithms.shared.trainer import Trainer
-from ppo_vs_grpo.benchmarks import load, probefigures, report
+from ppo_vs_grpo.benchmarks import load, probefigures
 from ppo_vs_grpo.benchmarks.analysis.frames import probes
+from ppo_vs_grpo.benchmarks.analysis.report import write
 from ppo_vs_grpo.benchmarks.figures import blank
 from ppo_vs_grpo.benchmarks.probes.measuring import COMPARED, compared, probe_rows
 from ppo_vs_grpo.benchmarks.spec import ProbeConfig
@@ -127,10 +128,10 @@ def test_a_critic_that_no_group_beats_counts_as_infinite() -> None:
 def test_a_suite_with_probes_has_them_in_its_report(tmp_path: Path) -> None:
     suite = make_suite(tasks=("recall",), seeds=2, updates=8, prompts=16)
     folder = write_results(tmp_path, suite)
-    drawn = {p.stem for p in (report.write(load(folder), folder / "report").parent / "figures").iterdir()}
+    drawn = {p.stem for p in (write.write(load(folder), folder / "report").parent / "figures").iterdir()}
     assert drawn.isdisjoint({"probes", "costs", "budgets", "theory"})
     write_probes(folder)
-    page = report.write(load(folder), folder / "report")
+    page = write.write(load(folder), folder / "report")
     for stem in ("probes", "costs", "budgets", "theory"):
         assert (page.parent / f"figures/{stem}.svg").stat().st_size > 1000, stem
     assert len(pd.read_csv(page.parent / "tables/baselines.csv")) == 2 * 3 * len(probes.BASELINES)

@@ -17,7 +17,9 @@ import pandas as pd
 import pytest
 
 from ppo_vs_grpo.algorithms.shared.config import TrainConfig
-from ppo_vs_grpo.benchmarks import load, report, tables, wording
+from ppo_vs_grpo.benchmarks import load
+from ppo_vs_grpo.benchmarks.analysis.report import captions as wording
+from ppo_vs_grpo.benchmarks.analysis.report import tables, terminal, write
 from ppo_vs_grpo.tasks.errors import UserError
 from synthetic import make_specs, make_suite, write_results
 
@@ -36,7 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def page(folder: Path) -> Path:
-    return report.write(load(folder), folder / "report")
+    return write.write(load(folder), folder / "report")
 
 
 def written(folder: Path) -> dict[str, bytes]:
@@ -69,7 +71,7 @@ def test_the_files_have_stable_names(page: Path) -> None:
 def test_a_core_sized_suite_takes_seconds(tmp_path: Path) -> None:
     write_results(tmp_path, make_suite())
     start = time.process_time()
-    report.write(load(tmp_path), tmp_path / "report")
+    write.write(load(tmp_path), tmp_path / "report")
     assert time.process_time() - start < 20
 
 
@@ -85,7 +87,7 @@ def test_the_page_is_alone(page: Path) -> None:
 
 
 def test_every_caption_ends_with_the_reports_id(folder: Path, page: Path) -> None:
-    name = report.report_id(load(folder))
+    name = write.report_id(load(folder))
     captions = re.findall(r"<figcaption>(.*)</figcaption>", page.read_text())
     assert len(captions) == 3
     assert all(caption.endswith(f"report {name}") for caption in captions)
@@ -99,8 +101,8 @@ def test_the_citation_names_the_version_and_the_commit_of_the_runs(folder: Path,
     first, *_ = results.environments
     installed = results.environments[first] | {"package": {"version": "0.2.0", "commit": None, "dirty": None}}
     mixed = replace(results, environments={**results.environments, first: installed})
-    assert "note = {version 0.1.0, 0.2.0, commit 01234567, unknown}" in report.citation(mixed, "x")
-    assert "note = {version unknown, commit unknown}" in report.citation(replace(results, environments={}), "x")
+    assert "note = {version 0.1.0, 0.2.0, commit 01234567, unknown}" in write.citation(mixed, "x")
+    assert "note = {version unknown, commit unknown}" in write.citation(replace(results, environments={}), "x")
 
 
 @pytest.mark.parametrize("suite", ["attribution", "claims", "core", "memory", "peers"])
@@ -116,22 +118,22 @@ def test_published_reports_cite_what_their_environment_says(suite: str) -> None:
 def test_the_id_follows_the_runs(tmp_path: Path) -> None:
     suite = make_suite(**SMALL)
     cases: list[dict[str, Any]] = [{}, {}, {"missing": ["ppo.recall.s0"]}, {"failed": ["ppo.recall.s0"]}]
-    ids = {report.report_id(load(write_results(tmp_path / str(i), suite, **case))) for i, case in enumerate(cases)}
+    ids = {write.report_id(load(write_results(tmp_path / str(i), suite, **case))) for i, case in enumerate(cases)}
     assert len(ids) == 3
     manifest = next((tmp_path / "0" / "runs").glob("ppo.recall.s0.*")) / "manifest.json"
     results = load(tmp_path / "0")
-    before = report.report_id(results)
+    before = write.report_id(results)
     results.hashes[manifest.parent.name]["metrics.jsonl"] = "f" * 64
-    assert report.report_id(results) != before
+    assert write.report_id(results) != before
     results.hashes[manifest.parent.name].clear()
-    emptied = report.report_id(results)
+    emptied = write.report_id(results)
     results.runs.loc[results.runs["key"] == manifest.parent.name, "status"] = "diverged"
-    assert report.report_id(results) != emptied
+    assert write.report_id(results) != emptied
 
 
 def test_the_summary_is_means_spread_and_n(folder: Path) -> None:
     results = load(folder)
-    table = report.summary(results).set_index(["task", "arm"]).to_dict("index")
+    table = terminal.summary(results).set_index(["task", "arm"]).to_dict("index")
     finals = results.score_matrix()["ppo"]["recall"]
     row = table["recall", "ppo"]
     assert row["n"] == "3"
@@ -153,9 +155,9 @@ def test_three_seeds_get_no_verdict_and_are_told_why(page: Path) -> None:
 
 
 def test_the_verdicts_lead_and_machines_can_read_them(tmp_path: Path) -> None:
-    page = report.write(load(write_results(tmp_path, make_suite(**SMALL | {"seeds": 8}))), tmp_path / "report")
+    page = write.write(load(write_results(tmp_path, make_suite(**SMALL | {"seeds": 8}))), tmp_path / "report")
     content = json.loads((tmp_path / "report" / "claims.json").read_text())
-    assert (content["report"], content["claims"]) == (report.report_id(load(tmp_path)), [])
+    assert (content["report"], content["claims"]) == (write.report_id(load(tmp_path)), [])
     (final,) = [
         one for one in content["verdicts"] if (one["metric"], one["task"]) == ("final held-out pass rate", "all tasks")
     ]
@@ -178,9 +180,9 @@ def test_the_difference_of_the_arms_comes_from_their_specs(tmp_path: Path) -> No
 
 def test_unmatched_budgets_are_labelled_everywhere(tmp_path: Path) -> None:
     suite = make_suite(**ONE, train_of={"grpo": {"completions": 768}})
-    page = report.write(load(write_results(tmp_path, suite)), tmp_path / "report")
+    page = write.write(load(write_results(tmp_path, suite)), tmp_path / "report")
     says = "budgets unmatched: ppo 1,536, grpo 768 completions"
-    assert report.summary(load(tmp_path))["note"].tolist() == [says] * 2
+    assert terminal.summary(load(tmp_path))["note"].tolist() == [says] * 2
     assert page.read_text().count(f"<strong>unmatched</strong> · recall: {says}") == 1
     assert page.with_suffix(".md").read_text().count(f"**unmatched**, recall: {says}") == 1
 
@@ -202,8 +204,8 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], list[str]]] = {
 @pytest.mark.parametrize("case", CASES)
 def test_what_is_missing_is_a_dash_and_a_note(tmp_path: Path, case: str) -> None:
     shape, changes, notes = CASES[case]
-    page = report.write(load(write_results(tmp_path, make_suite(**ONE | shape), **changes)), tmp_path / "report")
-    assert report.summary(load(tmp_path))["note"].tolist() == notes
+    page = write.write(load(write_results(tmp_path, make_suite(**ONE | shape), **changes)), tmp_path / "report")
+    assert terminal.summary(load(tmp_path))["note"].tolist() == notes
     for table in page.parent.glob("tables/*.csv"):
         cells = pd.read_csv(table, dtype=str, keep_default_na=False).to_numpy().ravel().tolist()
         assert {cell.lower() for cell in cells} & {"nan", "inf", "-inf", "<na>", ""} == set(), table.name
@@ -213,7 +215,7 @@ def test_what_is_missing_is_a_dash_and_a_note(tmp_path: Path, case: str) -> None
 
 def test_one_seed_has_no_spread(tmp_path: Path) -> None:
     results = load(write_results(tmp_path, make_suite(**SMALL | {"seeds": 1})))
-    assert set(report.summary(results)["seed sd"]) == {"-"}
+    assert set(terminal.summary(results)["seed sd"]) == {"-"}
 
 
 def test_runs_that_did_not_end_well_are_listed(tmp_path: Path) -> None:
@@ -229,7 +231,7 @@ def test_runs_that_did_not_end_well_are_listed(tmp_path: Path) -> None:
         ["ppo", 2, "unfinished"],
         ["grpo", 1, "diverged"],
     ]
-    page = report.write(load(tmp_path), tmp_path / "report")
+    page = write.write(load(tmp_path), tmp_path / "report")
     for text in (page.read_text(), page.with_suffix(".md").read_text()):
         assert "MemoryError: killed by signal 9" in text
         assert "run the suite again: it goes on with what is missing" in text
@@ -238,10 +240,10 @@ def test_runs_that_did_not_end_well_are_listed(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_is_named(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"file.*: the report cannot be written there"):
-        report.write(load(folder), tmp_path / "file")
+        write.write(load(folder), tmp_path / "file")
 
 
 def test_text_from_a_suite_is_not_markup(tmp_path: Path) -> None:
     suite = make_suite(**ONE).model_copy(update={"description": "<b>bold</b>"})
-    page = report.write(load(write_results(tmp_path, suite)), tmp_path / "report")
+    page = write.write(load(write_results(tmp_path, suite)), tmp_path / "report")
     assert "&lt;b&gt;bold&lt;/b&gt;" in page.read_text()

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from browser import Page, chromium
-from ppo_vs_grpo.benchmarks import load, report
+from ppo_vs_grpo.benchmarks import load
+from ppo_vs_grpo.benchmarks.analysis.report import write
 from ppo_vs_grpo.benchmarks.spec import Claim
 from synthetic import make_suite, write_probes, write_results
 
@@ -33,7 +34,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     suite = make_suite(tasks=("recall", "sorting"), updates=8, prompts=16).model_copy(update={"claims": {"S": CLAIM}})
     folder = write_results(tmp_path_factory.mktemp("core"), suite)
     write_probes(folder)
-    return report.write(load(folder), folder / "report")
+    return write.write(load(folder), folder / "report")
 
 
 @pytest.fixture(scope="module", params=[390, 1280])

@@ -13,9 +13,10 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from ppo_vs_grpo.benchmarks import costfigures, figures, load, plots, probefigures, tables
+from ppo_vs_grpo.benchmarks import costfigures, figures, load, plots, probefigures
 from ppo_vs_grpo.benchmarks.analysis.frames.attribution import attribution
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results, unmatched
+from ppo_vs_grpo.benchmarks.analysis.report import tables
 from ppo_vs_grpo.benchmarks.loading import find_suite, load_suite
 from synthetic import make_suite, write_probes, write_results
 

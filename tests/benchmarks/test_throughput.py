@@ -16,9 +16,9 @@ from ppo_vs_grpo.benchmarks import processes, sidebyside, speedfigure
 from ppo_vs_grpo.benchmarks.analysis.frames.load import load
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
 from ppo_vs_grpo.benchmarks.analysis.frames.throughput import throughput
+from ppo_vs_grpo.benchmarks.analysis.report.write import report_id
 from ppo_vs_grpo.benchmarks.processes import cores
 from ppo_vs_grpo.benchmarks.records.throughput import COLUMNS, FILE, of, read
-from ppo_vs_grpo.benchmarks.report import report_id
 from ppo_vs_grpo.benchmarks.spec import Suite, Throughput
 from ppo_vs_grpo.tasks.errors import UserError
 

@@ -11,10 +11,11 @@ import pytest
 from typer.testing import CliRunner
 
 from handmade import made
-from ppo_vs_grpo.benchmarks import load, report
+from ppo_vs_grpo.benchmarks import load
 from ppo_vs_grpo.benchmarks.__main__ import app
-from ppo_vs_grpo.benchmarks.comparing import compare, differing
-from ppo_vs_grpo.benchmarks.verifying import Difference, verify
+from ppo_vs_grpo.benchmarks.analysis.report import write
+from ppo_vs_grpo.benchmarks.analysis.report.compare import compare, differing
+from ppo_vs_grpo.benchmarks.analysis.report.verify import Difference, verify
 from ppo_vs_grpo.tasks.errors import UserError
 from synthetic import make_suite, write_results
 
@@ -28,7 +29,7 @@ def curves(finals: list[float]) -> list[tuple[float, float]]:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     written = write_results(tmp_path / "core", SUITE)
-    report.write(load(written), written / "report")
+    write.write(load(written), written / "report")
     return written
 
 

@@ -25,7 +25,6 @@ from ppo_vs_grpo.benchmarks.analysis.judge.claim_measures import MEASURES, Measu
 from ppo_vs_grpo.benchmarks.analysis.stats.evidence import DIFFERENCE, Evidence
 from ppo_vs_grpo.benchmarks.analysis.stats.intervals import LEVEL, holm
 from ppo_vs_grpo.benchmarks.analysis.stats.ruling import ALPHA, MIN_SEEDS, p_words, show
-from ppo_vs_grpo.benchmarks.tables import DASH
 from ppo_vs_grpo.tasks.errors import UserError, nearest
 
 SUPPORTED, REFUTED, INCONCLUSIVE, NOT_TESTED = "supported", "refuted", "inconclusive", "not tested"
@@ -99,13 +98,6 @@ def judge_claims(results: Results) -> tuple[ClaimResult, ...]:
         _result(name, claim, readings[name], float(p), float(same_p), over)
         for (name, claim), p, same_p in zip(claims.items(), p_C, same_p_C, strict=True)
     )
-
-
-def claims_table(judged: Sequence[ClaimResult]) -> pd.DataFrame:
-    """A row a claim, as text for a first page; a dash where there is no evidence."""
-    columns = ["claim", "says", "here", "evidence", "verdict", "reason"]
-    rows = [[one.name, one.says, one.here, _cell(one), one.verdict, one.reason] for one in judged]
-    return pd.DataFrame(rows, columns=columns, dtype=object)
 
 
 def claims_json(judged: Sequence[ClaimResult]) -> list[dict[str, Any]]:
@@ -236,12 +228,6 @@ def _amount(estimate: float | None, low: float | None, high: float | None) -> st
     if estimate is None:
         return ""
     return show(estimate) + ("" if low is None or high is None else f" ({show(low)} to {show(high)})")
-
-
-def _cell(one: ClaimResult) -> str:
-    """The evidence in a table's cell."""
-    amount = _amount(one.estimate, one.low, one.high)
-    return f"{MEASURES[one.measure].words(one.arms)}: {amount}, n = {one.n}" if amount else DASH
 
 
 def _sentence(name: str, claim: Claim, found: Reading, amount: str, verdict: str, reason: str) -> str:

@@ -5,43 +5,24 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import jinja2
 import pandas as pd
-from matplotlib.figure import Figure
 
-from ppo_vs_grpo.benchmarks import (
-    claimsfigure,
-    costfigures,
-    figures,
-    front,
-    probefigures,
-    speedfigure,
-    tables,
-    theoryfigure,
-    wording,
-)
-from ppo_vs_grpo.benchmarks.analysis.frames import probes, speed, throughput
-from ppo_vs_grpo.benchmarks.analysis.frames.attribution import attribution
+from ppo_vs_grpo.benchmarks import figures
+from ppo_vs_grpo.benchmarks.analysis.frames import probes
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results, unmatched
 from ppo_vs_grpo.benchmarks.analysis.judge import claims
-from ppo_vs_grpo.benchmarks.analysis.judge.claims import ClaimResult, judge_claims
-from ppo_vs_grpo.benchmarks.analysis.judge.differences import differences
-from ppo_vs_grpo.benchmarks.analysis.judge.verdicts import Judgement, judge, power_table, table_of
+from ppo_vs_grpo.benchmarks.analysis.report import captions, first_page, tables
+from ppo_vs_grpo.benchmarks.analysis.report.contents import Judged, _drawings, judged, make_tables
+from ppo_vs_grpo.benchmarks.analysis.report.terminal import summary
 from ppo_vs_grpo.tasks.errors import UserError
 
 TEMPLATES = Path(__file__).parent / "templates"
-TERMINAL = {
-    **{"task": "task", "arm": "arm", "n": "n", "start": "start", "final": "final mean", "seed_sd": "seed sd"},
-    **{"seconds_per_1000": "s per 1,000 completions", "peak_memory_mb": "peak memory MB", "note": "note"},
-}
-"""Columns of the summary, and what the terminal and the report call them."""
 
 MANY = 6
 """Names up to this many are listed in a title."""
@@ -50,61 +31,11 @@ FRONT = ("claims", "verdicts")
 """Tables that the first page has in a form of its own; their CSV files have every column."""
 
 
-def summary(results: Results) -> pd.DataFrame:
-    """A small table of text for the terminal: a row per task and arm, a dash for what does not exist."""
-    table = tables.dashed(tables.summary(results))
-    return table[list(TERMINAL)].rename(columns=TERMINAL)
-
-
-@dataclass(frozen=True)
-class Judged:
-    """What may be said of a suite: the verdicts on its two arms, and those on its claims."""
-
-    judgements: tuple[Judgement, ...]
-    claims: tuple[ClaimResult, ...]
-
-
-def judged(results: Results) -> Judged:
-    """Every verdict of the suite: they take a while, and several parts of a report show them."""
-    return Judged(judge(results), judge_claims(results))
-
-
-def headlines(found: Judged) -> list[str]:
-    """The verdict on the first metric as a sentence, and each claim's verdict: what a terminal says of a report."""
-    return [
-        front.whole(found.judgements)[0].sentence,
-        *(f"{one.name} {one.verdict}: {one.here}" for one in found.claims),
-    ]
-
-
 def report_id(results: Results) -> str:
     """Eight hex digits of the runs' keys, what became of them and the hashes of their files."""
     runs = zip(results.runs["key"], results.runs["status"], strict=True)
     content = sorted([key, status, sorted(results.hashes[key].items())] for key, status in runs)
     return hashlib.sha256(json.dumps([*content, *results.throughput]).encode()).hexdigest()[:8]
-
-
-def make_tables(results: Results, found: Judged) -> dict[str, pd.DataFrame]:
-    """Every table of the report, by the stem of its CSV file."""
-    differing, shared = tables.configuration(results)
-    made = {
-        name: getattr(tables, name)(results)
-        for name in ("summary", "final_scores", "variance", "memory", "seconds", "unfinished", "environment")
-    }
-    made |= {"configuration_differing": differing, "configuration_shared": shared}
-    made |= {"verdicts": table_of(found.judgements), "power": power_table(results), "differences": differences(results)}
-    if found.claims:
-        made |= {"claims": claims.claims_table(found.claims), "dials": claims.dials(results)}
-    if results.suite.get("attribution"):
-        made["attribution"] = attribution(results)
-    if results.cells:
-        made |= {"speed": speed.ratios(results), "speed_runs": speed.speed_runs(results)}
-    if results.suite.get("throughput"):
-        made["throughput"] = throughput.throughput(results)
-    if len(results.probes):
-        names = ("gradient_noise", "baselines", "critic", "ranking", "memory_by_role", "operations")
-        made |= {name: getattr(probes, name)(results) for name in names}
-    return {name: made[name] for name in wording.TABLES if name in made}
 
 
 def write(results: Results, out: Path, found: Judged | None = None) -> Path:
@@ -155,39 +86,14 @@ def _write_claims(results: Results, name: str, found: Judged, path: Path) -> Non
     path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8", newline="\n")
 
 
-def _drawings(results: Results) -> dict[str, Callable[[Results, str], Figure]]:
-    """What draws each of the suite's figures, by its stem."""
-    found: dict[str, Callable[[Results, str], Figure]] = {"overview": figures.overview_figure}
-    if any(claim.get("dial") for claim in results.suite.get("claims", {}).values()):
-        found["dials"] = claimsfigure.dial_figure
-    if results.suite.get("attribution"):
-        found["attribution"] = figures.attribution_figure
-    if results.cells:
-        found |= {"speed": speedfigure.ratio_figure, "scaling": speedfigure.scaling_figure}
-    if results.suite.get("throughput"):
-        found["throughput"] = speedfigure.throughput_figure
-    if len(results.probes):
-        found |= {
-            "budgets": costfigures.budget_figure,
-            "probes": probefigures.probe_figure,
-            "costs": costfigures.cost_figure,
-            "theory": lambda _, sign: theoryfigure.theory_figure(sign),
-        }
-    return found | {f"task_{task}": partial(_task, task) for task in results.tasks}
-
-
-def _task(task: str, results: Results, sign: str) -> Figure:
-    return figures.task_figure(results, task, sign)
-
-
 def _draw(results: Results, name: str, out: Path) -> list[dict[str, str]]:
     """Draw the figures; returns stem, title, explanation and caption of each."""
     sign = f"{results.name} · report {name}"
     drawn = []
     for stem, draw in _drawings(results).items():
         figures.save(draw(results, sign), out / "figures" / stem)
-        title, says = wording.FIGURES.get(stem, (stem.removeprefix("task_"), wording.TASK_FIGURE))
-        about = {"theory": "Ten worlds"}.get(stem, "All tasks" if stem in wording.FIGURES else title)
+        title, says = captions.FIGURES.get(stem, (stem.removeprefix("task_"), captions.TASK_FIGURE))
+        about = {"theory": "Ten worlds"}.get(stem, "All tasks" if stem in captions.FIGURES else title)
         drawn.append({"stem": stem, "title": title, "reading": says, "caption": f"{about}. {sign}"})
     return drawn
 
@@ -209,17 +115,17 @@ def _content(
         "trained": len(training),
         "planned": len(training) + int((results.missing["purpose"] == "train").sum()),
         "timed": int((results.runs["purpose"] == "timing").sum()),
-        "claims": front.claims(made["claims"]) if found.claims else None,
-        "verdicts": front.verdicts(judgements),
-        "verdicts_by_task": front.verdicts_by_task(judgements),
-        "lead": front.whole(judgements)[0].sentence,
+        "claims": first_page.claims(made["claims"]) if found.claims else None,
+        "verdicts": first_page.verdicts(judgements),
+        "verdicts_by_task": first_page.verdicts_by_task(judgements),
+        "lead": first_page.whole(judgements)[0].sentence,
         "sentences": [claim.sentence for claim in found.claims] + [judgement.sentence for judgement in judgements],
         "summary": at_a_glance,
         "figures": drawn,
         "tables": [
             {
                 "stem": stem,
-                "title": wording.TABLES[stem][0],
+                "title": captions.TABLES[stem][0],
                 "about": _about(results, stem),
                 "frame": tables.dashed(table),
             }
@@ -227,7 +133,7 @@ def _content(
             if stem not in FRONT
         ],
         "unmatched": {task: text for task in results.tasks if (text := unmatched(results, task))},
-        "limits": wording.LIMITS,
+        "limits": captions.LIMITS,
         "citation": citation(results, name),
     }
 
@@ -256,7 +162,7 @@ def citation(results: Results, name: str) -> str:
 
 def _about(results: Results, stem: str) -> str:
     """What a table says, and which arms cannot be in it."""
-    about = wording.TABLES[stem][1]
+    about = captions.TABLES[stem][1]
     if stem == "critic" and (without := probes.without_critic(results)):
         return f"{about} Not in it, having no critic: {', '.join(without)}."
     return about

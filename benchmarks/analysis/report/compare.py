@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from ppo_vs_grpo.benchmarks import tables
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
+from ppo_vs_grpo.benchmarks.analysis.report import tables
 from ppo_vs_grpo.tasks.errors import UserError
 
 MEASURES = {"start": "start", "final": "final", "seconds_per_1000": "s per 1,000", "peak_memory_mb": "peak MB"}

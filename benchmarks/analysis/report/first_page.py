@@ -7,7 +7,10 @@ from collections.abc import Sequence
 import pandas as pd
 
 from ppo_vs_grpo.benchmarks.analysis.frames.results import ALL_TASKS
+from ppo_vs_grpo.benchmarks.analysis.judge.claim_measures import MEASURES
+from ppo_vs_grpo.benchmarks.analysis.judge.claims import ClaimResult, _amount
 from ppo_vs_grpo.benchmarks.analysis.judge.verdicts import Judgement
+from ppo_vs_grpo.benchmarks.analysis.report.tables import DASH
 from ppo_vs_grpo.benchmarks.analysis.stats.evidence import DIFFERENCE, RATIO
 from ppo_vs_grpo.benchmarks.analysis.stats.ruling import show
 
@@ -68,3 +71,16 @@ def value(number: float | None) -> str:
 def _arms(one: Judgement) -> list[tuple[str, float | None]]:
     pairs = [(one.first, one.first_value), (one.second, one.second_value)]
     return [(arm, number) for arm, number in pairs if arm is not None]
+
+
+def claims_table(judged: Sequence[ClaimResult]) -> pd.DataFrame:
+    """A row a claim, as text for a first page; a dash where there is no evidence."""
+    columns = ["claim", "says", "here", "evidence", "verdict", "reason"]
+    rows = [[one.name, one.says, one.here, _cell(one), one.verdict, one.reason] for one in judged]
+    return pd.DataFrame(rows, columns=columns, dtype=object)
+
+
+def _cell(one: ClaimResult) -> str:
+    """The evidence in a table's cell."""
+    amount = _amount(one.estimate, one.low, one.high)
+    return f"{MEASURES[one.measure].words(one.arms)}: {amount}, n = {one.n}" if amount else DASH

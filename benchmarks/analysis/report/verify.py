@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
-from ppo_vs_grpo.benchmarks import report
 from ppo_vs_grpo.benchmarks.analysis.frames.load import load
+from ppo_vs_grpo.benchmarks.analysis.report import write
 from ppo_vs_grpo.benchmarks.records.folder import LOCK
 from ppo_vs_grpo.tasks.errors import UserError
 
@@ -33,7 +33,7 @@ def verify(folder: Path, results: Path | None = None) -> list[Difference]:
     if not (folder / "report.html").is_file():
         raise UserError(f"{folder}: no report.html there; give the folder of a report, such as results/core/report")
     with tempfile.TemporaryDirectory() as scratch:
-        made = report.write(load(results or folder.parent), Path(scratch)).parent
+        made = write.write(load(results or folder.parent), Path(scratch)).parent
         if (folder / LOCK).is_file():  # a published report has its suite beside it
             shutil.copy((results or folder.parent) / LOCK, made / LOCK)
         names = sorted({str(path.relative_to(root)) for root in (folder, made) for path in root.rglob("*.*")})

@@ -5,6 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import pandas as pd
+
+from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
+from ppo_vs_grpo.benchmarks.analysis.report import first_page, tables
+from ppo_vs_grpo.benchmarks.analysis.report.contents import Judged
+
 if TYPE_CHECKING:
     from pandas import DataFrame
     from rich.console import Console
@@ -37,3 +43,24 @@ def print_summary(console: Console, frame: DataFrame) -> None:
         if len(str(note)) > 1:  # a dash stands for none
             names = ", ".join(f"{task} {arm}" for task, arm in zip(rows["task"], rows["arm"], strict=True))
             console.print(f"{note}: {names}", style="dim", markup=False, highlight=False)
+
+
+TERMINAL = {
+    **{"task": "task", "arm": "arm", "n": "n", "start": "start", "final": "final mean", "seed_sd": "seed sd"},
+    **{"seconds_per_1000": "s per 1,000 completions", "peak_memory_mb": "peak memory MB", "note": "note"},
+}
+"""Columns of the summary, and what the terminal and the report call them."""
+
+
+def summary(results: Results) -> pd.DataFrame:
+    """A small table of text for the terminal: a row per task and arm, a dash for what does not exist."""
+    table = tables.dashed(tables.summary(results))
+    return table[list(TERMINAL)].rename(columns=TERMINAL)
+
+
+def headlines(found: Judged) -> list[str]:
+    """The verdict on the first metric as a sentence, and each claim's verdict: what a terminal says of a report."""
+    return [
+        first_page.whole(found.judgements)[0].sentence,
+        *(f"{one.name} {one.verdict}: {one.here}" for one in found.claims),
+    ]

@@ -1,0 +1,81 @@
+"""Which tables and figures a suite's report has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from ppo_vs_grpo.benchmarks import claimsfigure, costfigures, figures, probefigures, speedfigure, theoryfigure
+from ppo_vs_grpo.benchmarks.analysis.frames import probes, speed, throughput
+from ppo_vs_grpo.benchmarks.analysis.frames.attribution import attribution
+from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
+from ppo_vs_grpo.benchmarks.analysis.judge import claims
+from ppo_vs_grpo.benchmarks.analysis.judge.claims import ClaimResult, judge_claims
+from ppo_vs_grpo.benchmarks.analysis.judge.differences import differences
+from ppo_vs_grpo.benchmarks.analysis.judge.verdicts import Judgement, judge, power_table, table_of
+from ppo_vs_grpo.benchmarks.analysis.report import captions, first_page, tables
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What may be said of a suite: the verdicts on its two arms, and those on its claims."""
+
+    judgements: tuple[Judgement, ...]
+    claims: tuple[ClaimResult, ...]
+
+
+def judged(results: Results) -> Judged:
+    """Every verdict of the suite: they take a while, and several parts of a report show them."""
+    return Judged(judge(results), judge_claims(results))
+
+
+def make_tables(results: Results, found: Judged) -> dict[str, pd.DataFrame]:
+    """Every table of the report, by the stem of its CSV file."""
+    differing, shared = tables.configuration(results)
+    made = {
+        name: getattr(tables, name)(results)
+        for name in ("summary", "final_scores", "variance", "memory", "seconds", "unfinished", "environment")
+    }
+    made |= {"configuration_differing": differing, "configuration_shared": shared}
+    made |= {"verdicts": table_of(found.judgements), "power": power_table(results), "differences": differences(results)}
+    if found.claims:
+        made |= {"claims": first_page.claims_table(found.claims), "dials": claims.dials(results)}
+    if results.suite.get("attribution"):
+        made["attribution"] = attribution(results)
+    if results.cells:
+        made |= {"speed": speed.ratios(results), "speed_runs": speed.speed_runs(results)}
+    if results.suite.get("throughput"):
+        made["throughput"] = throughput.throughput(results)
+    if len(results.probes):
+        names = ("gradient_noise", "baselines", "critic", "ranking", "memory_by_role", "operations")
+        made |= {name: getattr(probes, name)(results) for name in names}
+    return {name: made[name] for name in captions.TABLES if name in made}
+
+
+def _drawings(results: Results) -> dict[str, Callable[[Results, str], Figure]]:
+    """What draws each of the suite's figures, by its stem."""
+    found: dict[str, Callable[[Results, str], Figure]] = {"overview": figures.overview_figure}
+    if any(claim.get("dial") for claim in results.suite.get("claims", {}).values()):
+        found["dials"] = claimsfigure.dial_figure
+    if results.suite.get("attribution"):
+        found["attribution"] = figures.attribution_figure
+    if results.cells:
+        found |= {"speed": speedfigure.ratio_figure, "scaling": speedfigure.scaling_figure}
+    if results.suite.get("throughput"):
+        found["throughput"] = speedfigure.throughput_figure
+    if len(results.probes):
+        found |= {
+            "budgets": costfigures.budget_figure,
+            "probes": probefigures.probe_figure,
+            "costs": costfigures.cost_figure,
+            "theory": lambda _, sign: theoryfigure.theory_figure(sign),
+        }
+    return found | {f"task_{task}": partial(_task, task) for task in results.tasks}
+
+
+def _task(task: str, results: Results, sign: str) -> Figure:
+    return figures.task_figure(results, task, sign)
