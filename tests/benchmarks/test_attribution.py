@@ -13,7 +13,7 @@ import yaml
 from pydantic import ValidationError
 
 from ppo_vs_grpo.benchmarks import load
-from ppo_vs_grpo.benchmarks.analysis.frames.attribution import EFFECTS, attribution, effects_by_seed
+from ppo_vs_grpo.benchmarks.analysis.frames.attribution import EFFECTS, effects_by_seed
 from ppo_vs_grpo.benchmarks.analysis.frames.results import ALL_TASKS
 from ppo_vs_grpo.benchmarks.analysis.report import write
 from ppo_vs_grpo.benchmarks.spec import Suite
@@ -44,7 +44,7 @@ def additive(baseline: float, details: float, interaction: float) -> Any:
 
 @pytest.mark.parametrize(("baseline", "details", "interaction"), [(0.2, 0, 0), (0, 0.1, 0), (0.2, -0.1, 0.06)])
 def test_known_effects_are_found_and_add_up(baseline: float, details: float, interaction: float) -> None:
-    table = attribution(additive(baseline, details, interaction)).set_index("effect")["mean"]
+    table = attribution_table(additive(baseline, details, interaction)).set_index("effect")["mean"]
     assert table["baseline"] == pytest.approx(baseline)
     assert table["everything else"] == pytest.approx(details)
     assert table["interaction"] == pytest.approx(interaction)
@@ -52,7 +52,7 @@ def test_known_effects_are_found_and_add_up(baseline: float, details: float, int
 
 
 def test_seeds_are_paired_so_their_levels_leave_no_spread() -> None:
-    table = attribution(additive(0.2, 0.1, 0.0))
+    table = attribution_table(additive(0.2, 0.1, 0.0))
     assert (table["high"] - table["low"]).max() == pytest.approx(0, abs=1e-12)
 
 
@@ -60,7 +60,7 @@ def test_the_interval_is_students_over_seeds() -> None:
     made = results(
         {"ppo": [[0.0]] * 3, "ppo_group": [[0.0]] * 3, "grpo_value": [[0.0]] * 3, "grpo": [[0.1], [0.2], [0.3]]}
     )
-    row = attribution(made).set_index("effect").loc["total"]
+    row = attribution_table(made).set_index("effect").loc["total"]
     half = 4.302652729911275 * 0.1 / np.sqrt(3)  # t(0.975; 2), sample sd 0.1
     assert (row["n"], row["mean"]) == (3, pytest.approx(0.2))
     assert row["low"] == pytest.approx(0.2 - half)
@@ -72,7 +72,7 @@ def test_the_mean_over_tasks_weighs_them_equally_with_satterthwaites_freedom(sec
     """Two tasks of equal variance over 3 seeds have 4 degrees of freedom, one without variance leaves the other's 2."""
     first, zero = [0.1, 0.2, 0.3], [[0.0, 0.0]] * 3
     grpo = [list(pair) for pair in zip(first, second, strict=True)]
-    table = attribution(results({"ppo": zero, "ppo_group": zero, "grpo_value": zero, "grpo": grpo}))
+    table = attribution_table(results({"ppo": zero, "ppo_group": zero, "grpo_value": zero, "grpo": grpo}))
     row = table[(table["task"] == ALL_TASKS) & (table["effect"] == "total")].iloc[0]
     squares = (np.var(first, ddof=1) + np.var(second, ddof=1)) / 3
     assert row["mean"] == pytest.approx((0.2 + 0.6) / 2)
@@ -88,9 +88,9 @@ def test_a_seed_counts_only_where_all_four_arms_finished() -> None:
 def test_one_seed_has_no_interval_and_none_has_no_row() -> None:
     made = additive(0.2, 0.1, 0.0)
     made.score_matrix()["grpo"].iloc[1:, 0] = np.nan
-    assert attribution(made)[["low", "high"]].isna().all(axis=None)
+    assert attribution_table(made)[["low", "high"]].isna().all(axis=None)
     made.score_matrix()["grpo"].iloc[0, 0] = np.nan
-    assert attribution(made).empty
+    assert attribution_table(made).empty
 
 
 def test_a_suite_names_the_arm_of_every_cell() -> None:

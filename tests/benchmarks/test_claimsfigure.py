@@ -15,8 +15,8 @@ from matplotlib.patches import Rectangle
 
 from claimed import claim, claiming, scored
 from handmade import OTHER_WAVE, WAVE
-from ppo_vs_grpo.benchmarks.claimsfigure import HOLDS, dial, dial_figure
-from ppo_vs_grpo.benchmarks.figures import WIDTH_IN, save
+from ppo_vs_grpo.benchmarks.analysis.report.figures.canvas import WIDTH_IN, save
+from ppo_vs_grpo.benchmarks.analysis.report.figures.claims import HOLDS, dial, dial_figure
 
 
 def cells(*arms: str, task: str = "a") -> dict[str, Any]:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ppo_vs_grpo.benchmarks import costfigures, load, plots
+from ppo_vs_grpo.benchmarks import load
 from ppo_vs_grpo.benchmarks.analysis.frames.costs import (
     BUDGETS,
     flops_by_phase,
@@ -20,6 +20,7 @@ from ppo_vs_grpo.benchmarks.analysis.frames.costs import (
     scores_by_cost,
 )
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
+from ppo_vs_grpo.benchmarks.analysis.report.figures import costs, panels
 from ppo_vs_grpo.benchmarks.analysis.report.tables import step_noise_scale
 from synthetic import make_suite, write_probes, write_results
 
@@ -85,8 +86,8 @@ def test_without_probes_or_an_idle_machine_the_curve_says_so() -> None:
 def test_every_curve_can_be_drawn_against_every_budget() -> None:
     scores, colours = scores_by_cost(results()), {"ppo": "#0072B2", "grpo": "#D55E00"}
     for budget in BUDGETS:
-        ax = costfigures.blank(2).add_subplot()
-        plots.learning_curve(scores, ax, colours, x=budget)
+        ax = costs.blank(2).add_subplot()
+        panels.learning_curve(scores, ax, colours, x=budget)
         bold = [line for line in ax.lines if line.get_linewidth() > 2]
         for line, arm in zip(bold, colours, strict=True):
             own = scores[scores["arm"] == arm]
@@ -96,24 +97,24 @@ def test_every_curve_can_be_drawn_against_every_budget() -> None:
 
 
 def test_bars_stack_roles_and_outline_the_prediction() -> None:
-    ax = costfigures.blank(2).add_subplot()
+    ax = costs.blank(2).add_subplot()
     memory = memory_by_role(results())
     memory = memory[memory["phase"] == "total"].assign(predicted_mb=lambda frame: 1.5 * frame["tracked_mb"])
-    costfigures.stack(ax, ["ppo", "grpo"], costfigures.roles(memory), costfigures.predictions(memory))
+    costs.stack(ax, ["ppo", "grpo"], costs.roles(memory), costs.predictions(memory))
     filled = [bar for bar in ax.patches if bar.get_fill() and bar.get_width() > 0]
     assert [bar.get_width() for bar in filled] == [0.4, 2.0] * 2
     assert [bar.get_x() for bar in filled] == [0.0, 0.4] * 2
     assert [bar.get_width() for bar in ax.patches if not bar.get_fill()] == pytest.approx([3.6, 3.6])
     assert [text.get_text() for text in ax.texts] == ["2.4", "2.4"]
     assert ax.get_xlim()[1] > 3.6
-    empty = costfigures.stack(costfigures.blank(2).add_subplot(), ["ppo"], {})
+    empty = costs.stack(costs.blank(2).add_subplot(), ["ppo"], {})
     assert [text.get_text() for text in empty.texts] == ["not measured"]
 
 
 def test_the_critics_part_of_the_operations_is_hatched_at_the_phases_end() -> None:
     rows = [("ppo", "value", 3.0, 3.0), ("ppo", "forward", 4.0, 1.0), ("grpo", "forward", 3.0, 0.0)]
     flops = pd.DataFrame(rows, columns=["arm", "phase", "mflops", "critic_mflops"])
-    segments = costfigures.flop_segments(flops)
+    segments = costs.flop_segments(flops)
     assert [(width, "hatch" in style) for width, style in segments["ppo"] if width] == [
         (3.0, True),
         (3.0, False),

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from handmade import WAVE, made
-from ppo_vs_grpo.benchmarks.analysis.judge.differences import COLUMNS, differences
+from ppo_vs_grpo.benchmarks.analysis.judge.differences import COLUMNS, difference_table
 
 SEEDS = [0.1 * seed for seed in range(8)]
 
@@ -21,7 +21,7 @@ def curves(ahead: list[float]) -> dict[str, dict[str, list[list[float]]]]:
 
 
 def test_a_row_has_every_view_of_the_difference() -> None:
-    table = differences(made(curves([0.2] * 8))).set_index("task")
+    table = difference_table(made(curves([0.2] * 8))).set_index("task")
     row, sd = table.loc["a"], 0.02 * math.sqrt(5 / 7)
     half = 2.364624251592785 * sd / math.sqrt(8)  # t of 7 degrees of freedom at 97.5%
     assert row[["difference", "low", "high"]].tolist() == pytest.approx([0.1, 0.1 - half, 0.1 + half])
@@ -36,7 +36,7 @@ def test_a_row_has_every_view_of_the_difference() -> None:
 
 def test_over_all_tasks_are_the_means_of_tasks_and_seeds() -> None:
     ahead = [-0.3, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1]
-    row = differences(made(curves(ahead))).set_index("task").loc["all tasks"]
+    row = difference_table(made(curves(ahead))).set_index("task").loc["all tasks"]
     assert row["difference"] == pytest.approx((0.1 + 0.05) / 2)
     means = [(0.1 + 0.02 * float(wave) + more) / 2 for wave, more in zip(WAVE, ahead, strict=True)]
     assert row["share_higher"] == sum(mean > 0 for mean in means) / 8 == 7 / 8
@@ -54,11 +54,11 @@ def pooled(ahead: list[float]) -> dict[str, list[tuple[float, float]]]:
 
 
 def test_what_little_data_cannot_tell_is_nothing() -> None:
-    one = differences(made({"ppo": {"a": [[0.1, 0.5]]}, "grpo": {"a": [[0.1, 0.6]]}})).iloc[0]
+    one = difference_table(made({"ppo": {"a": [[0.1, 0.5]]}, "grpo": {"a": [[0.1, 0.6]]}})).iloc[0]
     assert (one["n"], one["difference"], one["smallest_p"]) == (1, pytest.approx(0.1), 1)
     assert one[["low", "high", "standardised"]].isna().all()
-    none = differences(made({"ppo": {"a": [[0.1, 0.5], None]}, "grpo": {"a": [None, [0.1, 0.6]]}})).iloc[0]
+    none = difference_table(made({"ppo": {"a": [[0.1, 0.5], None]}, "grpo": {"a": [None, [0.1, 0.6]]}})).iloc[0]
     assert none["n"] == 0
     assert none[["difference", "sign_flip_p", "share_higher", "standardised"]].isna().all()
-    alone = differences(made({"ppo": {"a": [[0.1, 0.5]]}}))
+    alone = difference_table(made({"ppo": {"a": [[0.1, 0.5]]}}))
     assert (list(alone), len(alone)) == (list(COLUMNS), 0)

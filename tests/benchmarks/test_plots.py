@@ -14,9 +14,10 @@ from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
 from ppo_vs_grpo.algorithms import ALGORITHMS
-from ppo_vs_grpo.benchmarks import figures, load, plots
+from ppo_vs_grpo.benchmarks import load
 from ppo_vs_grpo.benchmarks.analysis.frames.costs import headline, peak_memory, phase_seconds
-from ppo_vs_grpo.benchmarks.figures import overview_figure, task_figure
+from ppo_vs_grpo.benchmarks.analysis.report.figures import canvas, panels, style
+from ppo_vs_grpo.benchmarks.analysis.report.figures.overview import overview_figure, task_figure
 from synthetic import make_suite, write_results
 
 SMALL: dict[str, Any] = {"tasks": ("sorting", "recall"), "seeds": 3, "updates": 12, "prompts": 16}
@@ -38,13 +39,13 @@ def heights(line: Line2D) -> np.ndarray:
 
 
 def test_every_algorithm_of_the_family_has_a_colour_of_its_own() -> None:
-    colours = plots.arm_colours({name: name for name in ALGORITHMS})
+    colours = style.arm_colours({name: name for name in ALGORITHMS})
     assert len(set(colours.values())) == len(ALGORITHMS)
 
 
 def test_ppo_and_grpo_keep_their_colours_in_any_company() -> None:
-    assert plots.arm_colours({"b": "grpo", "a": "ppo"}) == {"b": "#D55E00", "a": "#0072B2"}
-    many = plots.arm_colours(
+    assert style.arm_colours({"b": "grpo", "a": "ppo"}) == {"b": "#D55E00", "a": "#0072B2"}
+    many = style.arm_colours(
         {"rloo": "rloo", "one": "ppo", "two": "ppo", "grpo": "grpo", **{f"x{i}": "x" for i in range(8)}}
     )
     assert (many["one"], many["grpo"]) == ("#0072B2", "#D55E00")
@@ -53,7 +54,7 @@ def test_ppo_and_grpo_keep_their_colours_in_any_company() -> None:
 
 def test_the_curve_draws_each_seed_and_a_mean_of_the_complete(folder: Path) -> None:
     scores = load(folder).scores.query("task == 'recall'")
-    ax = plots.learning_curve(scores, axes(), COLOURS)
+    ax = panels.learning_curve(scores, axes(), COLOURS)
     grpo = [line for line in ax.lines if to_hex(str(line.get_color())) == "#d55e00"]
     thin = [line for line in grpo if line.get_linewidth() < 1]
     assert len(thin) == 3
@@ -66,24 +67,24 @@ def test_the_curve_draws_each_seed_and_a_mean_of_the_complete(folder: Path) -> N
 
 def test_the_spread_over_seeds_is_the_sample_standard_deviation(folder: Path) -> None:
     scores = load(folder).scores.query("task == 'sorting' and arm == 'ppo'")
-    (line,) = plots.seed_spread(scores, axes(), COLOURS).lines
+    (line,) = panels.seed_spread(scores, axes(), COLOURS).lines
     last = scores[scores["completions"] == scores["completions"].max()]["pass_rate"]
     assert heights(line)[-1] == pytest.approx(np.std(last, ddof=1))
-    alone = plots.seed_spread(scores[scores["seed"] == 0], axes(), COLOURS)
+    alone = panels.seed_spread(scores[scores["seed"] == 0], axes(), COLOURS)
     assert [text.get_text() for text in alone.texts] == ["needs two finished seeds"]
 
 
 def test_a_long_trace_keeps_its_mean_in_few_points() -> None:
     rows = 5000
     metrics = pd.DataFrame({"arm": "ppo", "completions": np.arange(1, rows + 1) * 8, "reward_mean": np.arange(rows)})
-    (line,) = plots.trace(metrics, "reward_mean", axes(), COLOURS).lines
-    assert len(heights(line)) == plots.TRACE_POINTS
+    (line,) = panels.trace(metrics, "reward_mean", axes(), COLOURS).lines
+    assert len(heights(line)) == panels.TRACE_POINTS
     assert np.mean(heights(line)) == pytest.approx(metrics["reward_mean"].mean())
 
 
 def test_negative_rewards_are_not_cut_off() -> None:
     metrics = pd.DataFrame({"arm": "ppo", "completions": [8, 16], "reward_mean": [-1.0, 0.5]})
-    assert plots.trace(metrics, "reward_mean", axes(), COLOURS).get_ylim()[0] < -1
+    assert panels.trace(metrics, "reward_mean", axes(), COLOURS).get_ylim()[0] < -1
 
 
 def test_seconds_leave_out_warm_up(folder: Path) -> None:
@@ -99,7 +100,7 @@ def test_seconds_leave_out_warm_up(folder: Path) -> None:
 
 def test_stacked_seconds_add_up_from_zero(folder: Path) -> None:
     seconds = phase_seconds(load(folder)).query("task == 'recall'")
-    ax = plots.seconds_by_phase(seconds, axes(), list(COLOURS))
+    ax = panels.seconds_by_phase(seconds, axes(), list(COLOURS))
     bars = [bar for bar in ax.patches if isinstance(bar, Rectangle)]
     ends = {round(bar.get_y() + bar.get_height() / 2): bar.get_x() + bar.get_width() for bar in bars}
     assert ends[0] == pytest.approx(seconds.query("arm == 'ppo'")["total_s"].mean())
@@ -111,9 +112,9 @@ def test_contended_runs_are_labelled_and_no_headline(tmp_path: Path) -> None:
     seconds = phase_seconds(load(tmp_path))
     assert seconds["contended"].all()
     assert headline(seconds, "total_s").empty
-    ax = plots.seconds_by_phase(seconds.query("task == 'recall'"), axes(), list(COLOURS))
+    ax = panels.seconds_by_phase(seconds.query("task == 'recall'"), axes(), list(COLOURS))
     assert "contended: runs shared the machine" in [text.get_text() for text in ax.texts]
-    columns = plots.totals(seconds.query("task == 'recall'"), "total_s", axes(), COLOURS)
+    columns = panels.totals(seconds.query("task == 'recall'"), "total_s", axes(), COLOURS)
     assert "contended" in [text.get_text() for text in columns.texts]
 
 
@@ -134,12 +135,12 @@ def test_the_accelerators_memory_goes_before_the_process(folder: Path) -> None:
     results.memory.loc[len(results.memory)] = row.iloc[0]
     memory = peak_memory(results)
     assert memory["mb"].tolist() == [5.0]
-    ax = plots.memory_by_phase(memory, axes(), COLOURS)
+    ax = panels.memory_by_phase(memory, axes(), COLOURS)
     assert ax.get_xlabel() == "peak allocated on the accelerator (MB)"
 
 
 def test_bars_of_memory_start_at_zero_in_the_arms_colours(folder: Path) -> None:
-    ax = plots.memory_by_phase(peak_memory(load(folder)).query("task == 'recall'"), axes(), COLOURS)
+    ax = panels.memory_by_phase(peak_memory(load(folder)).query("task == 'recall'"), axes(), COLOURS)
     assert ax.get_xlim()[0] == 0
     assert {to_hex(bar.get_facecolor()) for bar in ax.patches} == {"#0072b2", "#d55e00"}
     assert [label.get_text() for label in ax.get_yticklabels()][:2] == ["load", "rollout"]
@@ -178,6 +179,6 @@ def test_a_drawing_is_shortened_to_hundredths_of_a_point_and_never_scaled_anew()
         '<svg>\n   <path d="M 1.2399 2 L 30.125 4"/>\n'
         '  <use x="5.6789" transform="translate(3.14159 2) scale(0.015625)"/>\n'
     )
-    assert figures._shortened(svg) == (
+    assert canvas._shortened(svg) == (
         '<svg>\n<path d="M 1.23 2 L 30.12 4"/>\n<use x="5.67" transform="translate(3.14 2) scale(0.015625)"/>\n'
     )

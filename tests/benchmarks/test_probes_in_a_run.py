@@ -14,10 +14,11 @@ import torch
 from ppo_vs_grpo.algorithms import entry
 from ppo_vs_grpo.algorithms.shared.config import TrainConfig
 from ppo_vs_grpo.algorithms.shared.trainer import Trainer
-from ppo_vs_grpo.benchmarks import load, probefigures
+from ppo_vs_grpo.benchmarks import load
 from ppo_vs_grpo.benchmarks.analysis.frames import probes
 from ppo_vs_grpo.benchmarks.analysis.report import write
-from ppo_vs_grpo.benchmarks.figures import blank
+from ppo_vs_grpo.benchmarks.analysis.report.figures import probes as probefigures
+from ppo_vs_grpo.benchmarks.analysis.report.figures.canvas import blank
 from ppo_vs_grpo.benchmarks.probes.measuring import COMPARED, compared, probe_rows
 from ppo_vs_grpo.benchmarks.spec import ProbeConfig
 from synthetic import make_suite, write_probes, write_results

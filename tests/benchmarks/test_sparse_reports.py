@@ -13,10 +13,11 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from ppo_vs_grpo.benchmarks import costfigures, figures, load, plots, probefigures
-from ppo_vs_grpo.benchmarks.analysis.frames.attribution import attribution
+from ppo_vs_grpo.benchmarks import load
+from ppo_vs_grpo.benchmarks.analysis.frames.attribution import attribution_table
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results, unmatched
 from ppo_vs_grpo.benchmarks.analysis.report import tables
+from ppo_vs_grpo.benchmarks.analysis.report.figures import attribution, canvas, costs, overview, probes, style
 from ppo_vs_grpo.benchmarks.loading import find_suite, load_suite
 from synthetic import make_suite, write_probes, write_results
 
@@ -136,11 +137,11 @@ def test_unmatched_budgets_are_those_of_a_tasks_arms(tmp_path: Path) -> None:
 
 
 def test_a_tasks_figure_names_and_draws_its_own_arms(results: Results) -> None:
-    figure = figures.task_figure(results, "sorting")
+    figure = overview.task_figure(results, "sorting")
     assert arms_named(figure) == ["ppo (n = 3)", "grpo (n = 3)", "grpo-left (n = 3)"]
-    colours = plots.arm_colours(figures.algorithms(results))
+    colours = style.arm_colours(canvas.algorithms(results))
     assert hues(figure.axes[0]) == {colours[arm].lower() for arm in ("ppo", "grpo", "grpo-left")}
-    assert list(figures.arms_on(results, "recall").items()) == [
+    assert list(canvas.arms_on(results, "recall").items()) == [
         (arm, colours[arm]) for arm in ("ppo", "grpo", "ppo-right")
     ]
     memory, clock = figure.axes[5], figure.axes[6]
@@ -151,7 +152,7 @@ def test_a_tasks_figure_names_and_draws_its_own_arms(results: Results) -> None:
 
 
 def test_the_overview_names_every_arm_and_has_a_place_for_those_of_a_row(results: Results) -> None:
-    figure = figures.overview_figure(results)
+    figure = overview.overview_figure(results)
     assert arms_named(figure) == [f"{arm} (n = 3)" for arm in ARMS]
     for curve, final, seconds, memory in panels(figure, 4):
         assert len(hues(curve)) == 3
@@ -162,7 +163,7 @@ def test_the_overview_names_every_arm_and_has_a_place_for_those_of_a_row(results
 
 
 def test_costs_have_a_bar_for_each_arm_of_the_task(results: Results) -> None:
-    figure = costfigures.cost_figure(results)
+    figure = costs.cost_figure(results)
     rows = [[label.get_text() for label in row[0].get_yticklabels()] for row in panels(figure, 3)]
     assert rows == [["ppo", "grpo", "grpo-left"], ["ppo", "grpo", "ppo-right"]]
     widths = [[text.get_text() for text in row[1].texts] for row in panels(figure, 3)]
@@ -170,19 +171,19 @@ def test_costs_have_a_bar_for_each_arm_of_the_task(results: Results) -> None:
 
 
 def test_curves_by_cost_leave_out_seconds_of_arms_that_are_not_timed(results: Results) -> None:
-    figure = costfigures.budget_figure(results)
+    figure = costs.budget_figure(results)
     assert arms_named(figure) == [f"{arm} (n = 3)" for arm in ARMS]
     assert [[len(hues(ax)) for ax in row] for row in panels(figure, 4)] == [[3, 3, 3, 2], [3, 3, 3, 1]]
     assert not [text for ax in figure.axes for text in ax.texts if text.get_text() == "contended"]
 
 
 def test_probes_name_every_arm_with_its_runs(results: Results) -> None:
-    assert arms_named(probefigures.probe_figure(results)) == [f"{arm} (n = 3)" for arm in ARMS]
+    assert arms_named(probes.probe_figure(results)) == [f"{arm} (n = 3)" for arm in ARMS]
 
 
 def test_an_arm_with_fewer_runs_on_one_of_its_tasks_has_both_numbers(tmp_path: Path) -> None:
     write_results(tmp_path, make_suite(**SPARSE), missing=["ppo.recall.s0", "ppo-right.recall.s0"])
-    named = arms_named(figures.overview_figure(load(tmp_path)))
+    named = arms_named(overview.overview_figure(load(tmp_path)))
     assert named == ["ppo (n = 2 to 3)", "grpo (n = 3)", "grpo-left (n = 3)", "ppo-right (n = 2)"]
 
 
@@ -192,10 +193,10 @@ def test_attribution_is_of_the_tasks_on_which_all_four_run(tmp_path: Path) -> No
     suite = make_suite(**shape).model_dump()
     suite["attribution"] = dict(zip(("ppo", "ppo_group", "grpo_value", "grpo"), arms, strict=True))
     results = load(write_results(tmp_path, type(make_suite()).model_validate(suite)))
-    table = attribution(results)
+    table = attribution_table(results)
     assert table["task"].unique().tolist() == ["recall"]
     assert set(table["n"]) == {3}
-    assert figures.attribution_figure(results).axes
+    assert attribution.attribution_figure(results).axes
 
 
 @pytest.fixture(scope="module")
@@ -209,7 +210,7 @@ def wide(tmp_path_factory: pytest.TempPathFactory) -> Results:
     return load(folder)
 
 
-@pytest.mark.parametrize("draw", [figures.overview_figure, costfigures.budget_figure, probefigures.probe_figure])
+@pytest.mark.parametrize("draw", [overview.overview_figure, costs.budget_figure, probes.probe_figure])
 def test_a_long_legend_leaves_room_for_the_panels(wide: Results, draw: Callable[[Results], Figure]) -> None:
     figure = draw(wide)
     figure.draw_without_rendering()
@@ -218,7 +219,7 @@ def test_a_long_legend_leaves_room_for_the_panels(wide: Results, draw: Callable[
 
 
 def test_a_row_of_costs_is_as_high_as_its_arms_need(wide: Results) -> None:
-    heights = [row[0].get_position().height for row in panels(costfigures.cost_figure(wide), 3)]
+    heights = [row[0].get_position().height for row in panels(costs.cost_figure(wide), 3)]
     assert heights[0] / heights[1] == pytest.approx((0.4 + 0.22 * 14) / (0.4 + 0.22 * 2))
 
 
@@ -227,9 +228,7 @@ def test_arms_side_by_side_in_a_row_stay_in_it() -> None:
     for count, distance in ((2, 0.16), (5, 0.16), (10, 0.08)):
         arms = [f"arm{i}" for i in range(count)]
         table = pd.DataFrame({"arm": arms, "name": "x", "value": 1.0, "se": 0.1})
-        ax = probefigures.dots(
-            table, "name", "value", "se", Figure().add_subplot(), dict.fromkeys(arms, "k"), ["x", "y"]
-        )
+        ax = probes.dots(table, "name", "value", "se", Figure().add_subplot(), dict.fromkeys(arms, "k"), ["x", "y"])
         heights = [float(np.asarray(line.get_ydata())[0]) for line in ax.lines]
         assert np.diff(heights) == pytest.approx([distance] * (count - 1))
         assert max(map(abs, heights)) < 0.5
@@ -237,7 +236,7 @@ def test_arms_side_by_side_in_a_row_stay_in_it() -> None:
 
 def test_each_arm_of_a_large_suite_has_a_colour_of_its_own() -> None:
     suite = load_suite(find_suite("claims"))
-    colours = plots.arm_colours({label: arm.algorithm for label, arm in suite.arms.items()})
+    colours = style.arm_colours({label: arm.algorithm for label, arm in suite.arms.items()})
     assert len(set(colours.values())) == len(suite.arms)
-    every = [*plots.ALGORITHM_COLOURS.values(), *plots.OTHER_COLOURS]
+    every = [*style.ALGORITHM_COLOURS.values(), *style.OTHER_COLOURS]
     assert len({colour.lower() for colour in every}) == len(every)

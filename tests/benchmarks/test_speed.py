@@ -14,9 +14,9 @@ import yaml
 from matplotlib.figure import Figure
 
 from handmade import made
-from ppo_vs_grpo.benchmarks import speedfigure
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
 from ppo_vs_grpo.benchmarks.analysis.frames.speed import headline, pairs, ratios, speed_runs
+from ppo_vs_grpo.benchmarks.analysis.report.figures import speed
 from ppo_vs_grpo.benchmarks.records.schema import PHASES, RUN_COLUMNS
 
 ARMS = {"ours": "grpo", "trl": "trl-grpo", "critic": "ppo-critic"}
@@ -122,11 +122,11 @@ def test_a_dial_is_turned_by_cells_that_differ_in_it_alone() -> None:
     settings = {"a": {}, "b": {"new_tokens": 64}, "c": {"new_tokens": 256, "start": "nano"}}
     steps = STEPS | {("c", "ours", 0): [1.0, 1.0]}
     runs = speed_runs(results(steps, settings=settings))
-    part = speedfigure.turned(runs, "new_tokens")
+    part = speed.turned(runs, "new_tokens")
     assert part is not None
     assert set(part["cell"]) == {"a", "b"}
-    assert speedfigure.turned(runs, "epochs") is None
-    assert speedfigure.turned(runs, "start") is None
+    assert speed.turned(runs, "epochs") is None
+    assert speed.turned(runs, "start") is None
 
 
 def test_a_cell_has_the_pairs_that_it_asks_for() -> None:
@@ -140,7 +140,7 @@ def test_a_cell_has_the_pairs_that_it_asks_for() -> None:
 
 def test_start_models_are_in_the_suites_order_and_may_be_folders() -> None:
     settings = {"a": {"start": "small"}, "b": {"start": "/models/mine"}}
-    figure = speedfigure.scaling_figure(results(STEPS, settings=settings))
+    figure = speed.scaling_figure(results(STEPS, settings=settings))
     (labels,) = {
         tuple(text.get_text() for text in ax.get_xticklabels())
         for ax in figure.axes
@@ -149,7 +149,7 @@ def test_start_models_are_in_the_suites_order_and_may_be_folders() -> None:
     assert labels == ("small", "mine")
 
 
-@pytest.mark.parametrize("draw", [speedfigure.ratio_figure, speedfigure.scaling_figure])
+@pytest.mark.parametrize("draw", [speed.ratio_figure, speed.scaling_figure])
 def test_legends_and_marks_of_axes_have_room(draw: Callable[[Results], Figure]) -> None:
     """All arms of the suite `peers`, whose names are long, and its three start models."""
     shapes: dict[str, dict[str, Any]] = {"b": {"start": "tiny"}, "a": {"start": "nano"}, "c": {"start": "small"}}
@@ -174,6 +174,6 @@ def test_figures_are_drawn_whatever_is_there() -> None:
         results({("a", "ours", 0): [1.0, 1.0]}),
         results(STEPS, contended=tuple(STEPS)),
     ):
-        ratio, scaling = speedfigure.ratio_figure(found, "report 0"), speedfigure.scaling_figure(found, "report 0")
+        ratio, scaling = speed.ratio_figure(found, "report 0"), speed.scaling_figure(found, "report 0")
         assert len(ratio.axes) == 2
         assert scaling.axes

@@ -17,7 +17,9 @@ from scipy.linalg import hadamard
 from torch import Tensor
 
 from ppo_vs_grpo.algorithms.shared import advantages as adv
-from ppo_vs_grpo.benchmarks import figures, theory, theoryfigure
+from ppo_vs_grpo.benchmarks import theory
+from ppo_vs_grpo.benchmarks.analysis.report.figures import canvas
+from ppo_vs_grpo.benchmarks.analysis.report.figures import theory as theoryfigure
 from ppo_vs_grpo.benchmarks.enumeration import PROMPTS, Moments, enumerate_all, group_moments
 
 EXACT = 1e-10
@@ -179,7 +181,7 @@ def test_the_figure_names_every_baseline_and_nothing_is_outside_it(figure: Figur
     (legend,) = figure.legends
     assert [t.get_text() for t in legend.get_texts()] == [label for label, _ in theoryfigure.BASELINES.values()]
     assert "report 0badcafe" in [text.get_text() for text in figure.texts]
-    assert figure.get_figwidth() == figures.WIDTH_IN
+    assert figure.get_figwidth() == canvas.WIDTH_IN
     everything = figure.get_tightbbox()  # in inches
     assert min(everything.x0, everything.y0) >= 0
     assert everything.x1 <= figure.get_figwidth()
@@ -190,7 +192,7 @@ def test_the_figure_names_every_baseline_and_nothing_is_outside_it(figure: Figur
 
 
 def test_a_rebuild_is_the_same_bytes_and_needs_no_torch(figure: Figure, tmp_path: Path) -> None:
-    figures.save(figure, tmp_path / "here")
+    canvas.save(figure, tmp_path / "here")
     code = (
         "import sys; from pathlib import Path; from ppo_vs_grpo.benchmarks import figures, theoryfigure;"
         f"figures.save(theoryfigure.theory_figure('report 0badcafe'), Path({str(tmp_path / 'there')!r}));"

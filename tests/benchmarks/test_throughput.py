@@ -12,10 +12,11 @@ import pytest
 
 from fake_suite import FakeRun, make_suite, most_at_once
 from handmade import made
-from ppo_vs_grpo.benchmarks import processes, sidebyside, speedfigure
+from ppo_vs_grpo.benchmarks import processes, sidebyside
 from ppo_vs_grpo.benchmarks.analysis.frames.load import load
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
-from ppo_vs_grpo.benchmarks.analysis.frames.throughput import throughput
+from ppo_vs_grpo.benchmarks.analysis.frames.throughput import throughput_table
+from ppo_vs_grpo.benchmarks.analysis.report.figures import speed
 from ppo_vs_grpo.benchmarks.analysis.report.write import report_id
 from ppo_vs_grpo.benchmarks.processes import cores
 from ppo_vs_grpo.benchmarks.records.throughput import COLUMNS, FILE, of, read
@@ -128,7 +129,7 @@ def results(*rows: dict[str, Any]) -> Results:
 
 
 def test_runs_an_hour_and_ratios_by_hand() -> None:
-    table = throughput(results(row(1, 0, 40.0), row(3, 0, 20.0), row(3, 1, 25.0), row(1, 1, 100.0)))
+    table = throughput_table(results(row(1, 0, 40.0), row(3, 0, 20.0), row(3, 1, 25.0), row(1, 1, 100.0)))
     assert table["slots"].tolist() == [1, 3]
     assert table["runs_per_hour"].tolist() == [(360 + 144) / 2, (720 + 576) / 2]
     assert table["least"].tolist() == [144, 576]
@@ -139,19 +140,19 @@ def test_runs_an_hour_and_ratios_by_hand() -> None:
 
 def test_a_shared_machine_counts_only_where_there_is_no_other_pass() -> None:
     rows = (row(1, 0, 40.0), row(3, 0, 20.0), row(1, 1, 90.0), row(3, 1, 9.0))
-    table = throughput(results(*(one | {"contended": place != 1} for place, one in enumerate(rows))))
+    table = throughput_table(results(*(one | {"contended": place != 1} for place, one in enumerate(rows))))
     assert table["n"].tolist() == [2, 1]
     assert table["note"].tolist() == ["contended", ""]
     assert table["times"].tolist() == [1, 2]
 
 
 def test_what_failed_or_was_not_run_is_said() -> None:
-    table = throughput(results(row(1, 0, None, error="grpo.red.s3 failed: no memory")))
+    table = throughput_table(results(row(1, 0, None, error="grpo.red.s3 failed: no memory")))
     assert table["note"].tolist() == ["grpo.red.s3 failed: no memory", "not run"]
     assert table["n"].tolist() == [0, 0]
     assert pd.isna(table["runs_per_hour"]).all()
-    speedfigure.throughput_figure(results(row(1, 0, None, error="no")))
-    speedfigure.throughput_figure(results())
+    speed.throughput_figure(results(row(1, 0, None, error="no")))
+    speed.throughput_figure(results())
 
 
 def test_only_the_passes_that_are_asked_for_and_went_well_are_kept() -> None:

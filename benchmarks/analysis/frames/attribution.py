@@ -40,7 +40,7 @@ def effects_by_seed(results: Results) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def attribution(results: Results) -> pd.DataFrame:
+def attribution_table(results: Results) -> pd.DataFrame:
     """A row per task and effect: n seeds, mean, and the ends of its 95% t interval; then the mean over tasks.
 
     The last rows weigh the tasks that have seeds equally, with Satterthwaite's degrees of freedom. One seed has no

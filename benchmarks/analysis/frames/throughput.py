@@ -19,7 +19,7 @@ def per_hour(runs: Any, seconds: Any) -> Any:
     return 3600 * runs / seconds
 
 
-def throughput(results: Results) -> pd.DataFrame:
+def throughput_table(results: Results) -> pd.DataFrame:
     """A row per number of slots: runs an hour, median over repeats and extremes, and times those of the first number.
 
     A ratio is taken within a repeat. Passes beside other work count only where there is no other, as the note says.

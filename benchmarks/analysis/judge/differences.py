@@ -26,7 +26,7 @@ COLUMNS = (
 )
 
 
-def differences(results: Results, first: str | None = None, second: str | None = None) -> pd.DataFrame:
+def difference_table(results: Results, first: str | None = None, second: str | None = None) -> pd.DataFrame:
     """A row a task, and one over all where there are several: second arm less first, over paired seeds.
 
     `difference` is the mean with its 95% t interval (over all tasks the equal-weight mean, Satterthwaite's);

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ppo_vs_grpo.benchmarks import claimsfigure, costfigures, figures, probefigures, speedfigure, theoryfigure
-from ppo_vs_grpo.benchmarks.analysis.frames import probes, speed, throughput
-from ppo_vs_grpo.benchmarks.analysis.frames.attribution import attribution
+from ppo_vs_grpo.benchmarks.analysis.frames import probes, speed
+from ppo_vs_grpo.benchmarks.analysis.frames.attribution import attribution_table
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
+from ppo_vs_grpo.benchmarks.analysis.frames.throughput import throughput_table
 from ppo_vs_grpo.benchmarks.analysis.judge import claims
 from ppo_vs_grpo.benchmarks.analysis.judge.claims import ClaimResult, judge_claims
-from ppo_vs_grpo.benchmarks.analysis.judge.differences import differences
+from ppo_vs_grpo.benchmarks.analysis.judge.differences import difference_table
 from ppo_vs_grpo.benchmarks.analysis.judge.verdicts import Judgement, judge, power_table, table_of
 from ppo_vs_grpo.benchmarks.analysis.report import captions, first_page, tables
+from ppo_vs_grpo.benchmarks.analysis.report.figures.attribution import attribution_figure
+from ppo_vs_grpo.benchmarks.analysis.report.figures.claims import dial_figure
+from ppo_vs_grpo.benchmarks.analysis.report.figures.costs import budget_figure, cost_figure
+from ppo_vs_grpo.benchmarks.analysis.report.figures.overview import overview_figure, task_figure
+from ppo_vs_grpo.benchmarks.analysis.report.figures.probes import probe_figure
+from ppo_vs_grpo.benchmarks.analysis.report.figures.speed import ratio_figure, scaling_figure, throughput_figure
+from ppo_vs_grpo.benchmarks.analysis.report.figures.theory import theory_figure
 
 
 @dataclass(frozen=True)
@@ -41,15 +47,19 @@ def make_tables(results: Results, found: Judged) -> dict[str, pd.DataFrame]:
         for name in ("summary", "final_scores", "variance", "memory", "seconds", "unfinished", "environment")
     }
     made |= {"configuration_differing": differing, "configuration_shared": shared}
-    made |= {"verdicts": table_of(found.judgements), "power": power_table(results), "differences": differences(results)}
+    made |= {
+        "verdicts": table_of(found.judgements),
+        "power": power_table(results),
+        "differences": difference_table(results),
+    }
     if found.claims:
         made |= {"claims": first_page.claims_table(found.claims), "dials": claims.dials(results)}
     if results.suite.get("attribution"):
-        made["attribution"] = attribution(results)
+        made["attribution"] = attribution_table(results)
     if results.cells:
         made |= {"speed": speed.ratios(results), "speed_runs": speed.speed_runs(results)}
     if results.suite.get("throughput"):
-        made["throughput"] = throughput.throughput(results)
+        made["throughput"] = throughput_table(results)
     if len(results.probes):
         names = ("gradient_noise", "baselines", "critic", "ranking", "memory_by_role", "operations")
         made |= {name: getattr(probes, name)(results) for name in names}
@@ -58,24 +68,23 @@ def make_tables(results: Results, found: Judged) -> dict[str, pd.DataFrame]:
 
 def _drawings(results: Results) -> dict[str, Callable[[Results, str], Figure]]:
     """What draws each of the suite's figures, by its stem."""
-    found: dict[str, Callable[[Results, str], Figure]] = {"overview": figures.overview_figure}
+    found: dict[str, Callable[[Results, str], Figure]] = {"overview": overview_figure}
     if any(claim.get("dial") for claim in results.suite.get("claims", {}).values()):
-        found["dials"] = claimsfigure.dial_figure
+        found["dials"] = dial_figure
     if results.suite.get("attribution"):
-        found["attribution"] = figures.attribution_figure
+        found["attribution"] = attribution_figure
     if results.cells:
-        found |= {"speed": speedfigure.ratio_figure, "scaling": speedfigure.scaling_figure}
+        found |= {"speed": ratio_figure, "scaling": scaling_figure}
     if results.suite.get("throughput"):
-        found["throughput"] = speedfigure.throughput_figure
+        found["throughput"] = throughput_figure
     if len(results.probes):
         found |= {
-            "budgets": costfigures.budget_figure,
-            "probes": probefigures.probe_figure,
-            "costs": costfigures.cost_figure,
-            "theory": lambda _, sign: theoryfigure.theory_figure(sign),
+            "budgets": budget_figure,
+            "probes": probe_figure,
+            "costs": cost_figure,
+            "theory": lambda _, caption: theory_figure(caption),
         }
-    return found | {f"task_{task}": partial(_task, task) for task in results.tasks}
-
-
-def _task(task: str, results: Results, sign: str) -> Figure:
-    return figures.task_figure(results, task, sign)
+    return found | {
+        f"task_{task}": lambda results, caption, task=task: task_figure(results, task, caption)
+        for task in results.tasks
+    }

@@ -13,12 +13,12 @@ from urllib.parse import quote
 import jinja2
 import pandas as pd
 
-from ppo_vs_grpo.benchmarks import figures
 from ppo_vs_grpo.benchmarks.analysis.frames import probes
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results, unmatched
 from ppo_vs_grpo.benchmarks.analysis.judge import claims
 from ppo_vs_grpo.benchmarks.analysis.report import captions, first_page, tables
 from ppo_vs_grpo.benchmarks.analysis.report.contents import Judged, _drawings, judged, make_tables
+from ppo_vs_grpo.benchmarks.analysis.report.figures import canvas
 from ppo_vs_grpo.benchmarks.analysis.report.terminal import summary
 from ppo_vs_grpo.tasks.errors import UserError
 
@@ -91,7 +91,7 @@ def _draw(results: Results, name: str, out: Path) -> list[dict[str, str]]:
     sign = f"{results.name} · report {name}"
     drawn = []
     for stem, draw in _drawings(results).items():
-        figures.save(draw(results, sign), out / "figures" / stem)
+        canvas.save(draw(results, sign), out / "figures" / stem)
         title, says = captions.FIGURES.get(stem, (stem.removeprefix("task_"), captions.TASK_FIGURE))
         about = {"theory": "Ten worlds"}.get(stem, "All tasks" if stem in captions.FIGURES else title)
         drawn.append({"stem": stem, "title": title, "reading": says, "caption": f"{about}. {sign}"})

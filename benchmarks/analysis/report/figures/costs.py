@@ -14,7 +14,6 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import EngFormatter, MaxNLocator
 from matplotlib.transforms import blended_transform_factory
 
-from ppo_vs_grpo.benchmarks import plots
 from ppo_vs_grpo.benchmarks.analysis.frames.costs import (
     BUDGETS,
     flops_by_phase,
@@ -23,7 +22,16 @@ from ppo_vs_grpo.benchmarks.analysis.frames.costs import (
     scores_by_cost,
 )
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
-from ppo_vs_grpo.benchmarks.figures import algorithms, arms_on, blank, legend, legend_rows, sign, timed
+from ppo_vs_grpo.benchmarks.analysis.report.figures import panels, style
+from ppo_vs_grpo.benchmarks.analysis.report.figures.canvas import (
+    add_caption,
+    algorithms,
+    arms_on,
+    blank,
+    legend,
+    legend_rows,
+    timed,
+)
 from ppo_vs_grpo.benchmarks.records.schema import PHASES
 
 ROLE_COLOURS = {
@@ -37,7 +45,7 @@ ROLE_COLOURS = {
 CRITIC: dict[str, Any] = {"hatch": "//////", "edgecolor": "white", "linewidth": 0}
 
 FLOP_COLOURS = {
-    **{name: plots.PHASE_COLOURS[name] for name in PHASES},
+    **{name: style.PHASE_COLOURS[name] for name in PHASES},
     **{"forward": "#7B8A61", "backward": "#4F5D3A"},
 }
 
@@ -54,7 +62,7 @@ def cost_figure(results: Results, caption: str = "") -> Figure:
     rows_in = [0.4 + 0.22 * max(len(here), 2) for here in arms.values()] or [0.84]
     head_in, foot_in = 0.82, 1.4
     height = head_in + sum(rows_in) + foot_in
-    with matplotlib.rc_context(plots.STYLE | {"axes.titlesize": 8.5, "ytick.labelsize": 8, "xtick.labelsize": 8}):
+    with matplotlib.rc_context(style.STYLE | {"axes.titlesize": 8.5, "ytick.labelsize": 8, "xtick.labelsize": 8}):
         figure = blank(height)
         title = f"{results.name}: what an update costs"
         figure.text(0.012, 1 - 0.08 / height, title, va="top", fontsize=13, fontweight="bold")
@@ -73,12 +81,12 @@ def cost_figure(results: Results, caption: str = "") -> Figure:
             held.text(0.012, 1, textwrap.fill(task, 16), transform=beside, fontsize=9, fontweight="bold", va="bottom")
             if measured["contended"].any():
                 took.annotate("contended", (1, 1), xycoords="axes fraction", ha="right", va="top", fontsize=7.5,
-                              color=plots.ALERT)  # fmt: skip
+                              color=style.ALERT)  # fmt: skip
             for ax, column in zip((held, took, computed), COLUMNS, strict=True):
                 ax.tick_params(labelleft=ax is held)
                 ax.set_title("" if row else column)
         _legends(figure, memory, flops, height)
-        sign(figure, caption, height)
+        add_caption(figure, caption, height)
     return figure
 
 
@@ -106,7 +114,7 @@ def seconds_segments(seconds: pd.DataFrame) -> Segments:
         rows = seconds[seconds["arm"] == arm]
         shared = bool(rows["contended"].any())
         segments[arm] = [
-            (float(rows[f"{phase}_s"].mean()), plots.fill(plots.PHASE_COLOURS[phase], shared)) for phase in PHASES
+            (float(rows[f"{phase}_s"].mean()), style.fill(style.PHASE_COLOURS[phase], shared)) for phase in PHASES
         ]
     return segments
 
@@ -129,12 +137,12 @@ def stack(ax: Axes, arms: Sequence[str], segments: Segments, outlines: Mapping[s
     widest = 0.0
     for place, arm in enumerate(arms):
         left = 0.0
-        for width, style in segments.get(arm, ()):
-            ax.barh(place, width, 0.64, left=left, **style)
+        for width, look in segments.get(arm, ()):
+            ax.barh(place, width, 0.64, left=left, **look)
             left += width
         end = max(left, float((outlines or {}).get(arm, 0.0)))
         if end > 0 and outlines is not None:
-            ax.barh(place, outlines[arm], 0.8, fill=False, edgecolor=plots.INK, linewidth=0.9, linestyle=(0, (2, 1)))
+            ax.barh(place, outlines[arm], 0.8, fill=False, edgecolor=style.INK, linewidth=0.9, linestyle=(0, (2, 1)))
         if end > 0:
             ax.annotate(
                 f"{left:,.0f}" if left >= 1000 else f"{left:.3g}",
@@ -152,7 +160,7 @@ def stack(ax: Axes, arms: Sequence[str], segments: Segments, outlines: Mapping[s
     ax.tick_params(axis="y", length=0)
     ax.xaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 2.5, 5, 10]))
     if not widest:
-        ax.text(0.5, 0.5, "not measured", transform=ax.transAxes, ha="center", va="center", color=plots.FAINT)
+        ax.text(0.5, 0.5, "not measured", transform=ax.transAxes, ha="center", va="center", color=style.FAINT)
     return ax
 
 
@@ -160,10 +168,10 @@ def _legends(figure: Figure, memory: pd.DataFrame, flops: pd.DataFrame, height: 
     """Roles under the memory column, phases under the other two."""
     held = set(memory.loc[memory["tracked_mb"] > 0, "role"])
     patches = [Patch(facecolor=colour, label=role) for role, colour in ROLE_COLOURS.items() if role in held]
-    patches.append(Patch(fill=False, edgecolor=plots.INK, linestyle=(0, (2, 1)), label="predicted"))
+    patches.append(Patch(fill=False, edgecolor=style.INK, linestyle=(0, (2, 1)), label="predicted"))
     phases = [phase for phase in FLOP_COLOURS if phase in {*PHASES, *flops["phase"]}]
     others = [Patch(facecolor=FLOP_COLOURS[phase], label=phase) for phase in phases]
-    others.append(Patch(facecolor=plots.FAINT, label="critic's part", **CRITIC))
+    others.append(Patch(facecolor=style.FAINT, label="critic's part", **CRITIC))
     for handles, x, columns in ((patches, 0.01, 3), (others, 0.68, 2)):
         figure.legend(
             handles=handles, loc="upper left", bbox_to_anchor=(x, 1.02 / height), ncols=columns, fontsize=8,
@@ -173,12 +181,12 @@ def _legends(figure: Figure, memory: pd.DataFrame, flops: pd.DataFrame, height: 
 
 def budget_figure(results: Results, caption: str = "") -> Figure:
     """A row a task: the held-out curves against optimizer steps, tokens, operations and seconds."""
-    colours = plots.arm_colours(algorithms(results))
+    colours = style.arm_colours(algorithms(results))
     scores = scores_by_cost(results)
     budgets = [name for name in BUDGETS if name != "completions"]
     head_in, row_in, foot_in = 0.75 + 0.2 * legend_rows(colours), 1.2, 0.65
     height = head_in + row_in * len(results.tasks) + foot_in
-    with matplotlib.rc_context(plots.STYLE | {"axes.titlesize": 9, "ytick.labelsize": 8, "xtick.labelsize": 8}):
+    with matplotlib.rc_context(style.STYLE | {"axes.titlesize": 9, "ytick.labelsize": 8, "xtick.labelsize": 8}):
         figure = blank(height)
         legend(figure, results, None, colours, f"{results.name}: the same curves by cost", height)
         grid = figure.add_gridspec(
@@ -195,19 +203,19 @@ def budget_figure(results: Results, caption: str = "") -> Figure:
                     ax.set_ylabel(task, fontweight="bold")
                 if row == 0:
                     ax.set_title(BUDGETS[budget])
-        sign(figure, caption, height)
+        add_caption(figure, caption, height)
     return figure
 
 
 def _curve(scores: pd.DataFrame, budget: str, ax: Axes, colours: Mapping[str, str]) -> None:
     """One panel: the curve, or why there is none; seconds of a shared machine are labelled."""
     if not scores[budget].notna().any():
-        ax.text(0.5, 0.5, "not measured", transform=ax.transAxes, ha="center", fontsize=8, color=plots.FAINT)
+        ax.text(0.5, 0.5, "not measured", transform=ax.transAxes, ha="center", fontsize=8, color=style.FAINT)
         ax.set_xticks([])
         return
-    plots.learning_curve(scores, ax, colours, x=budget)
+    panels.learning_curve(scores, ax, colours, x=budget)
     ax.set_xlabel("")
     ax.xaxis.set_major_formatter(EngFormatter(sep=""))
     ax.xaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))
     if budget == "seconds" and scores["contended"].any():
-        ax.annotate("contended", (0.98, 0.04), xycoords="axes fraction", ha="right", fontsize=7.5, color=plots.ALERT)
+        ax.annotate("contended", (0.98, 0.04), xycoords="axes fraction", ha="right", fontsize=7.5, color=style.ALERT)

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
-from ppo_vs_grpo.benchmarks import plots
-from ppo_vs_grpo.benchmarks.figures import blank, sign
+from ppo_vs_grpo.benchmarks.analysis.report.figures import style
+from ppo_vs_grpo.benchmarks.analysis.report.figures.canvas import add_caption, blank
 
 BASELINES: dict[str, tuple[str, dict[str, Any]]] = {
     "none": ("none (V = 0)", {"color": "#777777"}),
@@ -38,7 +38,7 @@ def theory_figure(caption: str = "") -> Figure:
     frame["total"] = frame["within"] + frame["between"]
     lam, size = (frame[frame["panel"] == panel] for panel in ("lambda", "size"))
     height = 5.9
-    with matplotlib.rc_context(plots.STYLE | {"axes.titlesize": 9.5, "axes.labelsize": 9, "legend.fontsize": 8.5}):
+    with matplotlib.rc_context(style.STYLE | {"axes.titlesize": 9.5, "axes.labelsize": 9, "legend.fontsize": 8.5}):
         figure = blank(height)
         figure.text(
             0.012, 1 - 0.08 / height, "Exact variance of the policy gradient, by baseline", va="top", fontsize=13,
@@ -69,10 +69,10 @@ def theory_figure(caption: str = "") -> Figure:
             axis.set_major_formatter(StrMethodFormatter("{x:g}"))
         for ax in (variance, within):
             ax.tick_params(labelbottom=False)
-        unbiased, style = BASELINES["value"]
-        bias.annotate(f"{unbiased}: 0", (0.04, 0.04), xycoords="axes fraction", fontsize=8.5, color=style["color"])
+        unbiased, look = BASELINES["value"]
+        bias.annotate(f"{unbiased}: 0", (0.04, 0.04), xycoords="axes fraction", fontsize=8.5, color=look["color"])
         figure.align_ylabels()
-        sign(figure, caption, height)
+        add_caption(figure, caption, height)
     return figure
 
 
@@ -84,9 +84,9 @@ def read() -> pd.DataFrame:
 
 def lines(table: pd.DataFrame, column: str, ax: Axes) -> Axes:
     """A line a baseline: the mean over worlds bold, each world thin."""
-    for name, (_, style) in BASELINES.items():
+    for name, (_, look) in BASELINES.items():
         by_world = table[table["baseline"] == name].pivot(index="x", columns="world", values=column)
-        if "marker" not in style:
-            ax.plot(by_world, color=style["color"], linewidth=0.5, alpha=0.15)
-        ax.plot(by_world.mean(axis=1), **{"linewidth": 1.8} | style)
+        if "marker" not in look:
+            ax.plot(by_world, color=look["color"], linewidth=0.5, alpha=0.15)
+        ax.plot(by_world.mean(axis=1), **{"linewidth": 1.8} | look)
     return ax

@@ -14,15 +14,15 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
-from ppo_vs_grpo.benchmarks import plots
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
 from ppo_vs_grpo.benchmarks.analysis.judge.claim_measures import MEASURES
 from ppo_vs_grpo.benchmarks.analysis.judge.claims import dials
-from ppo_vs_grpo.benchmarks.figures import blank, sign
+from ppo_vs_grpo.benchmarks.analysis.report.figures import style
+from ppo_vs_grpo.benchmarks.analysis.report.figures.canvas import add_caption, blank
 
 COLUMNS = 2
 POINT, HOLDS = "#332288", "#E3F1EA"
-EDGE: dict[str, Any] = {"color": plots.INK, "linewidth": 0.9, "linestyle": (0, (4, 2))}
+EDGE: dict[str, Any] = {"color": style.INK, "linewidth": 0.9, "linestyle": (0, (4, 2))}
 TITLE_CHARACTERS = 37
 """How long a line of a panel's title may be."""
 
@@ -33,7 +33,7 @@ def dial_figure(results: Results, caption: str = "") -> Figure:
     claims = {name: claim for name, claim in (results.suite.get("claims") or {}).items() if claim.get("dial")}
     rows = max(1, -(-len(claims) // COLUMNS))
     height = 1.05 + 2.2 * rows
-    with matplotlib.rc_context(plots.STYLE | {"axes.titlesize": 8.5, "axes.labelsize": 8.5, "axes.grid.axis": "y"}):
+    with matplotlib.rc_context(style.STYLE | {"axes.titlesize": 8.5, "axes.labelsize": 8.5, "axes.grid.axis": "y"}):
         figure = blank(height)
         grid = figure.add_gridspec(
             rows, COLUMNS, left=0.085, right=0.985, top=1 - 0.72 / height, bottom=0.72 / height, wspace=0.2, hspace=0.7
@@ -47,7 +47,7 @@ def dial_figure(results: Results, caption: str = "") -> Figure:
             ["where the claim would hold", "its edge", "mean, 95% interval"], loc="upper left", ncols=3,
             bbox_to_anchor=(0.0, 1 - 0.02 / height), fontsize=8.5, handlelength=1.6, columnspacing=1.6,
         )  # fmt: skip
-        sign(figure, caption, height)
+        add_caption(figure, caption, height)
     return figure
 
 
@@ -64,7 +64,7 @@ def dial(points: pd.DataFrame, claim: Mapping[str, Any], ax: Axes) -> Axes:
     ax.errorbar(there["x"], there["estimate"], ends, color=POINT, fmt="o", markersize=4.5, elinewidth=1.2, capsize=2.5)
     for x in points.loc[points["estimate"].isna(), "x"]:
         ax.annotate(
-            "no value", (x, 0.04), xycoords=("data", "axes fraction"), ha="center", fontsize=8, color=plots.ALERT
+            "no value", (x, 0.04), xycoords=("data", "axes fraction"), ha="center", fontsize=8, color=style.ALERT
         )
     ax.set_xticks(range(len(points)), [f"{point}" for point in points["point"]])
     ax.set(xlim=(-0.5, len(points) - 0.5), xlabel=claim["dial"]["setting"])

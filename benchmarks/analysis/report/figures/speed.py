@@ -12,11 +12,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from ppo_vs_grpo.benchmarks import plots
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
 from ppo_vs_grpo.benchmarks.analysis.frames.speed import pairs, ratios, speed_runs
-from ppo_vs_grpo.benchmarks.analysis.frames.throughput import per_hour, throughput
-from ppo_vs_grpo.benchmarks.figures import algorithms, blank, rows_of, side_by_side, sign
+from ppo_vs_grpo.benchmarks.analysis.frames.throughput import per_hour, throughput_table
+from ppo_vs_grpo.benchmarks.analysis.report.figures import style
+from ppo_vs_grpo.benchmarks.analysis.report.figures.canvas import add_caption, algorithms, blank, rows_of, side_by_side
 
 DIALS = {
     "new_tokens": "new tokens",
@@ -32,7 +32,7 @@ MEASURES = {"ms_each": "ms a completion", "peak_mb": "peak MB"}
 
 def ratio_figure(results: Results, caption: str = "") -> Figure:
     """A row a cell: how many times the seconds, and the bytes, of its counterpart each peer takes."""
-    table, colours = ratios(results), plots.arm_colours(algorithms(results))
+    table, colours = ratios(results), style.arm_colours(algorithms(results))
     cells = [cell for cell in results.cells if cell in set(table["cell"])]
     marks = [
         Line2D([], [], color=colours[peer], marker="o", linewidth=2, label=f"{peer} / {own}")
@@ -40,7 +40,7 @@ def ratio_figure(results: Results, caption: str = "") -> Figure:
     ]
     head_in, foot_in = 0.75 + _legend_in(marks), 0.65
     height = head_in + 0.34 * max(2, len(cells)) + foot_in
-    with matplotlib.rc_context(plots.STYLE):
+    with matplotlib.rc_context(style.STYLE):
         figure = blank(height)
         figure.text(0.012, 1 - 0.08 / height, f"{results.name}: peers on equal work", va="top", fontsize=13,
                     fontweight="bold")  # fmt: skip
@@ -54,7 +54,7 @@ def ratio_figure(results: Results, caption: str = "") -> Figure:
             ax.set_title(title)
             ax.tick_params(labelleft=column == 0)
         _legend(figure, marks, height)
-        sign(figure, caption, height)
+        add_caption(figure, caption, height)
     return figure
 
 
@@ -83,7 +83,7 @@ def _dots(ax: Axes, table: pd.DataFrame, cells: list[str], colours: Mapping[str,
         if value == "times":
             ax.plot([row["least"], row["most"]], [at, at], color=shade, linewidth=2, alpha=0.6)
         ax.plot([row[value]], [at], "o", color=shade, markersize=5, fillstyle="none" if shared else "full")
-    ax.axvline(1, color=plots.FAINT, linewidth=0.9)
+    ax.axvline(1, color=style.FAINT, linewidth=0.9)
     ax.set_xscale("log")
     ax.set_yticks(range(len(cells)), cells)
     ax.set_ylim(len(cells) - 0.5, -0.5)
@@ -99,13 +99,13 @@ def scaling_figure(results: Results, caption: str = "") -> Figure:
     """Cost of a completion and peak memory against each dial that some cells turn alone, and against real tokens."""
     runs = speed_runs(results)
     runs = runs.assign(ms_each=1000 * runs["step_s"] / runs["completions"], each=runs["tokens"] / runs["completions"])
-    colours = plots.arm_colours(algorithms(results))
+    colours = style.arm_colours(algorithms(results))
     panels = {dial: part for dial in DIALS if (part := turned(runs, dial)) is not None}
     marks = [Line2D([], [], color=shade, marker="o", linewidth=1.6, label=arm) for arm, shade in colours.items()]
-    marks.append(Line2D([], [], color=plots.INK, linestyle="--", linewidth=1.2, label="full length"))
+    marks.append(Line2D([], [], color=style.INK, linestyle="--", linewidth=1.2, label="full length"))
     head_in, row_in, foot_in = 0.65 + _legend_in(marks), 1.9, 0.75
     height = head_in + 2 * row_in + foot_in
-    with matplotlib.rc_context(plots.STYLE | {"axes.titlesize": 9, "ytick.labelsize": 8, "xtick.labelsize": 8}):
+    with matplotlib.rc_context(style.STYLE | {"axes.titlesize": 9, "ytick.labelsize": 8, "xtick.labelsize": 8}):
         figure = blank(height)
         figure.text(0.012, 1 - 0.08 / height, f"{results.name}: how cost grows", va="top", fontsize=13,
                     fontweight="bold")  # fmt: skip
@@ -123,27 +123,27 @@ def scaling_figure(results: Results, caption: str = "") -> Figure:
             _real_tokens(ax, runs, measure, colours)
             ax.set_xlabel("real tokens" if row else "")
         _legend(figure, marks, height)
-        sign(figure, caption, height)
+        add_caption(figure, caption, height)
     return figure
 
 
 def throughput_figure(results: Results, caption: str = "") -> Figure:
     """Runs an hour against slots, a dot a pass; dashed, what the first number of slots would give in proportion."""
-    table, height = throughput(results), 3.2
+    table, height = throughput_table(results), 3.2
     rows = [row for row in results.throughput if row["seconds"]]
-    with matplotlib.rc_context(plots.STYLE):
+    with matplotlib.rc_context(style.STYLE):
         figure = blank(height)
         figure.text(0.012, 1 - 0.08 / height, f"{results.name}: runs an hour", va="top", fontsize=13, fontweight="bold")
         ax = figure.add_axes((0.11, 0.85 / height, 0.865, 1 - 1.45 / height))
         for row in rows:
             hourly, filled = per_hour(row["runs"], row["seconds"]), "none" if row["contended"] else "full"
-            ax.plot([row["slots"]], [hourly], "o", color=plots.INK, markersize=5, fillstyle=filled)
-        ax.plot(table["slots"], table["runs_per_hour"], color=plots.INK, linewidth=1.5)
+            ax.plot([row["slots"]], [hourly], "o", color=style.INK, markersize=5, fillstyle=filled)
+        ax.plot(table["slots"], table["runs_per_hour"], color=style.INK, linewidth=1.5)
         each = table["runs_per_hour"].iloc[0] / table["slots"].iloc[0]
         ax.plot(
             table["slots"],
             each * table["slots"],
-            color=plots.FAINT,
+            color=style.FAINT,
             linewidth=1.2,
             linestyle="--",
             label="in proportion",
@@ -153,7 +153,7 @@ def throughput_figure(results: Results, caption: str = "") -> Figure:
         ax.set_xlabel("slots")
         ax.set_ylabel("runs an hour")
         ax.set_ylim(bottom=0)
-        sign(figure, caption, height)
+        add_caption(figure, caption, height)
     return figure
 
 
@@ -171,12 +171,12 @@ def _lines(ax: Axes, runs: pd.DataFrame, dial: str, measure: str, colours: Mappi
     """A line an arm over the dial's values, evenly set; dashed for rows of full length."""
     values = list(dict.fromkeys(runs[dial])) if dial == "start" else sorted(runs[dial].unique())
     for arm, shade in colours.items():
-        for lengths, style in LENGTHS.items():
+        for lengths, look in LENGTHS.items():
             part = runs[(runs["arm"] == arm) & (runs["lengths"] == lengths)]
             middle = part.groupby(dial)[measure].median()
             points = [(x, middle[value]) for x, value in enumerate(values) if value in middle.index]
             if points:
-                ax.plot(*zip(*points, strict=True), marker="o", color=shade, linewidth=1.5, markersize=4, **style)
+                ax.plot(*zip(*points, strict=True), marker="o", color=shade, linewidth=1.5, markersize=4, **look)
     ax.set_xticks(range(len(values)), [str(value).rpartition("/")[2] for value in values])
     ax.set_xlim(-0.3, len(values) - 0.7)
     ax.set_ylim(bottom=0)
@@ -190,9 +190,9 @@ def _real_tokens(ax: Axes, runs: pd.DataFrame, measure: str, colours: Mapping[st
     common = runs.groupby("start")["cell"].nunique()
     here = runs[(runs["start"] == common.idxmax()) & (runs["epochs"] == 1)] if len(common) else runs
     for arm, shade in colours.items():
-        for lengths, style in LENGTHS.items():
+        for lengths, look in LENGTHS.items():
             part = here[(here["arm"] == arm) & (here["lengths"] == lengths)]
             middle = part.groupby("cell")[["each", measure]].median()
-            ax.plot(middle["each"], middle[measure], "o", color=shade, markersize=4, fillstyle=style.get("fillstyle"))
+            ax.plot(middle["each"], middle[measure], "o", color=shade, markersize=4, fillstyle=look.get("fillstyle"))
     ax.set_xlim(0, 1.12 * here["each"].max() if len(here) else 1)
     ax.set_ylim(bottom=0)

@@ -10,10 +10,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ppo_vs_grpo.benchmarks import plots
 from ppo_vs_grpo.benchmarks.analysis.frames import probes
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
-from ppo_vs_grpo.benchmarks.figures import algorithms, blank, legend, legend_rows, sign
+from ppo_vs_grpo.benchmarks.analysis.report.figures import style
+from ppo_vs_grpo.benchmarks.analysis.report.figures.canvas import add_caption, algorithms, blank, legend, legend_rows
 
 MOMENT = "middle"
 """Of a run: at its start a critic knows nothing, and at its end there may be little left to learn."""
@@ -22,7 +22,7 @@ PHRASES = {"middle": "in mid-run", "end": "at the end"}
 
 def probe_figure(results: Results, caption: str = "") -> Figure:
     """A row a task: residual variance by baseline, cosine by estimator, value error by position; in mid-run."""
-    colours = plots.arm_colours(algorithms(results))
+    colours = style.arm_colours(algorithms(results))
     moment = MOMENT if MOMENT in set(probes.moments(results)["moment"]) else "end"
     left, middle, right, critics = (
         table(results)[lambda frame: frame["moment"] == moment]
@@ -31,7 +31,7 @@ def probe_figure(results: Results, caption: str = "") -> Figure:
     tasks = [task for task in results.tasks if task in set(left["task"])]
     head_in, row_in, foot_in = 0.75 + 0.2 * legend_rows(colours), 1.75, 0.7
     height = head_in + row_in * max(len(tasks), 1) + foot_in
-    with matplotlib.rc_context(plots.STYLE | {"axes.titlesize": 8.5, "ytick.labelsize": 7.5, "xtick.labelsize": 8}):
+    with matplotlib.rc_context(style.STYLE | {"axes.titlesize": 8.5, "ytick.labelsize": 7.5, "xtick.labelsize": 8}):
         figure = blank(height)
         legend(figure, results, None, colours, f"{results.name}: probes {PHRASES[moment]}", height)
         grid = figure.add_gridspec(
@@ -43,11 +43,11 @@ def probe_figure(results: Results, caption: str = "") -> Figure:
             names = list(probes.BASELINES)
             dots(left[left["task"] == task], "baseline", "residual_variance", "se", residual, colours, names)
             residual.set_yticklabels(list(probes.BASELINES.values()))
-            residual.axvline(1, color=plots.FAINT, linewidth=0.9)
+            residual.axvline(1, color=style.FAINT, linewidth=0.9)
             residual.set_xlim(left=0)
             estimators = [name for name in middle["estimator"].unique() if name != "own"]
             dots(middle[middle["task"] == task], "estimator", "cosine", "cosine_se", cosine, colours, estimators)
-            cosine.axvline(0, color=plots.FAINT, linewidth=0.9)
+            cosine.axvline(0, color=style.FAINT, linewidth=0.9)
             by_position(right[right["task"] == task], error, colours)
             break_even(critics[critics["task"] == task], error, colours)
             residual.text(
@@ -59,7 +59,7 @@ def probe_figure(results: Results, caption: str = "") -> Figure:
                 error.set_title("critic's error")
             if row == len(tasks) - 1:
                 error.set_xlabel("place in the completion", fontsize=8.5)
-        sign(figure, caption, height)
+        add_caption(figure, caption, height)
     return figure
 
 
@@ -93,7 +93,7 @@ def by_position(table: pd.DataFrame, ax: Axes, colours: Mapping[str, str]) -> Ax
         ax.fill_between(x, y - 2 * se, y + 2 * se, color=colours[arm], alpha=0.2, linewidth=0)
         ax.plot(x, y, color=colours[arm], linewidth=1.6, marker="o", markersize=3)
     if shown.empty:
-        ax.text(0.5, 0.5, "no critic", transform=ax.transAxes, ha="center", color=plots.FAINT, fontsize=9)
+        ax.text(0.5, 0.5, "no critic", transform=ax.transAxes, ha="center", color=style.FAINT, fontsize=9)
     ax.set_xlim(0, 1)
     if not ax.dataLim.y0 < 0:
         ax.set_ylim(bottom=0)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,43 +14,11 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from ppo_vs_grpo.benchmarks.analysis.frames.costs import MEMORY_PHASES
+from ppo_vs_grpo.benchmarks.analysis.report.figures.style import ALERT, FAINT, INK, PHASE_COLOURS, fill
 from ppo_vs_grpo.benchmarks.records.schema import PHASES
-
-ALGORITHM_COLOURS = {"ppo": "#0072B2", "grpo": "#D55E00"}
-OTHER_COLOURS = (
-    *("#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#332288", "#882255", "#999933", "#44AA99", "#6B4C3B", "#777777"),
-    *("#117733", "#AA4499", "#8C6BB1", "#B15928", "#FF7F7F", "#A6761D"),
-)
-PHASE_COLOURS = dict(zip(PHASES, ("#46566E", "#D9D2C2", "#93A5BE", "#B79AC8", "#CDB45A"), strict=True))
-INK, FAINT, ALERT = "#333333", "#767676", "#9A3412"
-STYLE: dict[Any, Any] = {
-    **{"font.size": 10, "axes.titlesize": 11, "axes.titleweight": "bold", "axes.titlelocation": "left"},
-    **{"axes.labelsize": 9.5, "xtick.labelsize": 9, "ytick.labelsize": 9, "legend.fontsize": 9.5},
-    **{"axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": "#999999", "axes.linewidth": 0.7},
-    **{"axes.grid": True, "grid.color": "#E7E7E7", "grid.linewidth": 0.6, "axes.axisbelow": True},
-    **{"text.color": INK, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK, "axes.titlecolor": INK},
-    **{"xtick.major.size": 2.5, "ytick.major.size": 2.5, "legend.frameon": False, "font.family": "DejaVu Sans"},
-    **{"figure.facecolor": "white", "axes.facecolor": "white", "svg.hashsalt": "ppo-vs-grpo", "svg.fonttype": "path"},
-    "pdf.fonttype": 42,
-}
-"""Settings of a figure: fonts that come with matplotlib, and SVG ids from its content: a rebuild is the same bytes."""
 
 TRACE_POINTS = 100
 """A training trace longer than this is drawn as means over equal stretches of completions."""
-
-
-def arm_colours(algorithms: Mapping[str, str]) -> dict[str, str]:
-    """A colour for each arm, given its algorithm: the first PPO and the first GRPO arm always have their own."""
-    colours: dict[str, str] = {}
-    others = 0
-    for arm, algorithm in algorithms.items():
-        own = ALGORITHM_COLOURS.get(algorithm)
-        if own and own not in colours.values():
-            colours[arm] = own
-        else:
-            colours[arm] = OTHER_COLOURS[others % len(OTHER_COLOURS)]
-            others += 1
-    return colours
 
 
 def learning_curve(
@@ -118,25 +85,6 @@ def final_scores(finals: pd.DataFrame, ax: Axes, colours: Mapping[str, str], sco
     if not ax.dataLim.y0 < 0:
         ax.set_ylim(bottom=0)
     return _columns(ax, len(colours)) if ax.collections else _say(ax, "no finished run")
-
-
-def effect(seeds: pd.DataFrame, table: pd.DataFrame, name: str, ax: Axes, tasks: Sequence[str]) -> Axes:
-    """One effect on every task as rows: a faint dot a seed, the mean with its interval, 0 marked."""
-    ax.axvline(0, color=FAINT, linewidth=0.9)
-    for place, task in enumerate(tasks):
-        values = seeds.loc[seeds["task"] == task, name].to_numpy(float)
-        spread = np.linspace(-0.22, 0.22, len(values)) if len(values) > 1 else np.zeros(len(values))
-        ax.scatter(values, place + spread, s=9, color=FAINT, alpha=0.45, linewidths=0, zorder=2)
-        here = table.loc[(table["task"] == task) & (table["effect"] == name), ["mean", "low", "high"]]
-        for mean, low, high in here.to_numpy(float):
-            ax.hlines(place, low, high, color=INK, linewidth=1.8, zorder=3)
-            ax.plot([mean], [place], marker="D", markersize=4.5, color=INK, zorder=4)
-    ax.set_ylim(len(tasks) - 0.5, -0.5)
-    ax.set_yticks(range(len(tasks)), list(tasks))
-    ax.grid(axis="y", visible=False)
-    ax.tick_params(axis="y", length=0)
-    ax.xaxis.set_major_locator(MaxNLocator(3, symmetric=True))
-    return ax
 
 
 def totals(frame: pd.DataFrame, column: str, ax: Axes, colours: Mapping[str, str], digits: int = 2) -> Axes:
@@ -235,13 +183,6 @@ def _bars_along_x(ax: Axes, shared: bool) -> Axes:
         text = "contended: runs shared the machine"
         ax.annotate(text, (1, 1.01), xycoords="axes fraction", ha="right", va="bottom", fontsize=7.5, color=ALERT)
     return ax
-
-
-def fill(colour: str, shared: bool) -> dict[str, Any]:
-    """How a bar is filled: hatched and pale when the measured runs shared the machine."""
-    if shared:
-        return {"facecolor": colour, "alpha": 0.45, "hatch": "////", "edgecolor": "white", "linewidth": 0}
-    return {"facecolor": colour}
 
 
 def _say(ax: Axes, text: str) -> Axes:
