@@ -71,7 +71,7 @@ def run(
     from rich.console import Console
 
     from ppo_vs_grpo.benchmarks.doctor import require_imports
-    from ppo_vs_grpo.benchmarks.loading import find_suite, load_suite, source_of
+    from ppo_vs_grpo.benchmarks.suites.load import find_suite, load_suite, source_of
 
     console = Console()
     path = find_suite(suite)
@@ -162,8 +162,8 @@ def show(suite: SuiteArgument, changes: SetOption = None) -> None:
     """Print a suite as YAML with every default written out."""
     import yaml
 
-    from ppo_vs_grpo.benchmarks.loading import find_suite, load_suite, source_of
-    from ppo_vs_grpo.benchmarks.resolving import lock_document, resolve
+    from ppo_vs_grpo.benchmarks.suites.load import find_suite, load_suite, source_of
+    from ppo_vs_grpo.benchmarks.suites.resolve import lock_document, resolve
 
     path = find_suite(suite)
     loaded = load_suite(path, changes or [])
@@ -252,7 +252,7 @@ def _listing(what: Listing) -> list[tuple[str, str]]:
         kinds = {name: find(name) for name in ALGORITHMS}
         own = [(name, f"{ALGORITHMS[name].says or _first_line(kind)} {kind.paper}") for name, kind in kinds.items()]
         return own + [(name, peer.says) for name, peer in PEERS.items()]
-    from ppo_vs_grpo.benchmarks.loading import find_suite, load_suite, suite_names
+    from ppo_vs_grpo.benchmarks.suites.load import find_suite, load_suite, suite_names
 
     return [(name, load_suite(find_suite(name)).description) for name in suite_names()]
 

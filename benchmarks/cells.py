@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ppo_vs_grpo.benchmarks.records.folder import write_whole
-from ppo_vs_grpo.benchmarks.spec import RunSpec
+from ppo_vs_grpo.benchmarks.suites.run_spec import RunSpec
 
 SMOOTHING = 0.8
 

@@ -28,7 +28,7 @@ def choose(asked: Device, starts: Collection[str]) -> tuple[str, str | None]:
     """
     import torch
 
-    from ppo_vs_grpo.benchmarks.starts import SIZES
+    from ppo_vs_grpo.benchmarks.models.tiny import SIZES
 
     found = torch.accelerator.current_accelerator(check_available=True)
     there = found.type if found else "cpu"

@@ -26,7 +26,7 @@ from ppo_vs_grpo.algorithms import find
 from ppo_vs_grpo.algorithms.shared.config import TrainConfig
 from ppo_vs_grpo.algorithms.shared.sequences import full_length, micro_batches
 from ppo_vs_grpo.algorithms.shared.trainer import Trainer, UpdateRecord
-from ppo_vs_grpo.benchmarks import blanks, starts
+from ppo_vs_grpo.benchmarks.models import blank, tiny
 from ppo_vs_grpo.tasks.lengths import Lengths
 
 PROMPT_TOKENS, NEW_TOKENS = 16, 64
@@ -57,7 +57,7 @@ def distances(size: str, train: TrainConfig = TRAIN, new_tokens: int = NEW_TOKEN
     """Rollout and update of GRPO on a blank model, every completion at full length."""
     task = Lengths(new_tokens=new_tokens, prompt_tokens=PROMPT_TOKENS)
     with tempfile.TemporaryDirectory() as folder:
-        blanks.make(task, starts.SIZES[size], Path(folder))
+        blank.make(task, tiny.SIZES[size], Path(folder))
         trainers = [_trainer(Path(folder), task, train, dtype) for dtype in ("float32", "bfloat16")]
     turns = [
         (_seconds(in_float32), limits(trainers[0].models.policy, train, new_tokens), _seconds(in_bfloat16))
@@ -115,7 +115,7 @@ def _seconds(record: UpdateRecord) -> tuple[float, ...]:
 def main(arguments: list[str] | None = None) -> int:
     """Print how many times the time of its matrix products each phase takes, and what it takes in bfloat16."""
     parser = argparse.ArgumentParser(prog="python -m ppo_vs_grpo.benchmarks.roofline", description=main.__doc__)
-    parser.add_argument("sizes", nargs="+", choices=list(starts.SIZES))
+    parser.add_argument("sizes", nargs="+", choices=list(tiny.SIZES))
     args = parser.parse_args(arguments)
     print(f"{torch.get_num_threads()} threads, {TRAIN.batch_completions} completions of {NEW_TOKENS} tokens")
     for size in args.sizes:

@@ -10,9 +10,10 @@ from pathlib import Path
 import yaml
 from rich.console import Console
 
-from ppo_vs_grpo.benchmarks import sidebyside, starts
+from ppo_vs_grpo.benchmarks import sidebyside
 from ppo_vs_grpo.benchmarks.cells import Cell
 from ppo_vs_grpo.benchmarks.device import Device, choose
+from ppo_vs_grpo.benchmarks.models import store
 from ppo_vs_grpo.benchmarks.processes import (
     Interruption,
     Job,
@@ -27,13 +28,15 @@ from ppo_vs_grpo.benchmarks.records import throughput
 from ppo_vs_grpo.benchmarks.records.folder import LOCK, claimed, run_folder, write_whole
 from ppo_vs_grpo.benchmarks.records.manifest import is_finished, read_manifest, write_manifest
 from ppo_vs_grpo.benchmarks.records.recorder import CONTENDED_CORES, busy_cores
-from ppo_vs_grpo.benchmarks.resolving import lock_document, resolve
-from ppo_vs_grpo.benchmarks.spec import RunSpec, Suite, Throughput
+from ppo_vs_grpo.benchmarks.suites.resolve import lock_document, resolve
+from ppo_vs_grpo.benchmarks.suites.run_spec import RunSpec
+from ppo_vs_grpo.benchmarks.suites.sections import Throughput
+from ppo_vs_grpo.benchmarks.suites.suite import Suite
 from ppo_vs_grpo.benchmarks.template import MODULE, Template
 from ppo_vs_grpo.tasks.errors import UserError
 
 WORKER = (*MODULE, "ppo_vs_grpo.benchmarks.worker")
-START = (*MODULE, "ppo_vs_grpo.benchmarks.starts")
+START = (*MODULE, "ppo_vs_grpo.benchmarks.models.store")
 
 
 def run_suite(
@@ -60,10 +63,12 @@ def run_suite(
             f"{source}: --profile watches the timing pass, and this suite has none: add --set timing.updates=3"
         )
     worker = (*WORKER, "--profile") if profile else WORKER
-    folder = starts.cache_folder(cache)
+    folder = store.cache_folder(cache)
     asked = {spec.task: (spec.start, spec.task_choice) for spec in specs}
-    models = {label: starts.locate(start, choice, folder) for label, (start, choice) in asked.items()}
-    missing = {path: label for label, path in models.items() if not starts.is_built(path)}
+    models = {
+        label: store.locate(start, choice.task, choice.options, folder) for label, (start, choice) in asked.items()
+    }
+    missing = {path: label for label, path in models.items() if not store.is_built(path)}
     builds = {
         label: (*START, asked[label][0], asked[label][1].model_dump_json(), "--cache", str(folder))
         for label in missing.values()

@@ -13,7 +13,8 @@ from ppo_vs_grpo.benchmarks.records import throughput
 from ppo_vs_grpo.benchmarks.records.folder import write_whole
 from ppo_vs_grpo.benchmarks.records.manifest import is_finished, read_manifest
 from ppo_vs_grpo.benchmarks.records.recorder import CONTENDED_CORES, busy_cores
-from ppo_vs_grpo.benchmarks.spec import RunSpec, Throughput
+from ppo_vs_grpo.benchmarks.suites.run_spec import RunSpec
+from ppo_vs_grpo.benchmarks.suites.sections import Throughput
 
 
 def due(asked: Throughput, folder: Path) -> Iterator[tuple[int, int]]:

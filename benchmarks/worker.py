@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from ppo_vs_grpo.benchmarks import profiling
 from ppo_vs_grpo.benchmarks.records.recorder import CONTENDED_CORES, Neighbours, Recorder, seconds_since_process_start
-from ppo_vs_grpo.benchmarks.spec import ProbeConfig, RunSpec
+from ppo_vs_grpo.benchmarks.suites.run_spec import RunSpec
+from ppo_vs_grpo.benchmarks.suites.suite import ProbeConfig
 
 if TYPE_CHECKING:
     from ppo_vs_grpo.algorithms.shared.meters import PeakMemory
@@ -180,7 +181,8 @@ def _trainer(spec: RunSpec, start: Path, device: str = "cpu", more_updates: int 
 
     from ppo_vs_grpo.algorithms import find
     from ppo_vs_grpo.algorithms.shared.trainer import Trainer
-    from ppo_vs_grpo.benchmarks import peers, rewardmodel
+    from ppo_vs_grpo.benchmarks import peers
+    from ppo_vs_grpo.benchmarks.models import reward
     from ppo_vs_grpo.benchmarks.peers.settings import settings_of
     from ppo_vs_grpo.tasks import make
     from ppo_vs_grpo.tasks.learned import Learned
@@ -188,7 +190,7 @@ def _trainer(spec: RunSpec, start: Path, device: str = "cpu", more_updates: int 
     kind = find(settings_of(spec.algorithm))
     task = make(spec.task_choice.task, spec.task_choice.options)
     if isinstance(task, Learned):
-        task.judge = rewardmodel.load(start, task.model_of(spec.seed), device)
+        task.judge = reward.load(start, task.model_of(spec.seed), device)
     model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(start, dtype=getattr(torch, spec.train.start_dtype))
     torch.nn.Module.to(model, device)
     tokenizer = AutoTokenizer.from_pretrained(start)

@@ -148,12 +148,3 @@ class Needs:
     sampling_rounds: int = 1
     continuations: int = 0
     step_tokens: int = 1
-
-
-class EvalConfig(Frozen):
-    """Held-out evaluation: `points` of them, evenly spaced over the budget, first and last included."""
-
-    prompts: int = Field(256, ge=1)
-    samples: int = Field(4, ge=1)
-    points: int = Field(5, ge=2)
-    transcripts: int = Field(8, ge=0)

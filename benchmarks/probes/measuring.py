@@ -23,7 +23,7 @@ from ppo_vs_grpo.benchmarks.probes.baselines import Estimate
 from ppo_vs_grpo.benchmarks.probes.flops import Costs
 from ppo_vs_grpo.benchmarks.probes.ranking import rankings
 from ppo_vs_grpo.benchmarks.probes.values import ValueProbe, measure
-from ppo_vs_grpo.benchmarks.spec import ProbeConfig
+from ppo_vs_grpo.benchmarks.suites.suite import ProbeConfig
 from ppo_vs_grpo.tasks.splits import Split, heldout
 
 COMPARED = ("reinforce", "reinforce++", "rloo", "dr-grpo", "grpo")

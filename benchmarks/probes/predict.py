@@ -24,11 +24,11 @@ from ppo_vs_grpo.algorithms.shared.collecting import Collector
 from ppo_vs_grpo.algorithms.shared.config import TrainConfig
 from ppo_vs_grpo.algorithms.shared.trainer import Trainer
 from ppo_vs_grpo.algorithms.shared.types import Prompts, Rollouts
+from ppo_vs_grpo.benchmarks.models.tiny import tokenizer
 from ppo_vs_grpo.benchmarks.probes.fake import Answers, Fake
 from ppo_vs_grpo.benchmarks.probes.flops import FlopCount, Flops
 from ppo_vs_grpo.benchmarks.probes.memory import TOTAL, Peak, Tracker, attach
 from ppo_vs_grpo.benchmarks.probes.steps import Steps
-from ppo_vs_grpo.benchmarks.starts import tokenizer
 from ppo_vs_grpo.tasks.base import Problem, Score
 from ppo_vs_grpo.tasks.errors import UserError, nearest
 

@@ -24,7 +24,7 @@ from ppo_vs_grpo.algorithms.shared.scoring import texts
 from ppo_vs_grpo.algorithms.shared.sequences import Sequences, join, over_rows, pack
 from ppo_vs_grpo.algorithms.shared.trainer import DivergedError, Trainer, group_spread
 from ppo_vs_grpo.algorithms.shared.types import Context, Rollouts, ScoredRollouts
-from ppo_vs_grpo.benchmarks.starts import CHARACTERS, tokenizer
+from ppo_vs_grpo.benchmarks.models.tiny import CHARACTERS, tokenizer
 from ppo_vs_grpo.tasks.base import Problem, Score
 from test_trainer import TRAIN as LOOP
 from test_update import TRAIN as STEP

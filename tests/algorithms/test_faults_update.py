@@ -19,7 +19,7 @@ from copying import END, PAD, VOCABULARY, Copying, gpt2, llama, prompts, uniform
 from ppo_vs_grpo.algorithms import ALGORITHMS
 from ppo_vs_grpo.algorithms.shared import collecting
 from ppo_vs_grpo.algorithms.shared import trainer as trainer_module
-from ppo_vs_grpo.algorithms.shared.config import CriticConfig, EvalConfig, TrainConfig
+from ppo_vs_grpo.algorithms.shared.config import CriticConfig, TrainConfig
 from ppo_vs_grpo.algorithms.shared.likelihood import log_probs, logp
 from ppo_vs_grpo.algorithms.shared.losses import clipped, token_mean, token_ratio
 from ppo_vs_grpo.algorithms.shared.models import Models, build, policy_output
@@ -30,6 +30,7 @@ from ppo_vs_grpo.algorithms.shared.types import Context, Denominators, LossOutpu
 from ppo_vs_grpo.algorithms.shared.update import learner, update
 from ppo_vs_grpo.benchmarks import load, worker
 from ppo_vs_grpo.benchmarks.analysis.report import tables
+from ppo_vs_grpo.benchmarks.suites.sections import EvalConfig
 from ppo_vs_grpo.tasks import splits
 from ppo_vs_grpo.tasks.base import Problem, Score
 from ppo_vs_grpo.tasks.splits import problems, rng

@@ -18,8 +18,8 @@ from ppo_vs_grpo.algorithms.shared.models import Models, build, values
 from ppo_vs_grpo.algorithms.shared.rollout import HuggingFaceEngine
 from ppo_vs_grpo.algorithms.shared.sequences import join, pack
 from ppo_vs_grpo.algorithms.shared.trainer import Trainer, UpdateRecord
+from ppo_vs_grpo.benchmarks.models.tiny import CHARACTERS, tokenizer
 from ppo_vs_grpo.benchmarks.probes.memory import TOTAL, measure_update
-from ppo_vs_grpo.benchmarks.starts import CHARACTERS, tokenizer
 from ppo_vs_grpo.tasks.errors import UserError
 from test_trainer import AnyLetter
 

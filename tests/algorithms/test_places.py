@@ -16,7 +16,7 @@ from ppo_vs_grpo.algorithms.shared.config import TrainConfig
 from ppo_vs_grpo.algorithms.shared.rollout import COMPACT_BELOW, HuggingFaceEngine
 from ppo_vs_grpo.algorithms.shared.trainer import Trainer
 from ppo_vs_grpo.algorithms.shared.types import Rollouts
-from ppo_vs_grpo.benchmarks.starts import tokenizer
+from ppo_vs_grpo.benchmarks.models.tiny import tokenizer
 from test_rollout import alibi, sliding
 
 PROMPTS = prompts((3, 4, 5), (6, 7), (8,), (3, 4, 5))

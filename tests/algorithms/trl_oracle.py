@@ -23,7 +23,7 @@ from ppo_vs_grpo.algorithms.shared.likelihood import logp
 from ppo_vs_grpo.algorithms.shared.models import Models, policy_output
 from ppo_vs_grpo.algorithms.shared.sequences import join, over_rows, pack
 from ppo_vs_grpo.algorithms.shared.types import Batch, Context, Denominators, Rollouts, ScoredRollouts
-from ppo_vs_grpo.benchmarks.starts import tokenizer
+from ppo_vs_grpo.benchmarks.models.tiny import tokenizer
 
 DEPRECATED = "ignore:.*deprecated and will be removed in v6:FutureWarning"
 """TRL still uses old names of transformers."""

@@ -13,7 +13,8 @@ from typing import Any
 from rich.console import Console
 
 from ppo_vs_grpo.benchmarks.runner import run_specs
-from ppo_vs_grpo.benchmarks.spec import RunSpec, Suite
+from ppo_vs_grpo.benchmarks.suites.run_spec import RunSpec
+from ppo_vs_grpo.benchmarks.suites.suite import Suite
 
 WORKER = Path(__file__).with_name("fake_worker.py")
 

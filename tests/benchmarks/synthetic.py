@@ -16,7 +16,8 @@ import yaml
 from ppo_vs_grpo.benchmarks.analysis.frames.probes import BASELINES
 from ppo_vs_grpo.benchmarks.environment import environment
 from ppo_vs_grpo.benchmarks.records.recorder import Recorder
-from ppo_vs_grpo.benchmarks.spec import RunSpec, Suite
+from ppo_vs_grpo.benchmarks.suites.run_spec import RunSpec
+from ppo_vs_grpo.benchmarks.suites.suite import Suite
 
 TASKS = ("countdown", "sorting", "recall", "arithmetic")
 START = {"countdown": 0.04, "sorting": 0.18, "recall": 0.26, "arithmetic": 0.31}

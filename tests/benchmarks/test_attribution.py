@@ -13,10 +13,10 @@ import yaml
 from pydantic import ValidationError
 
 from ppo_vs_grpo.benchmarks import load
-from ppo_vs_grpo.benchmarks.analysis.frames.attribution import EFFECTS, effects_by_seed
+from ppo_vs_grpo.benchmarks.analysis.frames.attribution import EFFECTS, attribution_table, effects_by_seed
 from ppo_vs_grpo.benchmarks.analysis.frames.results import ALL_TASKS
 from ppo_vs_grpo.benchmarks.analysis.report import write
-from ppo_vs_grpo.benchmarks.spec import Suite
+from ppo_vs_grpo.benchmarks.suites.suite import Suite
 from synthetic import make_suite, write_results
 
 CELLS = {"ppo": "ppo", "ppo_group": "ppo-group", "grpo_value": "grpo-value", "grpo": "grpo"}

@@ -11,15 +11,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from ppo_vs_grpo.algorithms.shared.collecting import encode
 from ppo_vs_grpo.algorithms.shared.rollout import HuggingFaceEngine
 from ppo_vs_grpo.algorithms.shared.types import Rollouts
-from ppo_vs_grpo.benchmarks import starts
-from ppo_vs_grpo.benchmarks.spec import TaskChoice
+from ppo_vs_grpo.benchmarks.models import store, tiny
 from ppo_vs_grpo.tasks import make
 from ppo_vs_grpo.tasks.splits import problems
 
 
 def sampled(cache: Path, size: str, options: dict[str, int], rows: int) -> Rollouts:
-    choice = TaskChoice(task="lengths", options=options)
-    folder = starts.build(size, choice, cache)
+    folder = store.build(size, "lengths", options, cache)
     model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
     task = make("lengths", options)
     uniforms_TB = np.random.default_rng(0).random((task.max_new_tokens, rows), dtype="float32")
@@ -42,13 +40,13 @@ def test_without_a_mean_no_completion_ends_and_nothing_but_characters_is_drawn(t
     rollouts = sampled(tmp_path, size, {"new_tokens": 24}, 200)
     assert rollouts.mask_BT.sum(1).tolist() == [24] * 200
     assert not rollouts.ended_B.any()
-    special = starts.tokenizer().all_special_ids
+    special = tiny.tokenizer().all_special_ids
     assert not set(rollouts.completion_BT.flatten().tolist()) & set(special)
 
 
 def test_the_mean_is_part_of_the_models_name_and_the_prompt_is_not(tmp_path: Path) -> None:
     def place(**options: int) -> Path:
-        return starts.locate("nano", TaskChoice(task="lengths", options=options), tmp_path)
+        return store.locate("nano", "lengths", options, tmp_path)
 
     assert place(mean_tokens=4) != place(mean_tokens=5)
     assert place(mean_tokens=4) == place(mean_tokens=4, prompt_tokens=3, new_tokens=9)

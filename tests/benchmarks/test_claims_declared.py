@@ -11,7 +11,7 @@ from claimed import claim, claiming, scored
 from handmade import WAVE
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
 from ppo_vs_grpo.benchmarks.analysis.judge.claims import check, judge_claims
-from ppo_vs_grpo.benchmarks.spec import Suite
+from ppo_vs_grpo.benchmarks.suites.suite import Suite
 from ppo_vs_grpo.tasks.errors import UserError
 
 

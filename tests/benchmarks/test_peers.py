@@ -21,7 +21,8 @@ from copying import gpt2
 from ppo_vs_grpo.algorithms import find
 from ppo_vs_grpo.algorithms.shared.config import TrainConfig
 from ppo_vs_grpo.algorithms.shared.trainer import Trainer
-from ppo_vs_grpo.benchmarks import blanks, peers, starts
+from ppo_vs_grpo.benchmarks import peers
+from ppo_vs_grpo.benchmarks.models import blank, tiny
 from ppo_vs_grpo.benchmarks.peers import trl_ppo
 from ppo_vs_grpo.benchmarks.peers.driving import PeerTrainer, as_rollouts, micro_batch_rows, one_at_a_time
 from ppo_vs_grpo.benchmarks.peers.settings import check_settings, settings_of
@@ -32,7 +33,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*deprecated and will be removed in v6:FutureWarning"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
 ]
-SIZE = starts.Size(hidden=32, layers=2, heads=2, intermediate=32, learning_rate=1e-3)
+SIZE = tiny.Size(hidden=32, layers=2, heads=2, intermediate=32, learning_rate=1e-3)
 TRAIN = TrainConfig(
     completions=24, prompts_per_update=2, group_size=4, mini_batches=1, warmup_completions=0, micro_batch_tokens=64
 )
@@ -47,7 +48,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
 def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model whose completions run to the limit."""
     folder = tmp_path_factory.mktemp("start")
-    blanks.make(make("lengths", {"new_tokens": 6}), SIZE, folder)
+    blank.make(make("lengths", {"new_tokens": 6}), SIZE, folder)
     return folder
 
 
@@ -121,7 +122,7 @@ def test_a_peers_updates_on_the_same_completions_are_ours(
 
     TRL's PPO has a step after the end token, and full rows have no room for it.
     """
-    blanks.make(make("lengths", {"new_tokens": 6, "mean_tokens": mean_tokens}), SIZE, tmp_path)
+    blank.make(make("lengths", {"new_tokens": 6, "mean_tokens": mean_tokens}), SIZE, tmp_path)
     train = TRAIN.model_copy(update={"epochs": epochs, "beta": 0.5, "completions": 16})
     ours = built(settings_of(name), tmp_path, train)
     before = weights(ours)
@@ -195,7 +196,7 @@ def test_the_current_release_is_the_one_that_is_imported(
 
 
 def test_models_that_a_peer_would_read_wrongly_are_refused(start: Path, tmp_path: Path) -> None:
-    tokenizer = starts.tokenizer()
+    tokenizer = tiny.tokenizer()
     tokenizer.pad_token = tokenizer.eos_token
     AutoModelForCausalLM.from_pretrained(start).save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)

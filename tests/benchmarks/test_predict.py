@@ -14,10 +14,10 @@ from transformers import AutoModelForCausalLM, LlamaConfig, PretrainedConfig, Qw
 
 from ppo_vs_grpo.algorithms import entry
 from ppo_vs_grpo.algorithms.shared.trainer import Trainer
+from ppo_vs_grpo.benchmarks.models.tiny import tokenizer
 from ppo_vs_grpo.benchmarks.probes.flops import ON_CPU, measure_costs
 from ppo_vs_grpo.benchmarks.probes.memory import TOTAL, Peak, measure_update
 from ppo_vs_grpo.benchmarks.probes.predict import Prediction, Work, predict, predict_run, shape, shapes
-from ppo_vs_grpo.benchmarks.starts import tokenizer
 from ppo_vs_grpo.tasks.base import Problem, Score
 from ppo_vs_grpo.tasks.errors import UserError
 from test_update import arm as algorithm

@@ -20,7 +20,7 @@ from ppo_vs_grpo.benchmarks.analysis.report import write
 from ppo_vs_grpo.benchmarks.analysis.report.figures import probes as probefigures
 from ppo_vs_grpo.benchmarks.analysis.report.figures.canvas import blank
 from ppo_vs_grpo.benchmarks.probes.measuring import COMPARED, compared, probe_rows
-from ppo_vs_grpo.benchmarks.spec import ProbeConfig
+from ppo_vs_grpo.benchmarks.suites.suite import ProbeConfig
 from synthetic import make_suite, write_probes, write_results
 from test_trainer import AnyLetter, trainer
 

@@ -14,10 +14,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from ppo_vs_grpo.algorithms.shared.config import EvalConfig, TrainConfig
+from ppo_vs_grpo.algorithms.shared.config import TrainConfig
 from ppo_vs_grpo.benchmarks.environment import environment
 from ppo_vs_grpo.benchmarks.records.recorder import Neighbours, Recorder
-from ppo_vs_grpo.benchmarks.spec import RunSpec, TaskChoice
+from ppo_vs_grpo.benchmarks.suites.run_spec import RunSpec
+from ppo_vs_grpo.benchmarks.suites.sections import EvalConfig, TaskChoice
 
 SPEC = RunSpec(
     suite="s",

@@ -11,7 +11,7 @@ import pytest
 from browser import Page, chromium
 from ppo_vs_grpo.benchmarks import load
 from ppo_vs_grpo.benchmarks.analysis.report import write
-from ppo_vs_grpo.benchmarks.spec import Claim
+from ppo_vs_grpo.benchmarks.suites.sections import Claim
 from synthetic import make_suite, write_probes, write_results
 
 # A browser is a package of the system, not of Python: where it is missing nothing can be installed for it.

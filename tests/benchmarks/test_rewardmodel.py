@@ -16,13 +16,15 @@ from scipy.stats import kendalltau
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from copying import Copying
-from ppo_vs_grpo.algorithms.shared.config import EvalConfig, TrainConfig
+from ppo_vs_grpo.algorithms.shared.config import TrainConfig
 from ppo_vs_grpo.algorithms.shared.rollout import HuggingFaceEngine
 from ppo_vs_grpo.algorithms.shared.scoring import texts
 from ppo_vs_grpo.algorithms.shared.types import Rollouts
-from ppo_vs_grpo.benchmarks import rewardmodel, starts, worker
-from ppo_vs_grpo.benchmarks.rewardmodel import Candidates, chance_to_win, preferences
-from ppo_vs_grpo.benchmarks.spec import ProbeConfig, TaskChoice
+from ppo_vs_grpo.benchmarks import worker
+from ppo_vs_grpo.benchmarks.models import reward, store, tiny
+from ppo_vs_grpo.benchmarks.models.reward import Candidates, chance_to_win, preferences
+from ppo_vs_grpo.benchmarks.suites.sections import EvalConfig, TaskChoice
+from ppo_vs_grpo.benchmarks.suites.suite import ProbeConfig
 from ppo_vs_grpo.tasks import make
 from ppo_vs_grpo.tasks.base import Problem, Score
 from ppo_vs_grpo.tasks.errors import UserError
@@ -30,7 +32,7 @@ from ppo_vs_grpo.tasks.learned import Judge, Learned
 from ppo_vs_grpo.tasks.splits import heldout, problems, split_of
 from test_record import SPEC
 
-QUICK = starts.Size(hidden=32, layers=1, heads=2, intermediate=32, learning_rate=5e-3, demonstrations=512, steps=60)
+QUICK = tiny.Size(hidden=32, layers=1, heads=2, intermediate=32, learning_rate=5e-3, demonstrations=512, steps=60)
 LETTERS = "abcdefgh"
 
 
@@ -55,16 +57,16 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A start model with its two reward models, built as the runner's command does."""
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the trainers' own, in a process of their own otherwise
-        patch.setitem(starts.SIZES, "nano", QUICK)
-        starts._hash_of_recipe.cache_clear()
-        folder = starts.build("nano", CHOICE, tmp_path_factory.mktemp("cache"))
-    starts._hash_of_recipe.cache_clear()
+        patch.setitem(tiny.SIZES, "nano", QUICK)
+        store._hash_of_recipe.cache_clear()
+        folder = store.build("nano", CHOICE.task, CHOICE.options, tmp_path_factory.mktemp("cache"))
+    store._hash_of_recipe.cache_clear()
     return folder
 
 
 @pytest.fixture(scope="module")
 def judge(start: Path) -> Judge:
-    return rewardmodel.load(start)
+    return reward.load(start)
 
 
 def task(**changes: Any) -> Learned:
@@ -111,7 +113,7 @@ def test_a_reward_model_learns_the_gold_order_inside_a_prompt(judge: Judge) -> N
 def asked(start: Path) -> list[list[Candidates]]:
     """What each of the two models was taught from."""
     policy, tokenizer = AutoModelForCausalLM.from_pretrained(start), AutoTokenizer.from_pretrained(start)
-    return [rewardmodel.candidates(task(), policy.eval(), tokenizer, number) for number in range(2)]
+    return [reward.candidates(task(), policy.eval(), tokenizer, number) for number in range(2)]
 
 
 @pytest.mark.parametrize("number", [0, 1])
@@ -123,7 +125,7 @@ def test_rewards_have_the_golds_mean_and_spread_over_what_taught_them(
     rows = [(c.problem.prompt, text, r) for c in asked[number] for text, r in zip(c.texts, c.rewards, strict=True)]
     assert all(task().score(Problem(p), text).reward == gold for p, text, gold in rows)
     assert all(split_of(p) == "train" for p, *_ in rows)
-    judge = rewardmodel.load(start, number)
+    judge = reward.load(start, number)
     golds, rewards = [gold for *_, gold in rows], judge([p for p, *_ in rows], [text for _, text, _ in rows])
     assert (np.mean(rewards), np.std(rewards)) == pytest.approx((np.mean(golds), np.std(golds)), rel=1e-3)
 
@@ -149,7 +151,7 @@ def test_each_completion_stands_with_the_problem_that_it_answers(start: Path, mo
 
     monkeypatch.setattr(HuggingFaceEngine, "generate", listened)
     policy, tokenizer = AutoModelForCausalLM.from_pretrained(start), AutoTokenizer.from_pretrained(start)
-    found = rewardmodel.candidates(task(), policy.eval(), tokenizer)
+    found = reward.candidates(task(), policy.eval(), tokenizer)
     (rollouts,) = made
     written: dict[str, list[str]] = {}
     for group, text in zip(rollouts.group_B.tolist(), texts(rollouts, tokenizer), strict=True):
@@ -162,7 +164,7 @@ def test_the_first_model_is_the_same_however_many_there_are(start: Path, tmp_pat
     alone = Path(shutil.copytree(start, tmp_path / "alone", ignore=shutil.ignore_patterns("reward*")))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        rewardmodel.teach(task(models=1), alone)
+        reward.teach(task(models=1), alone)
     weights = [place / "model.safetensors" for place in (alone / "reward", start / "reward", start / "reward-1")]
     assert weights[0].read_bytes() == weights[1].read_bytes()
     assert weights[1].read_bytes() != weights[2].read_bytes()
@@ -176,11 +178,11 @@ def test_each_model_draws_labels_of_its_own(start: Path, monkeypatch: pytest.Mon
         drawn.append(stream.random())
         return []
 
-    monkeypatch.setattr(rewardmodel, "candidates", lambda *_: [])
-    monkeypatch.setattr(rewardmodel, "preferences", stop)
+    monkeypatch.setattr(reward, "candidates", lambda *_: [])
+    monkeypatch.setattr(reward, "preferences", stop)
     for number in (0, 1, 2, 1):
         with pytest.raises(UserError, match="give no preference"):
-            rewardmodel.teach(task(), start, number)
+            reward.teach(task(), start, number)
     assert drawn[3] == drawn[1]
     assert len(set(drawn)) == 3
 
@@ -200,10 +202,10 @@ def test_each_model_begins_with_a_head_and_an_order_of_its_own(start: Path, monk
 
     monkeypatch.setattr("trl.RewardTrainer", stop)
     one = [Candidates(Problem("p"), ("a", "b"), (1.0, 0.0))]
-    monkeypatch.setattr(rewardmodel, "candidates", lambda *_: one)
+    monkeypatch.setattr(reward, "candidates", lambda *_: one)
     for number in (0, 1, 2, 1):
         with pytest.raises(Stopped):
-            rewardmodel.teach(task(), start, number)
+            reward.teach(task(), start, number)
     assert heads[3] == heads[1]
     assert len(set(heads)) == 3
     assert orders == [0, 1, 2, 1]
@@ -220,30 +222,29 @@ def test_a_reward_does_not_depend_on_the_rows_beside_it(judge: Judge) -> None:
 
 def test_what_teaches_the_reward_model_decides_its_folder_and_nothing_else_does(tmp_path: Path) -> None:
     def at(**options: Any) -> Path:
-        choice = TaskChoice(task="learned", options={"task": "recall"} | options)
-        return starts.locate("nano", choice, tmp_path)
+        return store.locate("nano", "learned", {"task": "recall"} | options, tmp_path)
 
     places = [at(), at(preferences=500), at(label_temperature=0.5), at(options={"pairs": 5}), at(models=2)]
     assert len(set(places)) == 5
     assert at() == places[0]
-    starts._hash_of_recipe.cache_clear()
+    store._hash_of_recipe.cache_clear()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rewardmodel, "RECIPE", 999)
+        patch.setattr(reward, "RECIPE", 999)
         assert at() != places[0]
-        plain = starts.locate("nano", TaskChoice(task="recall"), tmp_path)
-    starts._hash_of_recipe.cache_clear()
-    assert starts.locate("nano", TaskChoice(task="recall"), tmp_path) == plain
+        plain = store.locate("nano", "recall", {}, tmp_path)
+    store._hash_of_recipe.cache_clear()
+    assert store.locate("nano", "recall", {}, tmp_path) == plain
 
 
 def test_a_model_at_a_path_has_no_reward_model(start: Path) -> None:
     with pytest.raises(UserError, match="taught beside an embedded start model: nano, tiny, small"):
-        starts.digest(str(start), CHOICE)
+        store.digest(str(start), CHOICE.task, CHOICE.options)
 
 
 def test_completions_that_are_all_equal_teach_nothing(start: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rewardmodel, "candidates", lambda *_: [Candidates(Problem("p"), ("x", "x"), (1.0, 1.0))])
+    monkeypatch.setattr(reward, "candidates", lambda *_: [Candidates(Problem("p"), ("x", "x"), (1.0, 1.0))])
     with pytest.raises(UserError, match="give no preference"):
-        rewardmodel.teach(task(), start)
+        reward.teach(task(), start)
 
 
 @pytest.mark.parametrize(("arm", "seed"), [("ppo", 4), ("grpo", 3)])
@@ -264,7 +265,7 @@ def test_a_run_trains_on_its_seeds_model_and_is_measured_by_gold(
     assert all(row["reward_mean"] != row["reward_gold"] for row in metrics)
     written = [json.loads(line) for line in gzip.decompress((folder / "samples.jsonl.gz").read_bytes()).splitlines()]
     asked = [row["prompt"] for row in written], [row["completion"] for row in written]
-    judged = [rewardmodel.load(start, number)(*asked) for number in (seed % 2, 1 - seed % 2)]
+    judged = [reward.load(start, number)(*asked) for number in (seed % 2, 1 - seed % 2)]
     assert [row["reward"] for row in written] == pytest.approx(judged[0], abs=1e-3)
     assert [row["reward"] for row in written] != pytest.approx(judged[1], abs=1e-3)
     assert [row["passed"] for row in written] == [row["completion"][:1] == "h" for row in written]

@@ -18,7 +18,7 @@ from ppo_vs_grpo.benchmarks.analysis.frames.attribution import attribution_table
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results, unmatched
 from ppo_vs_grpo.benchmarks.analysis.report import tables
 from ppo_vs_grpo.benchmarks.analysis.report.figures import attribution, canvas, costs, overview, probes, style
-from ppo_vs_grpo.benchmarks.loading import find_suite, load_suite
+from ppo_vs_grpo.benchmarks.suites.load import find_suite, load_suite
 from synthetic import make_suite, write_probes, write_results
 
 ARMS = ("ppo", "grpo", "grpo-left", "ppo-right")

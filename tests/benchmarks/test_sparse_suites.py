@@ -10,9 +10,9 @@ from rich.console import Console
 
 import fake_suite
 from ppo_vs_grpo.benchmarks.cells import Cell
-from ppo_vs_grpo.benchmarks.loading import find_suite, load_suite, source_of
 from ppo_vs_grpo.benchmarks.progress import Board
-from ppo_vs_grpo.benchmarks.spec import Suite
+from ppo_vs_grpo.benchmarks.suites.load import find_suite, load_suite, source_of
+from ppo_vs_grpo.benchmarks.suites.suite import Suite
 from ppo_vs_grpo.tasks.errors import UserError
 from test_spec import specs
 

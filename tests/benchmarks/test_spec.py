@@ -11,9 +11,10 @@ import yaml
 
 from ppo_vs_grpo.algorithms import ALGORITHMS
 from ppo_vs_grpo.algorithms.shared.config import TrainConfig
-from ppo_vs_grpo.benchmarks.loading import find_suite, load_suite, source_of, suite_names
-from ppo_vs_grpo.benchmarks.resolving import lock_document, resolve
-from ppo_vs_grpo.benchmarks.spec import RunSpec, Suite
+from ppo_vs_grpo.benchmarks.suites.load import find_suite, load_suite, source_of, suite_names
+from ppo_vs_grpo.benchmarks.suites.resolve import lock_document, resolve
+from ppo_vs_grpo.benchmarks.suites.run_spec import RunSpec
+from ppo_vs_grpo.benchmarks.suites.suite import Suite
 from ppo_vs_grpo.tasks.errors import UserError
 
 SUITE = """

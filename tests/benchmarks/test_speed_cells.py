@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from ppo_vs_grpo.benchmarks import load
-from ppo_vs_grpo.benchmarks.spec import SpeedCell
+from ppo_vs_grpo.benchmarks.suites.sections import SpeedCell
 from test_spec import message, path, specs
 
 __all__ = ["path"]  # the fixture

@@ -20,7 +20,8 @@ from ppo_vs_grpo.benchmarks.analysis.report.figures import speed
 from ppo_vs_grpo.benchmarks.analysis.report.write import report_id
 from ppo_vs_grpo.benchmarks.processes import cores
 from ppo_vs_grpo.benchmarks.records.throughput import COLUMNS, FILE, of, read
-from ppo_vs_grpo.benchmarks.spec import Suite, Throughput
+from ppo_vs_grpo.benchmarks.suites.sections import Throughput
+from ppo_vs_grpo.benchmarks.suites.suite import Suite
 from ppo_vs_grpo.tasks.errors import UserError
 
 ASKED = Throughput(arm="grpo", slots=[1, 3], runs=4, completions=16, repeats=2)

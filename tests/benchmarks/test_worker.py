@@ -15,11 +15,14 @@ import torch
 
 from copying import gpt2
 from ppo_vs_grpo.algorithms import entry
-from ppo_vs_grpo.algorithms.shared.config import EvalConfig, TrainConfig
+from ppo_vs_grpo.algorithms.shared.config import TrainConfig
 from ppo_vs_grpo.algorithms.shared.trainer import Trainer
-from ppo_vs_grpo.benchmarks import blanks, starts, worker
+from ppo_vs_grpo.benchmarks import worker
+from ppo_vs_grpo.benchmarks.models import blank, tiny
 from ppo_vs_grpo.benchmarks.records.schema import PHASES
-from ppo_vs_grpo.benchmarks.spec import ProbeConfig, RunSpec, Timing
+from ppo_vs_grpo.benchmarks.suites.run_spec import RunSpec
+from ppo_vs_grpo.benchmarks.suites.sections import EvalConfig, Timing
+from ppo_vs_grpo.benchmarks.suites.suite import ProbeConfig
 from ppo_vs_grpo.tasks import make
 from test_record import SPEC
 
@@ -30,8 +33,8 @@ FEW = EvalConfig(prompts=4, points=3)
 def prepared(tmp_path: Path, spec: RunSpec, **tokens: None) -> tuple[Path, Path]:
     """A run's folder, and a GPT-2 shape with learned positions whose tokenizer lacks the named tokens."""
     model, folder = tmp_path / "model", tmp_path / "run"
-    gpt2(vocab_size=len(starts.CHARACTERS) + 4).save_pretrained(model)
-    tokenizer = starts.tokenizer()
+    gpt2(vocab_size=len(tiny.CHARACTERS) + 4).save_pretrained(model)
+    tokenizer = tiny.tokenizer()
     for name, value in tokens.items():
         setattr(tokenizer, name, value)
     tokenizer.save_pretrained(model)
@@ -89,7 +92,7 @@ def test_a_profiled_timing_run_leaves_a_trace_and_a_table(tmp_path: Path, arm: s
     spec = a_run(arm).model_copy(update={"purpose": "timing", "timing": timing, "algorithm": arm})
     spec = spec.model_copy(update={"train": spec.train.model_copy(update={"completions": 48})})
     folder, model = prepared(tmp_path, spec)
-    blanks.make(make("lengths"), starts.SIZES["nano"], model)  # rotary positions, which TRL wants
+    blank.make(make("lengths"), tiny.SIZES["nano"], model)  # rotary positions, which TRL wants
     assert worker.main([str(folder), str(model), "--profile"]) == 0
     lines = (folder / "profile.txt").read_text().splitlines()
     shares = [float(line.rpartition("s")[2].rstrip("%")) for line in lines[2:7]]

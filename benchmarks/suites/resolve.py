@@ -11,9 +11,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from ppo_vs_grpo.algorithms.shared.config import Frozen, Needs, TrainConfig
-from ppo_vs_grpo.benchmarks.mistakes import explain
 from ppo_vs_grpo.benchmarks.peers import PEERS
-from ppo_vs_grpo.benchmarks.spec import Arm, RunSpec, Suite, TaskChoice, Timing
+from ppo_vs_grpo.benchmarks.suites.mistakes import explain
+from ppo_vs_grpo.benchmarks.suites.run_spec import RunSpec
+from ppo_vs_grpo.benchmarks.suites.sections import Arm, TaskChoice, Timing
+from ppo_vs_grpo.benchmarks.suites.suite import Suite
 from ppo_vs_grpo.tasks.errors import UserError
 
 
@@ -124,7 +126,7 @@ def _spec(
 
 def _resolve_place(choice: TaskChoice, start: str, source: str, key: str) -> _Place:
     """Look a task and its start model up; `key` is that of the task."""
-    from ppo_vs_grpo.benchmarks import starts
+    from ppo_vs_grpo.benchmarks.models import store
     from ppo_vs_grpo.tasks import make
     from ppo_vs_grpo.tasks.splits import data_hash
 
@@ -134,7 +136,7 @@ def _resolve_place(choice: TaskChoice, start: str, source: str, key: str) -> _Pl
     except UserError as error:
         raise UserError(f"{source}: {key}.{error}") from None  # the error begins with its key
     try:
-        digest = starts.digest(start, choice)
+        digest = store.digest(start, choice.task, choice.options)
     except UserError as error:
         at = f"{key}." if key.startswith("timing.") else ""  # a cell names its own start model, a task the suite's
         raise UserError(f"{source}: {at}{error}") from None  # the error begins with its key

@@ -2,7 +2,7 @@
 
 What a completion costs depends on how many tokens it has, so a comparison of speed sets that. One dimension of the
 hidden state is the same for every token: the embedding writes it, so loud that no layer changes it, and the output
-embedding reads from it how likely each token is. The others are drawn as in `starts.untrained`.
+embedding reads from it how likely each token is. The others are drawn as in `tiny.untrained`.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ppo_vs_grpo.benchmarks.models import tiny
 from ppo_vs_grpo.tasks.lengths import CHARACTERS, Lengths
 
 if TYPE_CHECKING:
-    from ppo_vs_grpo.benchmarks.starts import Size
+    from ppo_vs_grpo.benchmarks.models.tiny import Size
 
 RECIPE = 2
 """Version of what `make` does; part of the content hash."""
@@ -30,10 +31,8 @@ def make(task: Lengths, size: Size, folder: Path) -> None:
     """Save a model of this size into the folder whose completions have the task's lengths."""
     import torch
 
-    from ppo_vs_grpo.benchmarks import starts
-
-    characters = starts.tokenizer()
-    model = starts.untrained(size, characters, tied=False)
+    characters = tiny.tokenizer()
+    model = tiny.untrained(size, characters, tied=False)
     logits_V = torch.full((len(characters),), NEVER)
     logits_V[characters(CHARACTERS)["input_ids"]] = 0.0
     if task.mean_tokens:

@@ -9,17 +9,18 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ppo_vs_grpo.benchmarks.models.taught import TEACHING, told_steps
 from ppo_vs_grpo.tasks.base import Problem
 from ppo_vs_grpo.tasks.errors import UserError
 from ppo_vs_grpo.tasks.learned import Judge, Learned
 from ppo_vs_grpo.tasks.splits import problems, rng
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback, TrainerState
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 RECIPE = 1
 """Version of how a reward model is taught; part of the start model's content hash."""
@@ -31,12 +32,6 @@ SAMPLES = 2
 """Completions of each problem by the start model; a demonstration is added."""
 
 BATCH, EPOCHS, LEARNING_RATE = 64, 2, 1e-3
-
-TEACHING: dict[str, Any] = {
-    **{"lr_scheduler_type": "cosine", "use_cpu": True, "bf16": False, "gradient_checkpointing": False, "seed": 0},
-    **{"report_to": [], "save_strategy": "no", "logging_strategy": "no", "disable_tqdm": True},
-}
-"""Settings of TRL's trainers that teach a start model or its reward model: quiet, repeatable, nothing left behind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,18 +141,6 @@ def teach(task: Learned, start: Path, number: int = 0) -> None:
     scale = float(np.std(golds) / max(np.std(raw), 1e-6))
     model.config.reward_scale, model.config.reward_shift = scale, float(np.mean(golds) - scale * np.mean(raw))
     model.save_pretrained(saved(start, number))
-
-
-def told_steps(what: str) -> TrainerCallback:
-    """Print every quarter of a training's steps, a line each: the log is all that a process beside it can see."""
-    from transformers import TrainerCallback
-
-    class Told(TrainerCallback):
-        def on_step_end(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
-            if state.global_step % max(1, state.max_steps // 4) == 0:
-                print(f"step {state.global_step} of {state.max_steps}{what}", flush=True)
-
-    return Told()
 
 
 def load(start: Path, number: int = 0, device: str = "cpu") -> Judge:

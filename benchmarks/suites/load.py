@@ -10,11 +10,11 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from ppo_vs_grpo.benchmarks.mistakes import explain
-from ppo_vs_grpo.benchmarks.spec import Suite
+from ppo_vs_grpo.benchmarks.suites.mistakes import explain
+from ppo_vs_grpo.benchmarks.suites.suite import Suite
 from ppo_vs_grpo.tasks.errors import UserError, nearest
 
-SUITES = Path(__file__).parent / "suites"
+SUITES = Path(__file__).parent
 
 
 class _Loader(yaml.SafeLoader):

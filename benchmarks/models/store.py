@@ -1,0 +1,160 @@
+"""Start models by name and task: found, hashed, built once.
+
+Embedded ones are tiny Hugging Face models made on the spot and taught a task's form.
+
+A start model knows how an answer looks and is sometimes right, so that rewards are neither all 0 nor all 1.
+It is built once per size and task, cached by the hash of everything that makes it, and shared by all runs.
+Importing this module imports neither torch nor TRL; only building does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import hashlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from platformdirs import user_cache_path
+
+from ppo_vs_grpo.benchmarks.models import blank, reward
+from ppo_vs_grpo.benchmarks.models.taught import RECIPE, warm_start
+from ppo_vs_grpo.benchmarks.models.tiny import CHARACTERS, SIZES, Size
+from ppo_vs_grpo.tasks import lengths, make
+from ppo_vs_grpo.tasks.base import Task
+from ppo_vs_grpo.tasks.errors import UserError
+from ppo_vs_grpo.tasks.learned import Learned
+from ppo_vs_grpo.tasks.splits import demonstrations
+
+CACHE_VARIABLE = "PPO_VS_GRPO_CACHE"
+
+
+def cache_folder(override: Path | None = None) -> Path:
+    """Where start models live: the override, else the environment variable, else the user's cache folder."""
+    if override is not None:
+        return override.expanduser()
+    if named := os.environ.get(CACHE_VARIABLE):
+        return Path(named).expanduser()
+    return user_cache_path("ppo-vs-grpo") / "starts"
+
+
+Options = Mapping[str, Any]
+"""What a task is made with."""
+
+
+def locate(start: str, task: str, options: Options, cache: Path) -> Path:
+    """The folder of a start model, whether built or not. A path must hold a saved model, else UserError."""
+    if start in SIZES:
+        return cache / f"{start}.{task.replace(':', '.')}.{_content_hash(start, task, options)}"
+    if isinstance(make(task, options), Learned):
+        raise UserError(
+            f"start: {start!r}: a learned reward is taught beside an embedded start model: {', '.join(SIZES)}"
+        )
+    folder = Path(start).expanduser()
+    if (folder / "config.json").is_file():
+        return folder
+    raise UserError(
+        f"start: {start!r} is neither an embedded size ({', '.join(SIZES)}) nor a folder "
+        "with a model saved by save_pretrained (no config.json in it)"
+    )
+
+
+def digest(start: str, task: str, options: Options) -> str:
+    """What tells two start models apart: the content hash of an embedded one, a hash of the files at a path."""
+    if start in SIZES:
+        return _content_hash(start, task, options)
+    folder = locate(start, task, options, Path())
+    hashes = hashlib.sha256()
+    for path in sorted(p for p in folder.iterdir() if p.is_file()):
+        hashes.update(path.name.encode())
+        with path.open("rb") as file:
+            hashes.update(hashlib.file_digest(file, "sha256").digest())
+    return hashes.hexdigest()[:12]
+
+
+def is_built(folder: Path) -> bool:
+    """Whether the folder holds a complete model; folders appear whole, by a rename."""
+    return (folder / "config.json").is_file()
+
+
+def build(start: str, task: str, options: Options, cache: Path) -> Path:
+    """Build an embedded start model unless it is there; several processes may ask at once."""
+    from filelock import FileLock
+
+    folder = locate(start, task, options, cache)
+    if is_built(folder):
+        return folder
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(f"{folder}.lock")
+        lock.acquire()
+    except OSError as error:
+        raise UserError(f"cache: cannot write to {cache} ({error.strerror}); choose another with --cache") from error
+    with lock:
+        if not is_built(folder):
+            scratch = Path(tempfile.mkdtemp(prefix=".building-", dir=cache))
+            try:
+                _make(SIZES[start], make(task, options), scratch)
+                scratch.rename(folder)
+            finally:
+                shutil.rmtree(scratch, ignore_errors=True)
+    return folder
+
+
+def _make(size: Size, task: Task, folder: Path) -> None:
+    if isinstance(task, lengths.Lengths):
+        blank.make(task, size, folder)
+        return
+    warm_start(size, task, folder)
+    if isinstance(task, Learned):
+        for number in range(task.models):
+            reward.teach(task, folder, number)
+
+
+def _content_hash(start: str, task: str, options: Options) -> str:
+    choice = {"task": task, "options": dict(options)}
+    return _hash_of_recipe(start, json.dumps(choice, separators=(",", ":"), ensure_ascii=False))
+
+
+@functools.cache
+def _hash_of_recipe(start: str, choice_json: str) -> str:
+    choice = json.loads(choice_json)
+    size = SIZES[start]
+    task = make(choice["task"], choice["options"])
+    shown = [] if isinstance(task, lengths.Lengths) else demonstrations(task, size.demonstrations)
+    taught = [(problem.prompt, answer) for problem, answer in shown]
+    versions = {name: version(name) for name in ("torch", "transformers", "trl")}
+    made_of = {"recipe": RECIPE, "size": asdict(size), "characters": CHARACTERS, "taught": taught, "versions": versions}
+    if isinstance(task, Learned):
+        made_of["reward"] = [reward.RECIPE, choice_json]
+    if isinstance(task, lengths.Lengths):
+        made_of["blank"] = [blank.RECIPE, task.mean_tokens]
+    return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Build one start model and print its folder."""
+    parser = argparse.ArgumentParser(prog="python -m ppo_vs_grpo.benchmarks.models.store", description=main.__doc__)
+    parser.add_argument("start", choices=list(SIZES))
+    parser.add_argument("choice", help='the task as JSON, {"task": ..., "options": {...}}')
+    parser.add_argument("--cache", type=Path, default=None)
+    args = parser.parse_args(arguments)
+    try:
+        choice = json.loads(args.choice)
+        print(build(args.start, choice["task"], choice["options"], cache_folder(args.cache)))
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,1 @@
+"""What is asked: suites, and how they become runs."""

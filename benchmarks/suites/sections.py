@@ -1,0 +1,123 @@
+"""What stands under a suite's keys."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints
+
+from ppo_vs_grpo.algorithms.shared.config import Frozen
+
+Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_+-]*$")]
+"""A name that becomes part of a folder's: letters, digits, `_`, `+`, `-`."""
+
+
+class TaskChoice(Frozen):
+    """A task by name or by `package.module:Class`, with the constructor options it is made with."""
+
+    task: str
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class Arm(Frozen):
+    """An algorithm with its own settings, and the shared ones in which this arm declares a difference.
+
+    It runs on the `tasks` of these labels, or on all.
+    """
+
+    algorithm: str
+    config: dict[str, Any] = Field(default_factory=dict)
+    train: dict[str, Any] = Field(default_factory=dict)
+    tasks: list[Label] | None = Field(None, min_length=1)
+
+
+class SpeedCell(TaskChoice):
+    """Work that only the clock sees: a task with a start model and shared settings of its own.
+
+    Only the `arms` of these labels do it, or those of the timing pass.
+    """
+
+    start: str
+    train: dict[str, Any] = Field(default_factory=dict)
+    arms: list[Label] | None = Field(None, min_length=1)
+
+    @property
+    def choice(self) -> TaskChoice:
+        """The task alone."""
+        return TaskChoice(task=self.task, options=self.options)
+
+
+class Timing(Frozen):
+    """The pass that measures wall-clock and memory: each arm x task alone on the idle machine, `repeats` times.
+
+    Only the `arms` of these labels are timed, or all. `cells` are timed beside the tasks, and nothing is learned there.
+    """
+
+    updates: int = Field(12, ge=1)
+    warmup_updates: int = Field(3, ge=0)
+    repeats: int = Field(2, ge=1)
+    arms: list[Label] | None = Field(None, min_length=1)
+    cells: dict[Label, SpeedCell] = Field(default_factory=dict)
+
+
+class Throughput(Frozen):
+    """Short runs of an arm on the suite's first task: how many an hour, as many at a time as each of `slots` says."""
+
+    arm: Label
+    slots: list[Annotated[int, Field(ge=1)]] = Field(min_length=2)
+    runs: int = Field(4, ge=1)
+    completions: int = Field(3200, ge=1)
+    repeats: int = Field(2, ge=1)
+
+
+class Attribution(Frozen):
+    """Four arms, by their labels, that cross two baselines with two sets of everything else.
+
+    `ppo` and `grpo_value` have the learned value, `ppo_group` and `grpo` the mean of the group; the name's first
+    half says whose details the arm has otherwise.
+    """
+
+    ppo: Label
+    ppo_group: Label
+    grpo_value: Label
+    grpo: Label
+
+
+class Cells(Frozen):
+    """Where a measure is read: of one arm, or of the second against the first, over tasks."""
+
+    arms: list[Label] = Field(min_length=1, max_length=2)
+    tasks: list[Label] = Field(min_length=1)
+
+
+class Dial(Frozen):
+    """A setting over which a claim's measure is drawn, not tested: each point's cells, by what the axis calls it."""
+
+    setting: str
+    points: dict[str, Cells] = Field(min_length=2)
+
+
+class Claim(Cells):
+    """A hypothesis about the source text, declared before its runs.
+
+    The source `says` something; `here` is what is tested of it: that `measure`, one of `claims.MEASURES`, lies on this
+    `side` of `than`. Within `margin` of `than` (a factor where the measure is a ratio) it counts as equal to it, which
+    refutes the claim.
+    """
+
+    says: str
+    here: str
+    measure: str
+    side: Literal["above", "below"]
+    than: float
+    margin: float = Field(gt=0)
+    dial: Dial | None = None
+
+
+class EvalConfig(Frozen):
+    """Held-out evaluation: `points` of them, evenly spaced over the budget, first and last included."""
+
+    prompts: int = Field(256, ge=1)
+    samples: int = Field(4, ge=1)
+    points: int = Field(5, ge=2)
+    transcripts: int = Field(8, ge=0)
