@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ppo_vs_grpo.benchmarks.analysis.report.terminal import print_rows, print_summary
-from ppo_vs_grpo.benchmarks.device import Device
 from ppo_vs_grpo.benchmarks.mirroring import Mode, mirrored
+from ppo_vs_grpo.benchmarks.run.device import Device
 from ppo_vs_grpo.tasks.errors import UserError
 
 if TYPE_CHECKING:
@@ -70,14 +70,14 @@ def run(
     """Run a suite, or what is not finished of it, and write its report."""
     from rich.console import Console
 
-    from ppo_vs_grpo.benchmarks.doctor import require_imports
+    from ppo_vs_grpo.benchmarks.run.doctor import require_imports
     from ppo_vs_grpo.benchmarks.suites.load import find_suite, load_suite, source_of
 
     console = Console()
     path = find_suite(suite)
     loaded = load_suite(path, changes or [])
     require_imports()
-    from ppo_vs_grpo.benchmarks.runner import run_suite
+    from ppo_vs_grpo.benchmarks.run.runner import run_suite
 
     folder = results / loaded.name
     with mirrored(folder, wandb):
@@ -176,7 +176,7 @@ def doctor(results: ResultsOption = Path("results"), cache: CacheOption = None) 
     """Check versions, cores, memory, folders and accelerator; exit code 1 when something is missing."""
     from rich.console import Console
 
-    from ppo_vs_grpo.benchmarks.doctor import MEND, PACKAGES, examine
+    from ppo_vs_grpo.benchmarks.run.doctor import MEND, PACKAGES, examine
 
     checks = examine(results, cache)
     print_rows(Console(), [("✓" if check.ok else "✗", check.name, check.found) for check in checks])

@@ -66,8 +66,8 @@ def test_heavy_packages_are_imported_lazily_in_few_modules(package: str) -> None
         ("ppo_vs_grpo.tasks", {"torch", "transformers", "pandas"}),
         ("ppo_vs_grpo.benchmarks", {"torch", "transformers", "pandas"}),
         ("ppo_vs_grpo.benchmarks.analysis.report.write", {"torch", "transformers", "trl"}),
-        ("ppo_vs_grpo.benchmarks.runner", {"torch", "transformers", "trl"}),
-        ("ppo_vs_grpo.benchmarks.worker", {"trl", "datasets", "pandas", "matplotlib"}),
+        ("ppo_vs_grpo.benchmarks.run.runner", {"torch", "transformers", "trl"}),
+        ("ppo_vs_grpo.benchmarks.run.worker", {"trl", "datasets", "pandas", "matplotlib"}),
         ("ppo_vs_grpo.algorithms.shared.trainer", {"trl", "datasets", "pandas", "matplotlib"}),
     ],
 )

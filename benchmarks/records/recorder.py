@@ -8,18 +8,11 @@ from __future__ import annotations
 import gzip
 import json
 import math
-import os
-import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from ppo_vs_grpo.benchmarks.records.manifest import write_manifest
-
-CONTENDED_CORES = 0.25
-"""Other processes' work, in cores, above which a timing is not to be headlined."""
 
 
 class Recorder:
@@ -67,36 +60,6 @@ class Recorder:
         self._lines[name].extend(finite)
         with (self.folder / f"{name}.jsonl").open("a") as file:
             file.writelines(json.dumps(row, allow_nan=False) + "\n" for row in finite)
-
-
-class Neighbours:
-    """How many cores other processes kept busy since this meter was made."""
-
-    def __init__(self) -> None:
-        self._process = psutil.Process()
-        self._start = self._read()
-
-    def cores(self) -> float:
-        """Cores' worth of other processes' work, on average."""
-        wall_s, busy_s, own_s = (now - then for now, then in zip(self._read(), self._start, strict=True))
-        return max(0.0, busy_s - own_s) / wall_s if wall_s > 0 else 0.0
-
-    def _read(self) -> tuple[float, float, float]:
-        cpu, own = psutil.cpu_times(), self._process.cpu_times()
-        busy_s = sum(cpu) - cpu.idle - getattr(cpu, "iowait", 0.0)
-        return time.monotonic(), busy_s, own.user + own.system
-
-
-def busy_cores(over_s: float = 0.5) -> float:
-    """How many cores other processes keep busy now."""
-    neighbours = Neighbours()
-    time.sleep(over_s)
-    return neighbours.cores()
-
-
-def seconds_since_process_start() -> float:
-    """Wall-clock seconds since the interpreter was launched."""
-    return time.time() - float(psutil.Process(os.getpid()).create_time())
 
 
 def _finite(value: Any) -> Any:

@@ -28,8 +28,9 @@ from ppo_vs_grpo.algorithms.shared.sequences import join, over_rows, pack
 from ppo_vs_grpo.algorithms.shared.trainer import MAX_SKIPPED_STEPS, Trainer
 from ppo_vs_grpo.algorithms.shared.types import Context, Denominators, LossOutput
 from ppo_vs_grpo.algorithms.shared.update import learner, update
-from ppo_vs_grpo.benchmarks import load, worker
+from ppo_vs_grpo.benchmarks import load
 from ppo_vs_grpo.benchmarks.analysis.report import tables
+from ppo_vs_grpo.benchmarks.run import trainers, worker
 from ppo_vs_grpo.benchmarks.suites.sections import EvalConfig
 from ppo_vs_grpo.tasks import splits
 from ppo_vs_grpo.tasks.base import Problem, Score
@@ -256,14 +257,14 @@ def test_14_past_the_threshold_the_run_ends_as_diverged_and_is_a_row_in_the_repo
     run, model = test_worker.prepared(tmp_path, spec)
     (tmp_path / "runs").mkdir()
     run = run.rename(tmp_path / "runs" / spec.key)
-    whole = worker._trainer
+    whole = trainers.make_trainer
 
     def broken(*args: object, **options: object) -> Trainer:
         made = whole(*args, **options)
         next(made.models.policy.parameters()).register_hook(lambda grad: grad * NAN)
         return made
 
-    monkeypatch.setattr(worker, "_trainer", broken)
+    monkeypatch.setattr(worker, "make_trainer", broken)
     assert worker.main([str(run), str(model)]) == 0
     assert json.loads((run / "manifest.json").read_text())["status"] == "diverged"
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]

@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.console import Console
 
-from ppo_vs_grpo.benchmarks.runner import run_specs
+from ppo_vs_grpo.benchmarks.run.runner import run_specs
 from ppo_vs_grpo.benchmarks.suites.run_spec import RunSpec
 from ppo_vs_grpo.benchmarks.suites.suite import Suite
 

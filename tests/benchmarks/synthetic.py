@@ -14,8 +14,8 @@ import pandas as pd
 import yaml
 
 from ppo_vs_grpo.benchmarks.analysis.frames.probes import BASELINES
-from ppo_vs_grpo.benchmarks.environment import environment
 from ppo_vs_grpo.benchmarks.records.recorder import Recorder
+from ppo_vs_grpo.benchmarks.run.machine import surroundings
 from ppo_vs_grpo.benchmarks.suites.run_spec import RunSpec
 from ppo_vs_grpo.benchmarks.suites.suite import Suite
 
@@ -144,7 +144,7 @@ def write_run(run: Path, spec: RunSpec, status: str, contended: bool, memory: bo
             )
         for row in make_memory(spec, peak, rng) if memory else []:
             recorder.memory(row["phase"], row["source"], row["bytes"], row["role"])
-    (run / "env.json").write_text(json.dumps(surroundings(), indent=1) + "\n")
+    (run / "env.json").write_text(json.dumps(written_surroundings(), indent=1) + "\n")
     recorder.finish(make_manifest(spec, status, metrics, contended, peak))
 
 
@@ -180,15 +180,15 @@ def write_probes(folder: Path) -> None:
 
 
 @functools.cache
-def surroundings() -> dict[str, Any]:
+def written_surroundings() -> dict[str, Any]:
     """What a run says of where it ran, the same on every machine."""
     here = {"python": "3.11.9", "system": "Linux x86_64", "cpu": "Example CPU @ 2.70GHz", "cores": 2}
     package = {"version": "0.1.0", "commit": "0123456789abcdef0123456789abcdef01234567", "dirty": False}
     fixed = {**here, "accelerator": "None", "threads": 1, "load_1min": 1.4, "package": package}
-    versions = dict.fromkeys(environment()["packages"], "1.0")
-    written = environment() | fixed | {"packages": versions | {"torch": "2.13.0", "transformers": "5.23.0"}}
-    assert written.keys() == environment().keys()
-    assert package.keys() == environment()["package"].keys()
+    versions = dict.fromkeys(surroundings()["packages"], "1.0")
+    written = surroundings() | fixed | {"packages": versions | {"torch": "2.13.0", "transformers": "5.23.0"}}
+    assert written.keys() == surroundings().keys()
+    assert package.keys() == surroundings()["package"].keys()
     return written
 
 

@@ -7,7 +7,7 @@ from collections.abc import Collection
 import pytest
 import torch
 
-from ppo_vs_grpo.benchmarks.device import Device, choose
+from ppo_vs_grpo.benchmarks.run.device import Device, choose
 from ppo_vs_grpo.tasks.errors import UserError
 
 EMBEDDED, OWN = ["nano"], ["/models/llama"]

@@ -67,7 +67,7 @@ def test_a_repeat_gives_the_same_metrics(smoke: Path, tmp_path: Path, results: R
         again.mkdir()
         shutil.copy(before / "spec.json", again)
         (start,) = (path for path in (smoke / "cache").iterdir() if path.is_dir())
-        worker = [sys.executable, "-P", "-m", "ppo_vs_grpo.benchmarks.worker", str(again), str(start)]
+        worker = [sys.executable, "-P", "-m", "ppo_vs_grpo.benchmarks.run.worker", str(again), str(start)]
         subprocess.run(worker, check=True, capture_output=True)
         for name in ("metrics", "evals"):
             assert lines(before / f"{name}.jsonl") == lines(again / f"{name}.jsonl")

@@ -9,14 +9,15 @@ import pytest
 
 from fake_suite import FakeRun, make_suite
 from fake_wandb import by_hand, put_fake, told, write_small
-from ppo_vs_grpo.benchmarks import load, processes
+from ppo_vs_grpo.benchmarks import load
 from ppo_vs_grpo.benchmarks.mirror import Course
 from ppo_vs_grpo.benchmarks.mirroring import Mode, mirrored
+from ppo_vs_grpo.benchmarks.run.engines import local
 
 
 @pytest.fixture
 def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeRun:
-    monkeypatch.setattr(processes, "POLL_S", 0.02)
+    monkeypatch.setattr(local, "POLL_S", 0.02)
     return FakeRun(tmp_path, suite=make_suite(tasks=("red",), seeds=1, timing=False))
 
 

@@ -19,8 +19,9 @@ import pytest
 
 from fake_suite import FakeRun, make_suite
 from fake_wandb import by_hand, put_fake, told, write_small
-from ppo_vs_grpo.benchmarks import load, mirroring, processes
+from ppo_vs_grpo.benchmarks import load, mirroring
 from ppo_vs_grpo.benchmarks.mirroring import Mode, mirrored
+from ppo_vs_grpo.benchmarks.run.engines import local
 
 WORSE = {
     "raises": ("pass", r'raise RuntimeError("no\nkey")', "RuntimeError: no key"),
@@ -33,7 +34,7 @@ WORSE = {
 
 @pytest.fixture
 def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeRun:
-    monkeypatch.setattr(processes, "POLL_S", 0.02)
+    monkeypatch.setattr(local, "POLL_S", 0.02)
     monkeypatch.setattr(mirroring, "WAIT_S", 3.0)
     return FakeRun(tmp_path, suite=make_suite(tasks=("red",), seeds=1, timing=False))
 

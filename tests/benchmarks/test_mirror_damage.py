@@ -12,16 +12,17 @@ import pytest
 
 from fake_suite import FakeRun, make_suite
 from fake_wandb import by_hand, put_fake, told, write_small
-from ppo_vs_grpo.benchmarks import load, mirroring, processes
+from ppo_vs_grpo.benchmarks import load, mirroring
 from ppo_vs_grpo.benchmarks.mirror import Tail
 from ppo_vs_grpo.benchmarks.mirroring import Mode, account_is_damaged, mirrored, mirrored_so_far
+from ppo_vs_grpo.benchmarks.run.engines import local
 
 DAMAGE = {"half": '{"offline": {"ppo', "list": "[]", "flat": '{"offline": "all"}', "bytes": b"\xff\xfe{}"}
 
 
 @pytest.fixture
 def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeRun:
-    monkeypatch.setattr(processes, "POLL_S", 0.02)
+    monkeypatch.setattr(local, "POLL_S", 0.02)
     return FakeRun(tmp_path, suite=make_suite(tasks=("red",), seeds=1, timing=False))
 
 

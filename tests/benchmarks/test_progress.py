@@ -11,9 +11,9 @@ import pytest
 from rich.console import Console
 
 from fake_suite import make_specs, make_suite
-from ppo_vs_grpo.benchmarks.cells import Cell, State, left_s
-from ppo_vs_grpo.benchmarks.processes import Job
-from ppo_vs_grpo.benchmarks.progress import Board, Steps, clock
+from ppo_vs_grpo.benchmarks.run.engines.job import Job
+from ppo_vs_grpo.benchmarks.run.progress import Board, Steps, clock
+from ppo_vs_grpo.benchmarks.run.state import Cell, State, left_s
 
 CORE = ("countdown", "sorting", "recall", "arithmetic")
 

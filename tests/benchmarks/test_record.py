@@ -15,8 +15,8 @@ import pandas as pd
 import pytest
 
 from ppo_vs_grpo.algorithms.shared.config import TrainConfig
-from ppo_vs_grpo.benchmarks.environment import environment
-from ppo_vs_grpo.benchmarks.records.recorder import Neighbours, Recorder
+from ppo_vs_grpo.benchmarks.records.recorder import Recorder
+from ppo_vs_grpo.benchmarks.run.machine import Neighbours, surroundings
 from ppo_vs_grpo.benchmarks.suites.run_spec import RunSpec
 from ppo_vs_grpo.benchmarks.suites.sections import EvalConfig, TaskChoice
 
@@ -59,19 +59,20 @@ def test_lines_are_written_as_they_happen_and_the_manifest_last(tmp_path: Path) 
 
 
 def test_the_environment_names_no_person_machine_or_folder() -> None:
-    text = json.dumps(environment())
+    text = json.dumps(surroundings())
     for secret in (getpass.getuser(), socket.gethostname(), str(Path.home())):
         assert f'"{secret}' not in text
         assert f"{secret}/" not in text
 
 
 def test_the_commit_is_the_packages_not_the_current_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    here = environment()["package"]["commit"]
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    here = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     monkeypatch.chdir(tmp_path)
     subprocess.run(["git", "init", "-q"], check=True)
     who = ["-c", "user.name=a", "-c", "user.email=b"]
     subprocess.run(["git", *who, "commit", "-q", "--allow-empty", "-m", "other"], check=True)
-    assert environment()["package"]["commit"] == here
+    assert surroundings()["package"]["commit"] == here
 
 
 def test_neighbours_are_the_machines_work_without_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:

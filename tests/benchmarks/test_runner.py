@@ -17,14 +17,14 @@ import pytest
 import yaml
 
 from fake_suite import FakeRun, make_specs, make_suite, most_at_once
-from ppo_vs_grpo.benchmarks import processes
-from ppo_vs_grpo.benchmarks.processes import cores
+from ppo_vs_grpo.benchmarks.run.engines import local
+from ppo_vs_grpo.benchmarks.run.machine import cores
 from ppo_vs_grpo.tasks.errors import UserError
 
 
 @pytest.fixture
 def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeRun:
-    monkeypatch.setattr(processes, "POLL_S", 0.02)
+    monkeypatch.setattr(local, "POLL_S", 0.02)
     return FakeRun(tmp_path)
 
 

@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 
 import fake_suite
-from ppo_vs_grpo.benchmarks.cells import Cell
-from ppo_vs_grpo.benchmarks.progress import Board
+from ppo_vs_grpo.benchmarks.run.progress import Board
+from ppo_vs_grpo.benchmarks.run.state import Cell
 from ppo_vs_grpo.benchmarks.suites.load import find_suite, load_suite, source_of
 from ppo_vs_grpo.benchmarks.suites.suite import Suite
 from ppo_vs_grpo.tasks.errors import UserError

@@ -96,10 +96,10 @@ def test_the_tokenizer_has_a_token_per_character_and_gives_the_text_back() -> No
 def test_several_processes_build_one_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Two builds at once: one trains, the other waits and finds it. The model loads, and ends what it was taught."""
     code = (
-        "import sys; from pathlib import Path; from ppo_vs_grpo.benchmarks import starts\n"
-        f"starts.SIZES['nano'] = starts.{QUICK!r}\n"
-        "made = starts._warm_start\n"
-        "starts._warm_start = lambda *args: (print('trained', file=sys.stderr), made(*args))\n"
+        "import sys; from pathlib import Path; from ppo_vs_grpo.benchmarks.models import store, tiny\n"
+        f"tiny.SIZES['nano'] = tiny.{QUICK!r}\n"
+        "made = store.warm_start\n"
+        "store.warm_start = lambda *args: (print('trained', file=sys.stderr), made(*args))\n"
         f"print(store.build('nano', 'countdown', {{}}, Path({str(tmp_path)!r})))"
     )
     command = [sys.executable, "-P", "-c", code]

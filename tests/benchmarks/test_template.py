@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
-from ppo_vs_grpo.benchmarks import processes, template
-from ppo_vs_grpo.benchmarks.processes import Interruption, Job, kept_templates, run_jobs
-from ppo_vs_grpo.benchmarks.template import MODULE
+from ppo_vs_grpo.benchmarks.run.engines import forkserver, local
+from ppo_vs_grpo.benchmarks.run.engines.forkserver import MODULE
+from ppo_vs_grpo.benchmarks.run.engines.job import Interruption, Job
+from ppo_vs_grpo.benchmarks.run.engines.local import kept_templates, run_jobs
 from test_runner import alive, wait_for
 
 # Elsewhere there is no template to look at: every run is launched by itself, which `test_runner.py` is about.
@@ -29,7 +30,7 @@ HERE = str(Path(__file__).parent)
 @pytest.fixture(autouse=True)
 def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([HERE, os.environ.get("PYTHONPATH", "")]))
-    monkeypatch.setattr(processes, "POLL_S", 0.02)
+    monkeypatch.setattr(local, "POLL_S", 0.02)
 
 
 class Ran:
@@ -102,7 +103,7 @@ def test_ends_are_what_they_are_without_a_template(ran: Ran) -> None:
 
 @pytest.mark.parametrize("how", ["sleep", "stubborn"])
 def test_an_interruption_ends_forked_runs(ran: Ran, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
-    monkeypatch.setattr(processes, "GRACE_S", 1.0)
+    monkeypatch.setattr(local, "GRACE_S", 1.0)
 
     def tick() -> None:
         ran.interruption.requested = "asleep" in ran.lines("a") and "asleep" in ran.lines("b")
@@ -123,7 +124,7 @@ def test_an_interruption_while_the_template_imports_begins_nothing(ran: Ran) -> 
     before, start_s = children(), time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         ran.run([ran.job("a", "sleep", "60")], tick=tick)
-    assert time.monotonic() - start_s < processes.GRACE_S
+    assert time.monotonic() - start_s < local.GRACE_S
     assert not ran.lines("a")
     assert children() == before
 
@@ -160,7 +161,7 @@ def test_without_room_for_templates_each_run_imports_for_itself(ran: Ran) -> Non
 def test_other_commands_and_other_systems_need_no_template(ran: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
     script = (sys.executable, str(Path(HERE) / "forked.py"), "0")
     ran.run([Job(ran.folder / "a.log", 1, lambda: script, lambda code: None)])
-    monkeypatch.setattr(template.sys, "platform", "darwin")
+    monkeypatch.setattr(forkserver.sys, "platform", "darwin")
     ran.run([ran.job("b", "0")])
     assert [ran.found(name)["parent"] for name in ("a", "b")] == [os.getpid()] * 2
     assert ran.found("b")["imported"] == []
@@ -169,8 +170,8 @@ def test_other_commands_and_other_systems_need_no_template(ran: Ran, monkeypatch
 RUNNER = """
 import fcntl, os, sys
 from pathlib import Path
-from ppo_vs_grpo.benchmarks.processes import Interruption, Job, kept_templates, run_jobs
-from ppo_vs_grpo.benchmarks.template import MODULE
+from ppo_vs_grpo.benchmarks.run.engines.local import Interruption, Job, kept_templates, run_jobs
+from ppo_vs_grpo.benchmarks.run.engines.forkserver import MODULE
 lock = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
 fcntl.flock(lock, fcntl.LOCK_EX)
 jobs = [Job(Path(sys.argv[2]), 1, lambda: (*MODULE, "forked", "sleep", "4"), print)]
@@ -181,7 +182,7 @@ with kept_templates() as templates:
 
 COUNT = """
 import os
-from ppo_vs_grpo.benchmarks.template import _preload
+from ppo_vs_grpo.benchmarks.run.engines.forkserver import _preload
 _preload()
 print(len(os.listdir("/proc/self/task")))
 """
@@ -189,7 +190,7 @@ print(len(os.listdir("/proc/self/task")))
 
 def test_nothing_that_is_preloaded_starts_a_thread() -> None:
     # With more than one, numpy's BLAS has threads of its own, and makes them anew in a fork.
-    one = dict.fromkeys(processes.THREAD_VARIABLES, "1")
+    one = dict.fromkeys(local.THREAD_VARIABLES, "1")
     counted = subprocess.run(
         [sys.executable, "-P", "-c", COUNT], capture_output=True, text=True, check=True, env=os.environ | one
     )

@@ -12,14 +12,15 @@ import pytest
 
 from fake_suite import FakeRun, make_suite, most_at_once
 from handmade import made
-from ppo_vs_grpo.benchmarks import processes, sidebyside
 from ppo_vs_grpo.benchmarks.analysis.frames.load import load
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
 from ppo_vs_grpo.benchmarks.analysis.frames.throughput import throughput_table
 from ppo_vs_grpo.benchmarks.analysis.report.figures import speed
 from ppo_vs_grpo.benchmarks.analysis.report.write import report_id
-from ppo_vs_grpo.benchmarks.processes import cores
 from ppo_vs_grpo.benchmarks.records.throughput import COLUMNS, FILE, of, read
+from ppo_vs_grpo.benchmarks.run import throughput
+from ppo_vs_grpo.benchmarks.run.engines import local
+from ppo_vs_grpo.benchmarks.run.machine import cores
 from ppo_vs_grpo.benchmarks.suites.sections import Throughput
 from ppo_vs_grpo.benchmarks.suites.suite import Suite
 from ppo_vs_grpo.tasks.errors import UserError
@@ -29,8 +30,8 @@ ASKED = Throughput(arm="grpo", slots=[1, 3], runs=4, completions=16, repeats=2)
 
 @pytest.fixture
 def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeRun:
-    monkeypatch.setattr(processes, "POLL_S", 0.02)
-    monkeypatch.setattr(sidebyside, "busy_cores", lambda: 0.0)
+    monkeypatch.setattr(local, "POLL_S", 0.02)
+    monkeypatch.setattr(throughput, "busy_cores", lambda: 0.0)
     suite = make_suite(seeds=1).model_copy(update={"throughput": ASKED})
     return FakeRun(tmp_path, suite=suite, seconds=0.3)
 
@@ -91,7 +92,7 @@ def test_a_run_that_fails_is_named_and_its_pass_measured_again(fake: FakeRun) ->
 
 
 def test_other_work_on_the_machine_is_noted(fake: FakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sidebyside, "busy_cores", lambda: 0.3)
+    monkeypatch.setattr(throughput, "busy_cores", lambda: 0.3)
     assert fake.run() == 0
     assert all(row["contended"] for row in read(fake.results))
 

@@ -17,9 +17,9 @@ from copying import gpt2
 from ppo_vs_grpo.algorithms import entry
 from ppo_vs_grpo.algorithms.shared.config import TrainConfig
 from ppo_vs_grpo.algorithms.shared.trainer import Trainer
-from ppo_vs_grpo.benchmarks import worker
 from ppo_vs_grpo.benchmarks.models import blank, tiny
 from ppo_vs_grpo.benchmarks.records.schema import PHASES
+from ppo_vs_grpo.benchmarks.run import trainers, worker
 from ppo_vs_grpo.benchmarks.suites.run_spec import RunSpec
 from ppo_vs_grpo.benchmarks.suites.sections import EvalConfig, Timing
 from ppo_vs_grpo.benchmarks.suites.suite import ProbeConfig
@@ -73,7 +73,7 @@ def test_a_run_in_bfloat16_holds_what_it_freezes_in_it_and_nothing_else(
     folder, model = prepared(tmp_path, spec)
     assert worker.main([str(folder), str(model)]) == 0
     assert manifest(folder)["status"] == "ok"
-    trainer = worker._trainer(spec, model)
+    trainer = trainers.make_trainer(spec, model)
     assert isinstance(trainer, Trainer)
     networks = [net for net in (trainer.models.policy, trainer.models.reference, trainer.models.trunk) if net]
     assert len(networks) == (3 if arm == "ppo-critic" else 2)

@@ -10,32 +10,25 @@ from pathlib import Path
 import yaml
 from rich.console import Console
 
-from ppo_vs_grpo.benchmarks import sidebyside
-from ppo_vs_grpo.benchmarks.cells import Cell
-from ppo_vs_grpo.benchmarks.device import Device, choose
 from ppo_vs_grpo.benchmarks.models import store
-from ppo_vs_grpo.benchmarks.processes import (
-    Interruption,
-    Job,
-    cores,
-    interruptible,
-    kept_templates,
-    reason_of,
-    run_jobs,
-)
-from ppo_vs_grpo.benchmarks.progress import Board, Steps
 from ppo_vs_grpo.benchmarks.records import throughput
 from ppo_vs_grpo.benchmarks.records.folder import LOCK, claimed, run_folder, write_whole
 from ppo_vs_grpo.benchmarks.records.manifest import is_finished, read_manifest, write_manifest
-from ppo_vs_grpo.benchmarks.records.recorder import CONTENDED_CORES, busy_cores
+from ppo_vs_grpo.benchmarks.run.device import Device, choose
+from ppo_vs_grpo.benchmarks.run.engines.forkserver import MODULE, Template
+from ppo_vs_grpo.benchmarks.run.engines.job import Interruption, Job, interruptible, reason_of
+from ppo_vs_grpo.benchmarks.run.engines.local import kept_templates, run_jobs
+from ppo_vs_grpo.benchmarks.run.machine import CONTENDED_CORES, busy_cores, cores
+from ppo_vs_grpo.benchmarks.run.progress import Board, Steps
+from ppo_vs_grpo.benchmarks.run.state import Cell
+from ppo_vs_grpo.benchmarks.run.throughput import due, measure
 from ppo_vs_grpo.benchmarks.suites.resolve import lock_document, resolve
 from ppo_vs_grpo.benchmarks.suites.run_spec import RunSpec
 from ppo_vs_grpo.benchmarks.suites.sections import Throughput
 from ppo_vs_grpo.benchmarks.suites.suite import Suite
-from ppo_vs_grpo.benchmarks.template import MODULE, Template
 from ppo_vs_grpo.tasks.errors import UserError
 
-WORKER = (*MODULE, "ppo_vs_grpo.benchmarks.worker")
+WORKER = (*MODULE, "ppo_vs_grpo.benchmarks.run.worker")
 START = (*MODULE, "ppo_vs_grpo.benchmarks.models.store")
 
 
@@ -175,9 +168,9 @@ class _Run:
         """Count short runs an hour, some at a time, the cores shared out among them."""
         spec = next(cell.spec for cell in self.cells if cell.spec.purpose == "train" and cell.spec.arm == asked.arm)
         command = partial(self._command, spec.task, contended=True)
-        for slots, repeat in sidebyside.due(asked, self.folder):
+        for slots, repeat in due(asked, self.folder):
             self.board.say(f"throughput: {asked.runs} short runs, {slots} at a time")
-            sidebyside.measure(asked, spec, self.folder, slots, repeat, command, self._run)
+            measure(asked, spec, self.folder, slots, repeat, command, self._run)
 
     def _command(self, task: str, folder: Path, contended: bool) -> Sequence[str]:
         """What starts a run of a task in a folder."""

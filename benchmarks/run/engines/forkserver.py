@@ -26,8 +26,8 @@ MODULE = (sys.executable, "-P", "-m")
 
 PRELOADED = (
     "ppo_vs_grpo.algorithms.shared.trainer",
-    "ppo_vs_grpo.benchmarks.evaluate",
-    "ppo_vs_grpo.benchmarks.environment",
+    "ppo_vs_grpo.benchmarks.run.evaluate",
+    "ppo_vs_grpo.benchmarks.run.machine",
     "transformers.models.auto.modeling_auto",
     "transformers.models.auto.tokenization_auto",
     "transformers.models.llama.modeling_llama",
@@ -119,7 +119,7 @@ class Template:
     def _start(self, log: Path) -> subprocess.Popen[bytes]:
         with log.open("wb") as file:  # for what goes wrong before the first run begins, and takes its log
             return subprocess.Popen(
-                [*MODULE, "ppo_vs_grpo.benchmarks.template"],
+                [*MODULE, "ppo_vs_grpo.benchmarks.run.engines.forkserver"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=file,

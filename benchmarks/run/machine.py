@@ -1,18 +1,21 @@
-"""Where a run ran: versions, hardware, threads, load, and the package's own commit."""
+"""The machine: versions, hardware and the package's own commit; its cores, and how busy others keep them."""
 
 from __future__ import annotations
 
 import os
 import platform
 import subprocess
+import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 PACKAGES = ("torch", "transformers", "trl", "numpy", "pandas", "pyarrow")
 
 
-def environment(device: str = "cpu") -> dict[str, Any]:
+def surroundings(device: str = "cpu") -> dict[str, Any]:
     """Versions and hardware of a run on the device, with nothing that names a person, a machine or a folder."""
     import torch
 
@@ -21,7 +24,7 @@ def environment(device: str = "cpu") -> dict[str, Any]:
         "packages": {name: _version(name) for name in PACKAGES},
         "system": f"{platform.system()} {platform.machine()}",
         "cpu": _cpu_model(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": cores(),
         "accelerator": torch.cuda.get_device_name() if device == "cuda" else str(None if device == "cpu" else device),
         "threads": torch.get_num_threads(),
         "load_1min": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
@@ -47,12 +50,12 @@ def _cpu_model() -> str:
 
 def _commit() -> dict[str, Any]:
     """The commit of the checkout this package lies in, not of the current folder; nulls when it is installed."""
-    here = Path(__file__).resolve().parent
-    if not (here.parent / ".git").exists():
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
         return {"commit": None, "dirty": None}
 
     def git(*arguments: str) -> str:
-        command = ["git", "-C", str(here.parent), *arguments]
+        command = ["git", "-C", str(root), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
     try:
@@ -60,3 +63,42 @@ def _commit() -> dict[str, Any]:
         return {"commit": git("rev-parse", "HEAD"), "dirty": bool(changed)}
     except (OSError, subprocess.CalledProcessError):
         return {"commit": None, "dirty": None}
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+CONTENDED_CORES = 0.25
+"""Other processes' work, in cores, above which a timing is not to be headlined."""
+
+
+class Neighbours:
+    """How many cores other processes kept busy since this meter was made."""
+
+    def __init__(self) -> None:
+        self._process = psutil.Process()
+        self._start = self._read()
+
+    def cores(self) -> float:
+        """Cores' worth of other processes' work, on average."""
+        wall_s, busy_s, own_s = (now - then for now, then in zip(self._read(), self._start, strict=True))
+        return max(0.0, busy_s - own_s) / wall_s if wall_s > 0 else 0.0
+
+    def _read(self) -> tuple[float, float, float]:
+        cpu, own = psutil.cpu_times(), self._process.cpu_times()
+        busy_s = sum(cpu) - cpu.idle - getattr(cpu, "iowait", 0.0)
+        return time.monotonic(), busy_s, own.user + own.system
+
+
+def busy_cores(over_s: float = 0.5) -> float:
+    """How many cores other processes keep busy now."""
+    neighbours = Neighbours()
+    time.sleep(over_s)
+    return neighbours.cores()
+
+
+def seconds_since_process_start() -> float:
+    """Wall-clock seconds since the interpreter was launched."""
+    return time.time() - float(psutil.Process(os.getpid()).create_time())

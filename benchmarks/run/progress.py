@@ -13,8 +13,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from ppo_vs_grpo.benchmarks.cells import Cell, State, left_s
-from ppo_vs_grpo.benchmarks.processes import Job
+from ppo_vs_grpo.benchmarks.run.engines.job import Job
+from ppo_vs_grpo.benchmarks.run.state import Cell, State, left_s
 
 REFRESH_S = 1.0
 """Seconds between two looks at the metrics files: a look takes time from the runs."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import gc
 import json
 import os
 import traceback
@@ -12,7 +11,9 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from ppo_vs_grpo.benchmarks import profiling
-from ppo_vs_grpo.benchmarks.records.recorder import CONTENDED_CORES, Neighbours, Recorder, seconds_since_process_start
+from ppo_vs_grpo.benchmarks.records.recorder import Recorder
+from ppo_vs_grpo.benchmarks.run.machine import CONTENDED_CORES, Neighbours, seconds_since_process_start
+from ppo_vs_grpo.benchmarks.run.trainers import make_trainer
 from ppo_vs_grpo.benchmarks.suites.run_spec import RunSpec
 from ppo_vs_grpo.benchmarks.suites.suite import ProbeConfig
 
@@ -29,7 +30,7 @@ MEMORY_UPDATES = 2
 
 def main(arguments: list[str] | None = None) -> int:
     """Train one run; 0 when it finished or diverged, 1 when it failed."""
-    parser = argparse.ArgumentParser(prog="python -m ppo_vs_grpo.benchmarks.worker", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m ppo_vs_grpo.benchmarks.run.worker", description=main.__doc__)
     parser.add_argument("folder", type=Path, help="the run's folder, with its spec.json")
     parser.add_argument("start", type=Path, help="the start model's folder")
     parser.add_argument("--contended", action="store_true", help="the run shares the machine with others")
@@ -66,11 +67,11 @@ class Run:
     def train(self, start: Path) -> tuple[str, str | None]:
         """Train to the end of the budget: ("ok", None) or ("diverged", why)."""
         from ppo_vs_grpo.algorithms.shared.trainer import DivergedError
-        from ppo_vs_grpo.benchmarks.environment import environment
+        from ppo_vs_grpo.benchmarks.run.machine import surroundings
 
-        trainer = _trainer(self.spec, start, self.device, more_updates=profiling.UPDATES if self.profiled else 0)
+        trainer = make_trainer(self.spec, start, self.device, more_updates=profiling.UPDATES if self.profiled else 0)
         self._memory = trainer.memory
-        (self.recorder.folder / "env.json").write_text(json.dumps(environment(self.device), indent=1) + "\n")
+        (self.recorder.folder / "env.json").write_text(json.dumps(surroundings(self.device), indent=1) + "\n")
         self._startup_s = seconds_since_process_start()
         self._neighbours = Neighbours()
         try:
@@ -103,7 +104,7 @@ class Run:
     def _learn(self, trainer: Trainer | PeerTrainer) -> None:
         """The comparison: train, and evaluate at evenly spaced points, first and last included."""
         from ppo_vs_grpo.algorithms.shared.trainer import Trainer
-        from ppo_vs_grpo.benchmarks.evaluate import Evaluator
+        from ppo_vs_grpo.benchmarks.run.evaluate import Evaluator
 
         train, points = self.spec.train, self.spec.eval.points
         marks = sorted({round(i * train.updates / (points - 1)) * train.batch_completions for i in range(points)})
@@ -173,45 +174,6 @@ class Run:
         evaluation = evaluator(update, completions)
         self.recorder.evals(evaluation.rows, evaluation.transcripts)
         self._eval_s += perf_counter() - start_s
-
-
-def _trainer(spec: RunSpec, start: Path, device: str = "cpu", more_updates: int = 0) -> Trainer | PeerTrainer:
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
-
-    from ppo_vs_grpo.algorithms import find
-    from ppo_vs_grpo.algorithms.shared.trainer import Trainer
-    from ppo_vs_grpo.benchmarks import peers
-    from ppo_vs_grpo.benchmarks.models import reward
-    from ppo_vs_grpo.benchmarks.peers.settings import settings_of
-    from ppo_vs_grpo.tasks import make
-    from ppo_vs_grpo.tasks.learned import Learned
-
-    kind = find(settings_of(spec.algorithm))
-    task = make(spec.task_choice.task, spec.task_choice.options)
-    if isinstance(task, Learned):
-        task.judge = reward.load(start, task.model_of(spec.seed), device)
-    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(start, dtype=getattr(torch, spec.train.start_dtype))
-    torch.nn.Module.to(model, device)
-    tokenizer = AutoTokenizer.from_pretrained(start)
-    budget = spec.train.completions + more_updates * spec.train.batch_completions
-    train = spec.train.model_copy(update={"completions": budget})
-    algorithm = kind(kind.Config.model_validate(spec.config), train)
-    given = (model, tokenizer, task, algorithm, train, spec.seed)
-    peer = peers.PEERS.get(spec.algorithm)
-    trainer: Trainer | PeerTrainer
-    if peer is None:
-        trainer = Trainer(*given)
-    else:
-        from ppo_vs_grpo.benchmarks.peers.driving import PeerTrainer  # half a second of imports
-
-        trainer = PeerTrainer(peers.find(spec.algorithm), *given)
-    if peer is None or peer.frozen:
-        gc.collect()
-        gc.freeze()
-    else:
-        gc.unfreeze()  # what a template froze
-    return trainer
 
 
 if __name__ == "__main__":

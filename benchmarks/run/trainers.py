@@ -1,0 +1,53 @@
+"""The trainer that a run asks for: ours, or a peer's."""
+
+from __future__ import annotations
+
+import gc
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ppo_vs_grpo.benchmarks.suites.run_spec import RunSpec
+
+if TYPE_CHECKING:
+    from ppo_vs_grpo.algorithms.shared.trainer import Trainer
+    from ppo_vs_grpo.benchmarks.peers.driving import PeerTrainer
+
+
+def make_trainer(spec: RunSpec, start: Path, device: str = "cpu", more_updates: int = 0) -> Trainer | PeerTrainer:
+    """The trainer of a run, its models on the device; `more_updates` are added to its budget."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+
+    from ppo_vs_grpo.algorithms import find
+    from ppo_vs_grpo.algorithms.shared.trainer import Trainer
+    from ppo_vs_grpo.benchmarks import peers
+    from ppo_vs_grpo.benchmarks.models import reward
+    from ppo_vs_grpo.benchmarks.peers.settings import settings_of
+    from ppo_vs_grpo.tasks import make
+    from ppo_vs_grpo.tasks.learned import Learned
+
+    kind = find(settings_of(spec.algorithm))
+    task = make(spec.task_choice.task, spec.task_choice.options)
+    if isinstance(task, Learned):
+        task.judge = reward.load(start, task.model_of(spec.seed), device)
+    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(start, dtype=getattr(torch, spec.train.start_dtype))
+    torch.nn.Module.to(model, device)
+    tokenizer = AutoTokenizer.from_pretrained(start)
+    budget = spec.train.completions + more_updates * spec.train.batch_completions
+    train = spec.train.model_copy(update={"completions": budget})
+    algorithm = kind(kind.Config.model_validate(spec.config), train)
+    given = (model, tokenizer, task, algorithm, train, spec.seed)
+    peer = peers.PEERS.get(spec.algorithm)
+    trainer: Trainer | PeerTrainer
+    if peer is None:
+        trainer = Trainer(*given)
+    else:
+        from ppo_vs_grpo.benchmarks.peers.driving import PeerTrainer  # half a second of imports
+
+        trainer = PeerTrainer(peers.find(spec.algorithm), *given)
+    if peer is None or peer.frozen:
+        gc.collect()
+        gc.freeze()
+    else:
+        gc.unfreeze()  # what a template froze
+    return trainer
