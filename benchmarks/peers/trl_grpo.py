@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ppo_vs_grpo.benchmarks.peers.driving import QUIET, PeerTrainer, Report, Steps, micro_batch_rows
+from ppo_vs_grpo.benchmarks.peers.trainer import QUIET, PeerTrainer, Report, Steps, micro_batch_rows
 from ppo_vs_grpo.tasks.errors import UserError
 
 if TYPE_CHECKING:

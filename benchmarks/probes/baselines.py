@@ -6,61 +6,22 @@ may look), C columns of sums. The independent unit of every standard error is th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any, TypeAlias
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-Floats: TypeAlias = NDArray[np.float64]
-Ints: TypeAlias = NDArray[np.int64]
-
-_ROUNDING = 1e-12
-"""A variance below this share of the mean square is rounding, and means 0."""
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A number and its jackknife standard error over prompts; None where the data do not define it."""
-
-    value: float | None
-    se: float | None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Prefixes:
-    """N prefixes of completions, and the rewards of fresh continuations from each.
-
-    `prompt_N` is the prompt's id, `position_N` t / length in [0, 1) for the prefix before token t. `mean_N` and
-    `variance_N` (ddof 1; None where one continuation gives none) are over the `rated_N` continuations that have a
-    reward. `value_N` is the critic's V there, None without one.
-    """
-
-    prompt_N: Ints
-    position_N: Floats
-    mean_N: Floats
-    variance_N: Floats | None
-    rated_N: Ints
-    value_N: Floats | None
-
-    @property
-    def noise_N(self) -> Floats | None:
-        """Variance of `mean_N` as an estimate of the true value: s2 / K."""
-        return None if self.variance_N is None else self.variance_N / np.maximum(self.rated_N, 1)
-
-    def at(self, index: NDArray[Any]) -> Prefixes:
-        """The prefixes at `index`, in that order, or where it is true."""
-        held = {field.name: getattr(self, field.name) for field in fields(self)}
-        return replace(self, **{name: x[index] for name, x in held.items() if x is not None})
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class States:
-    """Prefixes on which baselines of some rows look, and the row p * G + g of each; a row may have several."""
-
-    row_M: Ints
-    prefixes_M: Prefixes
+from ppo_vs_grpo.benchmarks.probes.estimates import (
+    _ROUNDING,
+    Estimate,
+    Floats,
+    Ints,
+    jackknife,
+    moments,
+    sums,
+    variance,
+)
+from ppo_vs_grpo.benchmarks.probes.prefixes import Prefixes, States
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,66 +54,6 @@ class BreakEven:
     within_variance: Estimate
     value_mse: Estimate
     note: str
-
-
-def summarised(rewards_NK: Floats, value_N: Floats | None, prompt_N: Ints, position_N: Floats) -> Prefixes:
-    """Prefixes by the rewards of K continuations; NaN is a missing reward, and the mean of fewer than min(2, K)."""
-    rated_N = (~np.isnan(rewards_NK)).sum(1)
-    enough_N = rated_N >= min(2, rewards_NK.shape[1])
-    mean_N = np.where(enough_N, np.nansum(rewards_NK, 1) / np.maximum(rated_N, 1), np.nan)
-    variance_N = None
-    if rewards_NK.shape[1] > 1:
-        variance_N = np.nansum((rewards_NK - mean_N[:, None]) ** 2, 1) / np.maximum(rated_N - 1, 1)
-    return Prefixes(prompt_N, position_N, mean_N, variance_N, rated_N, value_N)
-
-
-def spread(values: Sequence[float | None]) -> float | None:
-    """Jackknife standard error from the estimates that leave one prompt out each: sqrt((n-1)/n sum (e_p - mean e)^2).
-
-    None with fewer than two, or where one of them is undefined. Source: Efron and Stein, Ann. Statist. 9 (1981), 586.
-    """
-    kept = np.array([v for v in values if v is not None])
-    if len(kept) < 2 or len(kept) < len(values):
-        return None
-    return float(np.sqrt((len(kept) - 1) * kept.var()))
-
-
-def jackknife(parts_PC: Floats, statistic: Callable[[Floats], float | None]) -> Estimate:
-    """A statistic of sums over prompts and its standard error: each prompt's part is taken off once."""
-    if len(parts_PC) == 0:
-        return Estimate(None, None)
-    total_C = parts_PC.sum(0)
-    value = statistic(total_C)
-    return Estimate(value, None if value is None else spread([statistic(total_C - own_C) for own_C in parts_PC]))
-
-
-def sums(unit_M: Ints, columns: Iterable[Floats]) -> Floats:
-    """Sum columns over the units (prompts) 0..P-1 that occur: (P, C)."""
-    present = np.bincount(unit_M) > 0
-    return np.stack([np.bincount(unit_M, weights=column)[present] for column in columns], 1)
-
-
-def moments(unit_M: Ints, weight_M: Floats, x_M: Floats) -> Floats:
-    """What `variance` needs of x and its weights, by prompt: (P, 6)."""
-    shifted_M = x_M - x_M[0]  # a constant becomes exactly 0
-    own_P3 = sums(unit_M, (weight_M, weight_M * shifted_M, weight_M * shifted_M**2))
-    return np.concatenate([own_P3, own_P3[:, :2] ** 2, own_P3[:, :1] * own_P3[:, 1:2]], 1)
-
-
-def variance(total_6: Floats) -> float | None:
-    """Variance of x from sums over prompts p of n_p (rows), a_p (their x), q_p (their x^2), n_p^2, a_p^2 and n_p a_p.
-
-    q / n - c^2 + sum (a_p - c n_p)^2 / (n^2 - sum n_p^2), c = a / n: the square of the mean is taken from pairs of
-    different prompts, so that neither what a prompt's rows share nor the noise of the mean biases it. With one x
-    per prompt it is the variance with ddof 1. None with one prompt.
-    """
-    n, a, q, nn, aa, na = total_6.tolist()
-    pairs = n * n - nn
-    if n <= 0 or pairs <= 1e-9 * n * n:
-        return None
-    c = a / n
-    value: float = q / n - c * c + (aa - 2 * c * na + c * c * nn) / pairs
-    return 0.0 if abs(value) <= _ROUNDING * q / n else value
 
 
 def baseline_quality(

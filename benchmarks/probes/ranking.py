@@ -17,7 +17,7 @@ from ppo_vs_grpo.algorithms.shared.likelihood import logp
 from ppo_vs_grpo.algorithms.shared.sequences import join, over_rows
 from ppo_vs_grpo.algorithms.shared.trainer import Trainer
 from ppo_vs_grpo.algorithms.shared.types import ScoredRollouts
-from ppo_vs_grpo.benchmarks.probes.baselines import Estimate
+from ppo_vs_grpo.benchmarks.probes.estimates import Estimate
 
 Floats = NDArray[np.float64]
 

@@ -10,7 +10,7 @@ from ppo_vs_grpo.benchmarks.suites.run_spec import RunSpec
 
 if TYPE_CHECKING:
     from ppo_vs_grpo.algorithms.shared.trainer import Trainer
-    from ppo_vs_grpo.benchmarks.peers.driving import PeerTrainer
+    from ppo_vs_grpo.benchmarks.peers.trainer import PeerTrainer
 
 
 def make_trainer(spec: RunSpec, start: Path, device: str = "cpu", more_updates: int = 0) -> Trainer | PeerTrainer:
@@ -42,7 +42,7 @@ def make_trainer(spec: RunSpec, start: Path, device: str = "cpu", more_updates: 
     if peer is None:
         trainer = Trainer(*given)
     else:
-        from ppo_vs_grpo.benchmarks.peers.driving import PeerTrainer  # half a second of imports
+        from ppo_vs_grpo.benchmarks.peers.trainer import PeerTrainer
 
         trainer = PeerTrainer(peers.find(spec.algorithm), *given)
     if peer is None or peer.frozen:

@@ -11,16 +11,16 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from ppo_vs_grpo.benchmarks import profiling
+from ppo_vs_grpo.benchmarks.probes import ProbeConfig
 from ppo_vs_grpo.benchmarks.records.recorder import Recorder
 from ppo_vs_grpo.benchmarks.run.machine import CONTENDED_CORES, Neighbours, seconds_since_process_start
 from ppo_vs_grpo.benchmarks.run.trainers import make_trainer
 from ppo_vs_grpo.benchmarks.suites.run_spec import RunSpec
-from ppo_vs_grpo.benchmarks.suites.suite import ProbeConfig
 
 if TYPE_CHECKING:
     from ppo_vs_grpo.algorithms.shared.meters import PeakMemory
     from ppo_vs_grpo.algorithms.shared.trainer import Trainer
-    from ppo_vs_grpo.benchmarks.peers.driving import PeerTrainer
+    from ppo_vs_grpo.benchmarks.peers.trainer import PeerTrainer
     from ppo_vs_grpo.benchmarks.probes.flops import Costs
     from ppo_vs_grpo.tasks.splits import Split
 
@@ -149,7 +149,7 @@ class Run:
 
     def _probe(self, trainer: Trainer, probes: ProbeConfig, update: int, completions: int, memory: bool) -> None:
         from ppo_vs_grpo.benchmarks.probes.flops import measure_costs
-        from ppo_vs_grpo.benchmarks.probes.measuring import flop_rows, probe_rows
+        from ppo_vs_grpo.benchmarks.probes.rows import flop_rows, probe_rows
 
         start_s = perf_counter()
         split: Split = "validation" if self.spec.tuning else "heldout"

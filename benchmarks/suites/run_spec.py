@@ -7,9 +7,9 @@ import json
 from typing import Any
 
 from ppo_vs_grpo.algorithms.shared.config import Frozen, TrainConfig
+from ppo_vs_grpo.benchmarks.probes import ProbeConfig
 from ppo_vs_grpo.benchmarks.records.folder import Purpose, run_key
 from ppo_vs_grpo.benchmarks.suites.sections import EvalConfig, TaskChoice, Timing
-from ppo_vs_grpo.benchmarks.suites.suite import ProbeConfig
 
 PROTOCOL = 1
 """Version of what a run measures and how; results of two versions are never mixed."""

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import Field, field_validator, model_validator
 
 from ppo_vs_grpo.algorithms.shared.config import Frozen, TrainConfig
+from ppo_vs_grpo.benchmarks.probes import ProbeConfig
 from ppo_vs_grpo.benchmarks.suites.sections import (
     Arm,
     Attribution,
@@ -22,20 +23,6 @@ from ppo_vs_grpo.tasks.errors import nearest
 
 EVALUATION_SEEDS = range(0, 1000)
 TUNING_SEEDS = range(1000, 2000)
-
-
-class ProbeConfig(Frozen):
-    """Measurements of the policy at the start, the middle and the end of a run, outside of training time.
-
-    Gradient noise on `prompts` groups of completions, its direction against `reference_prompts` other groups; value and
-    baselines by `continuations` fresh completions from each of the prompts and from `prefixes` places of each
-    completion.
-    """
-
-    prompts: int = Field(16, ge=2)
-    reference_prompts: int = Field(48, ge=2)
-    continuations: int = Field(8, ge=2)
-    prefixes: int = Field(2, ge=1)
 
 
 class Suite(Frozen):

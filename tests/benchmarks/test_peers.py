@@ -24,8 +24,8 @@ from ppo_vs_grpo.algorithms.shared.trainer import Trainer
 from ppo_vs_grpo.benchmarks import peers
 from ppo_vs_grpo.benchmarks.models import blank, tiny
 from ppo_vs_grpo.benchmarks.peers import trl_ppo
-from ppo_vs_grpo.benchmarks.peers.driving import PeerTrainer, as_rollouts, micro_batch_rows, one_at_a_time
 from ppo_vs_grpo.benchmarks.peers.settings import check_settings, settings_of
+from ppo_vs_grpo.benchmarks.peers.trainer import PeerTrainer, as_rollouts, micro_batch_rows, one_at_a_time
 from ppo_vs_grpo.tasks import make
 from ppo_vs_grpo.tasks.errors import UserError
 

@@ -7,13 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ppo_vs_grpo.benchmarks.probes.baselines import (
-    Floats,
-    Prefixes,
-    States,
-    baseline_quality,
-    break_even_group_size,
-)
+from ppo_vs_grpo.benchmarks.probes.baselines import baseline_quality, break_even_group_size
+from ppo_vs_grpo.benchmarks.probes.estimates import Floats
+from ppo_vs_grpo.benchmarks.probes.prefixes import Prefixes, States
 from probe_oracle import by_name, columns, near, prefixes_of, spread_of, value
 
 GROUP = 8

@@ -13,11 +13,10 @@ import torch
 from copying import Copying
 from ppo_vs_grpo.algorithms.shared.config import TrainConfig
 from ppo_vs_grpo.algorithms.shared.trainer import Trainer
-from ppo_vs_grpo.benchmarks.probes import values
-from ppo_vs_grpo.benchmarks.probes.baselines import (
-    Estimate,
-)
-from ppo_vs_grpo.benchmarks.probes.values import NO_CRITIC, ValueProbe, measure, value_quality
+from ppo_vs_grpo.benchmarks.probes import critic
+from ppo_vs_grpo.benchmarks.probes.continuations import NO_CRITIC, ValueProbe, measure
+from ppo_vs_grpo.benchmarks.probes.critic import value_quality
+from ppo_vs_grpo.benchmarks.probes.estimates import Estimate
 from ppo_vs_grpo.tasks.base import Problem, Score
 from ppo_vs_grpo.tasks.splits import heldout, rng
 from probe_oracle import by_name, columns, probed, value
@@ -82,7 +81,7 @@ def test_a_seed_fixes_the_probe() -> None:
 
 def test_every_random_stream_is_the_probes_own_and_the_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[tuple[str | int, ...]] = []
-    monkeypatch.setattr(values, "rng", lambda *parts: drawn.append(parts) or rng(*parts))  # type: ignore[func-returns-value]
+    monkeypatch.setattr(critic, "rng", lambda *parts: drawn.append(parts) or rng(*parts))  # type: ignore[func-returns-value]
     probe_of(arm("ppo"), seed=3)
     assert len(set(drawn)) == len(drawn) >= 4
     assert {parts[:3] for parts in drawn} == {("probe-values", "copying", 3)}
@@ -116,13 +115,13 @@ def test_every_row_is_matched_with_its_own_states(monkeypatch: pytest.MonkeyPatc
     seen: dict[str, tuple[Any, ...]] = {}
 
     def listen(name: str) -> None:
-        original = getattr(values, name)
+        original = getattr(critic, name)
 
         def listening(*given: Any) -> Any:
             seen[name] = given
             return original(*given)
 
-        monkeypatch.setattr(values, name, listening)
+        monkeypatch.setattr(critic, name, listening)
 
     listen("_judged")
     listen("_values")

@@ -15,10 +15,10 @@ from ppo_vs_grpo.algorithms.shared.config import TrainConfig
 from ppo_vs_grpo.algorithms.shared.trainer import Trainer
 from ppo_vs_grpo.algorithms.shared.types import Rollouts, ScoredRollouts
 from ppo_vs_grpo.benchmarks.analysis.frames import probes
-from ppo_vs_grpo.benchmarks.probes.baselines import Estimate
-from ppo_vs_grpo.benchmarks.probes.measuring import probe_rows
+from ppo_vs_grpo.benchmarks.probes import ProbeConfig
+from ppo_vs_grpo.benchmarks.probes.estimates import Estimate
 from ppo_vs_grpo.benchmarks.probes.ranking import Agreement, distinct, log_probabilities, rank_agreement, rankings
-from ppo_vs_grpo.benchmarks.suites.suite import ProbeConfig
+from ppo_vs_grpo.benchmarks.probes.rows import probe_rows
 from test_trainer import AnyLetter, trainer
 
 TRAIN = TrainConfig(prompts_per_update=4, group_size=8, learning_rate=1e-2, warmup_completions=0)

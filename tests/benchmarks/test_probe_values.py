@@ -8,12 +8,9 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau
 
-from ppo_vs_grpo.benchmarks.probes.baselines import (
-    Estimate,
-    jackknife,
-    summarised,
-)
-from ppo_vs_grpo.benchmarks.probes.values import value_quality
+from ppo_vs_grpo.benchmarks.probes.critic import value_quality
+from ppo_vs_grpo.benchmarks.probes.estimates import Estimate, jackknife
+from ppo_vs_grpo.benchmarks.probes.prefixes import summarised
 from probe_oracle import TRUE_MEAN, near, prefixes_of, probed, spread_of, uncorrected, value
 
 

@@ -19,8 +19,8 @@ from ppo_vs_grpo.benchmarks.analysis.frames import probes
 from ppo_vs_grpo.benchmarks.analysis.report import write
 from ppo_vs_grpo.benchmarks.analysis.report.figures import probes as probefigures
 from ppo_vs_grpo.benchmarks.analysis.report.figures.canvas import blank
-from ppo_vs_grpo.benchmarks.probes.measuring import COMPARED, compared, probe_rows
-from ppo_vs_grpo.benchmarks.suites.suite import ProbeConfig
+from ppo_vs_grpo.benchmarks.probes import ProbeConfig
+from ppo_vs_grpo.benchmarks.probes.rows import COMPARED, compared, probe_rows
 from synthetic import make_suite, write_probes, write_results
 from test_trainer import AnyLetter, trainer
 

@@ -22,9 +22,9 @@ from ppo_vs_grpo.algorithms.shared.scoring import texts
 from ppo_vs_grpo.algorithms.shared.types import Rollouts
 from ppo_vs_grpo.benchmarks.models import reward, store, tiny
 from ppo_vs_grpo.benchmarks.models.reward import Candidates, chance_to_win, preferences
+from ppo_vs_grpo.benchmarks.probes import ProbeConfig
 from ppo_vs_grpo.benchmarks.run import worker
 from ppo_vs_grpo.benchmarks.suites.sections import EvalConfig, TaskChoice
-from ppo_vs_grpo.benchmarks.suites.suite import ProbeConfig
 from ppo_vs_grpo.tasks import make
 from ppo_vs_grpo.tasks.base import Problem, Score
 from ppo_vs_grpo.tasks.errors import UserError

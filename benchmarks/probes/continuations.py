@@ -1,4 +1,4 @@
-"""How good a critic and every other baseline are on a frozen policy, against fresh continuations."""
+"""The truth about values: fresh completions from prefixes."""
 
 from __future__ import annotations
 
@@ -14,68 +14,18 @@ from ppo_vs_grpo.algorithms.shared.scoring import score
 from ppo_vs_grpo.algorithms.shared.sequences import join, over_rows
 from ppo_vs_grpo.algorithms.shared.trainer import Trainer
 from ppo_vs_grpo.algorithms.shared.types import Rollouts
-from ppo_vs_grpo.benchmarks.probes.baselines import (
-    BaselineQuality,
-    BreakEven,
-    Estimate,
-    Floats,
-    Ints,
-    Prefixes,
-    States,
-    baseline_quality,
-    break_even_group_size,
-    jackknife,
-    moments,
-    spread,
-    summarised,
-    sums,
-    variance,
-)
+from ppo_vs_grpo.benchmarks.probes.baselines import BaselineQuality, BreakEven, baseline_quality, break_even_group_size
+from ppo_vs_grpo.benchmarks.probes.critic import ValueQuality, value_quality
+from ppo_vs_grpo.benchmarks.probes.estimates import Floats, Ints
+from ppo_vs_grpo.benchmarks.probes.prefixes import Prefixes, States, summarised
 from ppo_vs_grpo.tasks.base import Problem
 from ppo_vs_grpo.tasks.splits import rng
-
-BINS = 10
-"""Deciles of the position, and bins of V."""
 
 _CALLS = 16
 """Continuations are sampled in about so many calls, each from prefixes of a similar length."""
 
+
 NO_CRITIC = "no critic: its error, its baselines and the break-even group size are left out"
-
-
-@dataclass(frozen=True, slots=True)
-class Decile:
-    """The prefixes of a tenth of the positions, from `low` on: their count, MSE_c, EV and bias, mean(V - m)."""
-
-    low: float
-    n: int
-    mse: Estimate
-    explained_variance: Estimate
-    bias: Estimate
-
-
-@dataclass(frozen=True, slots=True)
-class CalibrationBin:
-    """The prefixes of a tenth of the Vs: their count, mean V and mean m; None in a bin that ties left empty."""
-
-    n: int
-    value: float | None
-    mean: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class ValueQuality:
-    """A critic against fresh continuations; errors in reward^2, bias in reward. Fields as in `value_quality`."""
-
-    n: int
-    prompts: int
-    mse: Estimate
-    mse_uncorrected: float
-    explained_variance: Estimate
-    bias: Estimate
-    kendall_tau: Estimate
-    deciles: tuple[Decile, ...]
-    calibration: tuple[CalibrationBin, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,99 +43,6 @@ class ValueProbe:
     baselines: tuple[BaselineQuality, ...]
     break_even: BreakEven | None
     note: str
-
-
-def value_quality(prefixes: Prefixes) -> ValueQuality:
-    """The critic's error with the continuations' noise taken off; every prefix weighs the same.
-
-    MSE_c = mean((m - V)^2) - mean(s2 / K), unbiased for mean((v - V)^2) at any K >= 2, so a good critic's may come out
-    slightly negative; it is reported as it is. EV = 1 - MSE_c / (Var(m) - mean(s2 / K)), None where the denominator is
-    not above 0. Var is with ddof 1, the prompt being the unit (see `baselines.variance`): so the noise comes off
-    exactly, and a constant at the true mean scores 0; ddof 0 would take off the noise of the mean too. At K = 1 the
-    noise is unknown, and both are None. bias = mean(V - m). Kendall's tau-b between V and m is not corrected: noise
-    in m pulls it towards 0. Errors are jackknifed over prompts.
-
-    `deciles` cut the positions at 0.1, 0.2, ..., and each is judged within itself. `calibration` cuts V at its own
-    deciles; equal Vs stay together.
-
-    Explained variance against lambda-returns, 1 - Var(G - V) / Var(G), is not quality: those returns contain the
-    critic's own bootstraps, and one that knows nothing scores 0.66 there at lam 0.95.
-
-    Raises ValueError without V.
-    """
-    if (value_N := prefixes.value_N) is None:
-        raise ValueError("value quality needs a critic, and this run has none")
-    mse, explained, bias = _errors(prefixes, value_N, np.ones(len(value_N), dtype=bool))
-    decile_N = np.minimum((prefixes.position_N * BINS).astype(int), BINS - 1)
-    deciles = tuple(
-        Decile(i / BINS, int((decile_N == i).sum()), *_errors(prefixes, value_N, decile_N == i)) for i in range(BINS)
-    )
-    return ValueQuality(
-        n=len(value_N),
-        prompts=len(np.unique(prefixes.prompt_N)),
-        mse=mse,
-        mse_uncorrected=float(((prefixes.mean_N - value_N) ** 2).mean()),
-        explained_variance=explained,
-        bias=bias,
-        kendall_tau=_kendall(value_N, prefixes.mean_N, prefixes.prompt_N),
-        deciles=deciles,
-        calibration=_calibration(value_N, prefixes.mean_N),
-    )
-
-
-def _errors(prefixes: Prefixes, value_N: Floats, chosen_N: np.ndarray) -> tuple[Estimate, Estimate, Estimate]:
-    """MSE_c, EV and bias of the chosen prefixes."""
-    nothing, noise_N = Estimate(None, None), prefixes.noise_N
-    if not chosen_N.any():
-        return nothing, nothing, nothing
-    mean_N, value_N, prompt_N = prefixes.mean_N[chosen_N], value_N[chosen_N], prefixes.prompt_N[chosen_N]
-    unit_N = np.unique(prompt_N, return_inverse=True)[1]
-    off_N, ones_N = value_N - mean_N, np.ones(len(mean_N))
-    known_N = 0 * ones_N if noise_N is None else noise_N[chosen_N]
-    rest_P3 = sums(unit_N, (off_N, off_N**2, known_N))
-    parts_PC = np.concatenate([rest_P3, moments(unit_N, ones_N, mean_N)], 1)
-
-    def mse(total_C: Floats) -> float | None:
-        return float((total_C[1] - total_C[2]) / total_C[3]) if total_C[3] > 0 else None
-
-    def explained(total_C: Floats) -> float | None:
-        whole, error = variance(total_C[3:]), mse(total_C)
-        if whole is None or error is None or (true := whole - float(total_C[2] / total_C[3])) <= 0:
-            return None
-        return 1 - error / true
-
-    bias = jackknife(parts_PC, lambda total_C: float(total_C[0] / total_C[3]) if total_C[3] > 0 else None)
-    if noise_N is None:
-        return nothing, nothing, bias
-    return jackknife(parts_PC, mse), jackknife(parts_PC, explained), bias
-
-
-def _kendall(value_N: Floats, mean_N: Floats, prompt_N: Ints) -> Estimate:
-    """Tau-b: (concordant - discordant) / sqrt(pairs that differ in V * those that differ in m); None if either is 0."""
-    with_all, within = [], []
-    for own_N in (prompt_N == p for p in np.unique(prompt_N)):
-        v_nN, m_nN = (np.sign(x[own_N, None] - x) for x in (value_N, mean_N))
-        pairs_3nN = np.stack([v_nN * m_nN, v_nN**2, m_nN**2])
-        with_all.append(pairs_3nN.sum((1, 2)))
-        within.append(pairs_3nN[:, :, own_N].sum((1, 2)))
-
-    def tau(pairs_3: Floats) -> float | None:
-        return float(pairs_3[0] / np.sqrt(pairs_3[1] * pairs_3[2])) if pairs_3[1:].min() > 0 else None
-
-    total_3 = np.sum(with_all, 0)
-    value, left = tau(total_3), [tau(total_3 - 2 * a + b) for a, b in zip(with_all, within, strict=True)]
-    return Estimate(value, None if value is None else spread(left))
-
-
-def _calibration(value_N: Floats, mean_N: Floats) -> tuple[CalibrationBin, ...]:
-    edges = np.quantile(value_N, np.arange(1, BINS) / BINS)
-    bin_N = np.searchsorted(edges, value_N, side="right")
-
-    def mean(x_N: Floats) -> float | None:
-        return float(x_N.mean()) if len(x_N) else None
-
-    in_bin = [bin_N == i for i in range(BINS)]
-    return tuple(CalibrationBin(int(own_N.sum()), mean(value_N[own_N]), mean(mean_N[own_N])) for own_N in in_bin)
 
 
 @torch.no_grad()

@@ -18,12 +18,11 @@ from ppo_vs_grpo.algorithms.shared.collecting import Collector
 from ppo_vs_grpo.algorithms.shared.sequences import join
 from ppo_vs_grpo.algorithms.shared.trainer import Trainer
 from ppo_vs_grpo.algorithms.shared.types import ScoredRollouts
-from ppo_vs_grpo.benchmarks.probes import gradient
-from ppo_vs_grpo.benchmarks.probes.baselines import Estimate
+from ppo_vs_grpo.benchmarks.probes import ProbeConfig, gradient
+from ppo_vs_grpo.benchmarks.probes.continuations import ValueProbe, measure
+from ppo_vs_grpo.benchmarks.probes.estimates import Estimate
 from ppo_vs_grpo.benchmarks.probes.flops import Costs
 from ppo_vs_grpo.benchmarks.probes.ranking import rankings
-from ppo_vs_grpo.benchmarks.probes.values import ValueProbe, measure
-from ppo_vs_grpo.benchmarks.suites.suite import ProbeConfig
 from ppo_vs_grpo.tasks.splits import Split, heldout
 
 COMPARED = ("reinforce", "reinforce++", "rloo", "dr-grpo", "grpo")
