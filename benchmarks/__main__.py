@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ppo_vs_grpo.benchmarks.analysis.report.terminal import print_rows, print_summary
-from ppo_vs_grpo.benchmarks.mirroring import Mode, mirrored
 from ppo_vs_grpo.benchmarks.run.device import Device
+from ppo_vs_grpo.benchmarks.tracking.beside import Mode, mirrored
 from ppo_vs_grpo.tasks.errors import UserError
 
 if TYPE_CHECKING:
@@ -209,11 +209,26 @@ def predict(
     """Say what an update of each arm would need: memory by phase and role, which cards hold it, operations."""
     from rich.console import Console
 
-    from ppo_vs_grpo.benchmarks.probes.predicting import predicted_rows, read_config, work_of
+    from ppo_vs_grpo.benchmarks.profile.shapes import read_config
+    from ppo_vs_grpo.benchmarks.profile.table import predicted_rows, work_of
 
     sizes = (completions, prompt_tokens, new_tokens, micro_batch_tokens)
     work = work_of(*sizes, dtype, gradient_checkpointing, lora, rollout_rows)
     print_rows(Console(), predicted_rows(read_config(model), arm or ["ppo", "grpo"], work))
+
+
+@app.command()
+def roofline(
+    sizes: Annotated[list[str], typer.Argument(metavar="SIZE...", help="Embedded start models: nano, tiny, small.")],
+) -> None:
+    """Time rollout and update beside their matrix products alone, on this machine."""
+    from rich.console import Console
+
+    from ppo_vs_grpo.benchmarks.profile.roofline import rows
+
+    console = Console()
+    for row in rows(sizes):
+        console.print("  ".join(row), markup=False, highlight=False, soft_wrap=True)
 
 
 def _report(folder: Path, out: Path, console: Console) -> Results:

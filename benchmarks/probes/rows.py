@@ -21,7 +21,6 @@ from ppo_vs_grpo.algorithms.shared.types import ScoredRollouts
 from ppo_vs_grpo.benchmarks.probes import ProbeConfig, gradient
 from ppo_vs_grpo.benchmarks.probes.continuations import ValueProbe, measure
 from ppo_vs_grpo.benchmarks.probes.estimates import Estimate
-from ppo_vs_grpo.benchmarks.probes.flops import Costs
 from ppo_vs_grpo.benchmarks.probes.ranking import rankings
 from ppo_vs_grpo.tasks.splits import Split, heldout
 
@@ -45,15 +44,6 @@ def probe_rows(trainer: Trainer, config: ProbeConfig, split: Split, seed: int) -
         trainer, drawn[: config.prompts], trainer.train.group_size, config.continuations, config.prefixes, seed
     )
     return [*rows, *_value_rows(made)]
-
-
-def flop_rows(costs: Costs) -> list[Row]:
-    """Operations of each phase for a completion of the budget, and the critic's share of them."""
-    return [
-        _row("flops", row.phase, quantity, Estimate(value, None))
-        for row in costs.flops
-        for quantity, value in (("total", row.flops_per_completion), ("critic", row.critic_flops_per_completion))
-    ]
 
 
 def _gradient_rows(trainer: Trainer, config: ProbeConfig, drawn: list[Any], seed: int) -> Iterator[Row]:

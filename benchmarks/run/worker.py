@@ -10,8 +10,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from ppo_vs_grpo.benchmarks import profiling
 from ppo_vs_grpo.benchmarks.probes import ProbeConfig
+from ppo_vs_grpo.benchmarks.profile import trace
 from ppo_vs_grpo.benchmarks.records.recorder import Recorder
 from ppo_vs_grpo.benchmarks.run.machine import CONTENDED_CORES, Neighbours, seconds_since_process_start
 from ppo_vs_grpo.benchmarks.run.trainers import make_trainer
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ppo_vs_grpo.algorithms.shared.meters import PeakMemory
     from ppo_vs_grpo.algorithms.shared.trainer import Trainer
     from ppo_vs_grpo.benchmarks.peers.trainer import PeerTrainer
-    from ppo_vs_grpo.benchmarks.probes.flops import Costs
+    from ppo_vs_grpo.benchmarks.profile.flops import Costs
     from ppo_vs_grpo.tasks.splits import Split
 
 MEMORY_UPDATES = 2
@@ -69,7 +69,7 @@ class Run:
         from ppo_vs_grpo.algorithms.shared.trainer import DivergedError
         from ppo_vs_grpo.benchmarks.run.machine import surroundings
 
-        trainer = make_trainer(self.spec, start, self.device, more_updates=profiling.UPDATES if self.profiled else 0)
+        trainer = make_trainer(self.spec, start, self.device, more_updates=trace.UPDATES if self.profiled else 0)
         self._memory = trainer.memory
         (self.recorder.folder / "env.json").write_text(json.dumps(surroundings(self.device), indent=1) + "\n")
         self._startup_s = seconds_since_process_start()
@@ -138,7 +138,7 @@ class Run:
             if phase != "process":
                 self.recorder.memory(phase, source, peak_bytes)
         if self.profiled:
-            profiling.profile(trainer.updates(profiling.UPDATES), self.recorder.folder)
+            trace.profile(trainer.updates(trace.UPDATES), self.recorder.folder)
 
     def _record(self, metrics: dict[str, Any], warmup: bool) -> None:
         from ppo_vs_grpo.algorithms.shared.meters import PHASES
@@ -148,8 +148,8 @@ class Run:
         self.recorder.metrics(self._last)
 
     def _probe(self, trainer: Trainer, probes: ProbeConfig, update: int, completions: int, memory: bool) -> None:
-        from ppo_vs_grpo.benchmarks.probes.flops import measure_costs
-        from ppo_vs_grpo.benchmarks.probes.rows import flop_rows, probe_rows
+        from ppo_vs_grpo.benchmarks.probes.rows import probe_rows
+        from ppo_vs_grpo.benchmarks.profile.flops import flop_rows, measure_costs
 
         start_s = perf_counter()
         split: Split = "validation" if self.spec.tuning else "heldout"
@@ -161,7 +161,7 @@ class Run:
         self._probe_s += perf_counter() - start_s
 
     def _memory_by_role(self, trainer: Trainer, costs: Costs) -> None:
-        from ppo_vs_grpo.benchmarks.probes.predict import predict_run
+        from ppo_vs_grpo.benchmarks.profile.predict import predict_run
 
         for peak in costs.peaks:
             self.recorder.memory(peak.phase, "tracked", peak.bytes_at_total_peak, peak.role)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ppo_vs_grpo.benchmarks.enumeration import PROMPTS, Policy, enumerate_all
+from ppo_vs_grpo.benchmarks.theory.enumeration import PROMPTS, Policy, enumerate_all
 
 WORLD = enumerate_all(seed=3)
 EXACT = 1e-10

@@ -15,7 +15,7 @@ from ppo_vs_grpo.algorithms.shared.models import Models, build, policy_output, v
 from ppo_vs_grpo.algorithms.shared.rollout import HuggingFaceEngine
 from ppo_vs_grpo.algorithms.shared.sequences import Packed, join, pack
 from ppo_vs_grpo.algorithms.shared.trainer import Trainer
-from ppo_vs_grpo.benchmarks.probes.memory import measure_update
+from ppo_vs_grpo.benchmarks.profile.tracked import measure_update
 from ppo_vs_grpo.tasks.errors import UserError
 from test_lora import Table, trainer
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from exact import EXACT, WORLD, factor, relative_error
 from ppo_vs_grpo.algorithms.shared import advantages as adv
-from ppo_vs_grpo.benchmarks.enumeration import LENGTH, PROMPTS, Enumeration, group_moments
+from ppo_vs_grpo.benchmarks.theory.enumeration import LENGTH, PROMPTS, Enumeration, group_moments
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])

@@ -11,7 +11,7 @@ from ppo_vs_grpo.algorithms.shared import advantages as adv
 from ppo_vs_grpo.algorithms.shared import losses
 from ppo_vs_grpo.algorithms.shared.config import Clip
 from ppo_vs_grpo.algorithms.shared.types import Denominators
-from ppo_vs_grpo.benchmarks.enumeration import LENGTH, PROMPTS, Enumeration, Policy, group_moments
+from ppo_vs_grpo.benchmarks.theory.enumeration import LENGTH, PROMPTS, Enumeration, Policy, group_moments
 
 
 def test_source_and_clipped_have_the_policy_gradient_at_the_sampling_policy() -> None:

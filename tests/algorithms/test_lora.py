@@ -19,7 +19,8 @@ from ppo_vs_grpo.algorithms.shared.rollout import HuggingFaceEngine
 from ppo_vs_grpo.algorithms.shared.sequences import join, pack
 from ppo_vs_grpo.algorithms.shared.trainer import Trainer, UpdateRecord
 from ppo_vs_grpo.benchmarks.models.tiny import CHARACTERS, tokenizer
-from ppo_vs_grpo.benchmarks.probes.memory import TOTAL, measure_update
+from ppo_vs_grpo.benchmarks.profile.memory import TOTAL
+from ppo_vs_grpo.benchmarks.profile.tracked import measure_update
 from ppo_vs_grpo.tasks.errors import UserError
 from test_trainer import AnyLetter
 

@@ -22,8 +22,9 @@ from ppo_vs_grpo.algorithms.shared.rollout import HuggingFaceEngine
 from ppo_vs_grpo.algorithms.shared.sequences import join, pack
 from ppo_vs_grpo.algorithms.shared.trainer import Trainer
 from ppo_vs_grpo.algorithms.shared.types import Prompts
-from ppo_vs_grpo.benchmarks.probes.memory import TOTAL, measure_update
-from ppo_vs_grpo.benchmarks.probes.predict import predict_run
+from ppo_vs_grpo.benchmarks.profile.memory import TOTAL
+from ppo_vs_grpo.benchmarks.profile.predict import predict_run
+from ppo_vs_grpo.benchmarks.profile.tracked import measure_update
 from ppo_vs_grpo.tasks.base import Problem
 from test_trainer import AnyLetter, trainer
 

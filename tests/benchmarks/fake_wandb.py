@@ -63,7 +63,7 @@ def told(log: Path, what: str) -> dict[str, list[Any]]:
 
 
 def by_hand(folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-P", "-m", "ppo_vs_grpo.benchmarks.mirror", str(folder), *more]
+    command = [sys.executable, "-P", "-m", "ppo_vs_grpo.benchmarks.tracking", str(folder), *more]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
 

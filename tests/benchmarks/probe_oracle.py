@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from exact import WORLD
-from ppo_vs_grpo.benchmarks.enumeration import LENGTH, PROMPTS
 from ppo_vs_grpo.benchmarks.probes.baselines import BaselineQuality
 from ppo_vs_grpo.benchmarks.probes.estimates import Estimate, Floats, moments, variance
 from ppo_vs_grpo.benchmarks.probes.prefixes import Prefixes
+from ppo_vs_grpo.benchmarks.theory.enumeration import LENGTH, PROMPTS
 
 
 def near(estimate: Estimate, expected: float, errors: float = 3) -> bool:

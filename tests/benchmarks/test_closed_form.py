@@ -10,11 +10,13 @@ import torch
 from transformers import GPT2Config, LlamaConfig, PretrainedConfig, Qwen2Config, Qwen3Config
 
 from ppo_vs_grpo.algorithms.shared import likelihood
-from ppo_vs_grpo.benchmarks.probes.closed_form import ClosedForm, closed_form
-from ppo_vs_grpo.benchmarks.probes.decoder import shape_of
-from ppo_vs_grpo.benchmarks.probes.memory import TOTAL
-from ppo_vs_grpo.benchmarks.probes.predict import Prediction, Work, predict, shape
-from ppo_vs_grpo.benchmarks.probes.predicting import SMALLER, closed_form_rows, predicted_rows, smaller_rows
+from ppo_vs_grpo.benchmarks.profile.closed_form import ClosedForm, closed_form
+from ppo_vs_grpo.benchmarks.profile.decoder import shape_of
+from ppo_vs_grpo.benchmarks.profile.memory import TOTAL
+from ppo_vs_grpo.benchmarks.profile.predict import Prediction, predict
+from ppo_vs_grpo.benchmarks.profile.shapes import shape
+from ppo_vs_grpo.benchmarks.profile.table import SMALLER, closed_form_rows, predicted_rows, smaller_rows
+from ppo_vs_grpo.benchmarks.profile.work import Work
 
 ARMS = ("ppo", "ppo-critic", "grpo")
 DEEP = LlamaConfig(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ppo_vs_grpo.benchmarks.enumeration import PROMPTS, Policy, enumerate_all
+from ppo_vs_grpo.benchmarks.theory.enumeration import PROMPTS, Policy, enumerate_all
 
 WORLD = enumerate_all(seed=3)
 

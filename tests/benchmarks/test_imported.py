@@ -15,7 +15,7 @@ from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
 from ppo_vs_grpo.benchmarks.analysis.frames.wandb_export import load_export
 from ppo_vs_grpo.benchmarks.analysis.report import write
 from ppo_vs_grpo.benchmarks.analysis.report.contents import judged, make_tables
-from ppo_vs_grpo.benchmarks.mirror import Course
+from ppo_vs_grpo.benchmarks.tracking.course import Course
 from ppo_vs_grpo.tasks.errors import UserError
 from synthetic import make_suite, write_results
 

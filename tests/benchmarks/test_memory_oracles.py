@@ -17,7 +17,8 @@ from ppo_vs_grpo.algorithms.ppo import PPO
 from ppo_vs_grpo.algorithms.shared.config import CriticConfig, TrainConfig
 from ppo_vs_grpo.algorithms.shared.trainer import Trainer
 from ppo_vs_grpo.benchmarks.models.tiny import SIZES, tokenizer, untrained
-from ppo_vs_grpo.benchmarks.probes.memory import Tracker, attach
+from ppo_vs_grpo.benchmarks.profile.memory import Tracker
+from ppo_vs_grpo.benchmarks.profile.tracked import attach
 from ppo_vs_grpo.tasks import make
 
 TRAIN = TrainConfig(prompts_per_update=4, group_size=4, mini_batches=2, micro_batch_tokens=256, max_new_tokens=12)
@@ -75,7 +76,7 @@ def test_the_peak_of_an_update_is_that_of_the_allocators_blocks(arm: str) -> Non
 
 PREDICT = """
 import pathlib, re
-from ppo_vs_grpo.benchmarks.probes.predict import Work, predict, shape
+from ppo_vs_grpo.benchmarks.profile.predict import Work, predict, shape
 
 def high_water_bytes():
     return 1024 * int(re.search(r"VmHWM:\\s+(\\d+)", pathlib.Path("/proc/self/status").read_text())[1])

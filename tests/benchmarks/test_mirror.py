@@ -10,9 +10,9 @@ import pytest
 from fake_suite import FakeRun, make_suite
 from fake_wandb import by_hand, put_fake, told, write_small
 from ppo_vs_grpo.benchmarks import load
-from ppo_vs_grpo.benchmarks.mirror import Course
-from ppo_vs_grpo.benchmarks.mirroring import Mode, mirrored
 from ppo_vs_grpo.benchmarks.run.engines import local
+from ppo_vs_grpo.benchmarks.tracking.beside import Mode, mirrored
+from ppo_vs_grpo.benchmarks.tracking.course import Course
 
 
 @pytest.fixture

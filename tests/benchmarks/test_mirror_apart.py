@@ -19,9 +19,10 @@ import pytest
 
 from fake_suite import FakeRun, make_suite
 from fake_wandb import by_hand, put_fake, told, write_small
-from ppo_vs_grpo.benchmarks import load, mirroring
-from ppo_vs_grpo.benchmarks.mirroring import Mode, mirrored
+from ppo_vs_grpo.benchmarks import load
 from ppo_vs_grpo.benchmarks.run.engines import local
+from ppo_vs_grpo.benchmarks.tracking import beside
+from ppo_vs_grpo.benchmarks.tracking.beside import Mode, mirrored
 
 WORSE = {
     "raises": ("pass", r'raise RuntimeError("no\nkey")', "RuntimeError: no key"),
@@ -35,7 +36,7 @@ WORSE = {
 @pytest.fixture
 def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeRun:
     monkeypatch.setattr(local, "POLL_S", 0.02)
-    monkeypatch.setattr(mirroring, "WAIT_S", 3.0)
+    monkeypatch.setattr(beside, "WAIT_S", 3.0)
     return FakeRun(tmp_path, suite=make_suite(tasks=("red",), seeds=1, timing=False))
 
 
@@ -67,7 +68,7 @@ def test_whatever_goes_wrong_is_one_line_and_no_more(
         assert fake.run() == 0
     assert time.monotonic() - start_s < 8
     (line,) = capfd.readouterr().err.splitlines()
-    command = f"python -m ppo_vs_grpo.benchmarks.mirror {fake.results} --mode offline"
+    command = f"python -m ppo_vs_grpo.benchmarks.tracking {fake.results} --mode offline"
     assert line == f"wandb: 2 of 2 runs not mirrored ({reason}); later: {command}"
 
 
@@ -115,7 +116,7 @@ def test_a_suite_that_never_began_leaves_no_folder_and_no_line(
 def test_an_interruption_does_not_wait_for_a_mirror_that_hangs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(mirroring, "HURRY_S", 0.5)
+    monkeypatch.setattr(beside, "HURRY_S", 0.5)
     log, folder = put_fake(tmp_path, monkeypatch, in_init="time.sleep(60)"), write_small(tmp_path)
     with suppress(KeyboardInterrupt), mirrored(folder, Mode.offline):
         pid = wait_for_pid(log)
@@ -131,7 +132,8 @@ def test_an_interruption_does_not_wait_for_a_mirror_that_hangs(
 def test_a_mirror_ends_when_the_command_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log, folder = put_fake(tmp_path, monkeypatch), write_small(tmp_path)
     code = (
-        "import sys, time; from pathlib import Path; from ppo_vs_grpo.benchmarks.mirroring import Mode, mirrored\n"
+        "import sys, time; from pathlib import Path\n"
+        "from ppo_vs_grpo.benchmarks.tracking.beside import Mode, mirrored\n"
         "with mirrored(Path(sys.argv[1]), Mode.offline): time.sleep(60)"
     )
     command = subprocess.Popen([sys.executable, "-P", "-c", code, str(folder)])

@@ -12,10 +12,12 @@ import pytest
 
 from fake_suite import FakeRun, make_suite
 from fake_wandb import by_hand, put_fake, told, write_small
-from ppo_vs_grpo.benchmarks import load, mirroring
-from ppo_vs_grpo.benchmarks.mirror import Tail
-from ppo_vs_grpo.benchmarks.mirroring import Mode, account_is_damaged, mirrored, mirrored_so_far
+from ppo_vs_grpo.benchmarks import load
 from ppo_vs_grpo.benchmarks.run.engines import local
+from ppo_vs_grpo.benchmarks.tracking import beside
+from ppo_vs_grpo.benchmarks.tracking.account import account_is_damaged, mirrored_so_far
+from ppo_vs_grpo.benchmarks.tracking.beside import Mode, mirrored
+from ppo_vs_grpo.benchmarks.tracking.course import Tail
 
 DAMAGE = {"half": '{"offline": {"ppo', "list": "[]", "flat": '{"offline": "all"}', "bytes": b"\xff\xfe{}"}
 
@@ -108,7 +110,7 @@ def test_a_mirror_that_cannot_start_is_one_line(
     fake: FakeRun, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], what: str
 ) -> None:
     """The first thing to be opened fails, and the suite's own processes start as ever."""
-    place: Any = {"Popen": mirroring.subprocess, "TemporaryFile": mirroring.tempfile}[what]
+    place: Any = {"Popen": beside.subprocess, "TemporaryFile": beside.tempfile}[what]
     works = getattr(place, what)
 
     def refuse(*given: Any, **more: Any) -> Any:
@@ -121,7 +123,7 @@ def test_a_mirror_that_cannot_start_is_one_line(
         assert fake.run() == 0
     assert time.monotonic() - start_s < 5
     (line,) = capfd.readouterr().err.splitlines()
-    command = f"python -m ppo_vs_grpo.benchmarks.mirror {fake.results} --mode offline"
+    command = f"python -m ppo_vs_grpo.benchmarks.tracking {fake.results} --mode offline"
     why = "it cannot be started: Resource temporarily unavailable"
     assert line == f"wandb: 2 of 2 runs not mirrored ({why}); later: {command}"
     assert subprocess.Popen is not refuse

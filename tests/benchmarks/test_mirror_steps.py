@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from fake_wandb import put_fake, told
-from ppo_vs_grpo.benchmarks.mirror import SMALL_BYTES, Mirror
-from ppo_vs_grpo.benchmarks.mirroring import Mode
 from ppo_vs_grpo.benchmarks.records.folder import places
+from ppo_vs_grpo.benchmarks.tracking.__main__ import SMALL_BYTES, Mirror
+from ppo_vs_grpo.benchmarks.tracking.beside import Mode
 from synthetic import make_suite, write_results
 
 

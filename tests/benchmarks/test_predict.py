@@ -15,9 +15,12 @@ from transformers import AutoModelForCausalLM, LlamaConfig, PretrainedConfig, Qw
 from ppo_vs_grpo.algorithms import entry
 from ppo_vs_grpo.algorithms.shared.trainer import Trainer
 from ppo_vs_grpo.benchmarks.models.tiny import tokenizer
-from ppo_vs_grpo.benchmarks.probes.flops import ON_CPU, measure_costs
-from ppo_vs_grpo.benchmarks.probes.memory import TOTAL, Peak, measure_update
-from ppo_vs_grpo.benchmarks.probes.predict import Prediction, Work, predict, predict_run, shape, shapes
+from ppo_vs_grpo.benchmarks.profile.flops import ON_CPU, measure_costs
+from ppo_vs_grpo.benchmarks.profile.memory import TOTAL, Peak
+from ppo_vs_grpo.benchmarks.profile.predict import Prediction, predict, predict_run
+from ppo_vs_grpo.benchmarks.profile.shapes import shape, shapes
+from ppo_vs_grpo.benchmarks.profile.tracked import measure_update
+from ppo_vs_grpo.benchmarks.profile.work import Work
 from ppo_vs_grpo.tasks.base import Problem, Score
 from ppo_vs_grpo.tasks.errors import UserError
 from test_update import arm as algorithm

@@ -10,10 +10,13 @@ from pathlib import Path
 import pytest
 
 from ppo_vs_grpo.algorithms.shared.config import TrainConfig
-from ppo_vs_grpo.benchmarks.probes.flops import measure_costs
-from ppo_vs_grpo.benchmarks.probes.memory import TOTAL, measure_update
-from ppo_vs_grpo.benchmarks.probes.predict import Work, predict, shape
-from ppo_vs_grpo.benchmarks.probes.predicting import work_of
+from ppo_vs_grpo.benchmarks.profile.flops import measure_costs
+from ppo_vs_grpo.benchmarks.profile.memory import TOTAL
+from ppo_vs_grpo.benchmarks.profile.predict import predict
+from ppo_vs_grpo.benchmarks.profile.shapes import shape
+from ppo_vs_grpo.benchmarks.profile.table import work_of
+from ppo_vs_grpo.benchmarks.profile.tracked import measure_update
+from ppo_vs_grpo.benchmarks.profile.work import Work
 from ppo_vs_grpo.tasks.errors import UserError
 from test_cli import call, mistake
 from test_predict import ARMS, CASES, NANO, assert_near, own_bytes, real

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 
-from ppo_vs_grpo.benchmarks.probes.fake import Answers, Fake
-from ppo_vs_grpo.benchmarks.probes.memory import Tracker
+from ppo_vs_grpo.benchmarks.profile.fake import Answers, Fake
+from ppo_vs_grpo.benchmarks.profile.memory import Tracker
 
 SAMPLED = 5
 OPERATIONS: dict[str, Callable[[Tensor], Any]] = {

@@ -24,9 +24,9 @@ from ppo_vs_grpo.algorithms.shared.rollout import HuggingFaceEngine
 from ppo_vs_grpo.algorithms.shared.sequences import Sequences, join, over_rows, pack
 from ppo_vs_grpo.algorithms.shared.types import Batch, Context, ScoredRollouts
 from ppo_vs_grpo.algorithms.shared.update import learner, update
-from ppo_vs_grpo.benchmarks.enumeration import PROMPTS, Moments, enumerate_all, group_moments
 from ppo_vs_grpo.benchmarks.probes import gradient as probes
 from ppo_vs_grpo.benchmarks.probes import noise
+from ppo_vs_grpo.benchmarks.theory.enumeration import PROMPTS, Moments, enumerate_all, group_moments
 
 WORLD = enumerate_all(seed=3)
 TRAIN = TrainConfig(mini_batches=1, beta=1, max_grad_norm=1e9, temperature=2, max_new_tokens=12, micro_batch_tokens=40)

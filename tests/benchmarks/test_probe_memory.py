@@ -17,7 +17,8 @@ from ppo_vs_grpo.algorithms.ppo import PPO
 from ppo_vs_grpo.algorithms.shared.config import CriticConfig, TrainConfig
 from ppo_vs_grpo.algorithms.shared.trainer import Trainer
 from ppo_vs_grpo.benchmarks.models.tiny import SIZES, tokenizer, untrained
-from ppo_vs_grpo.benchmarks.probes.memory import PHASES, ROLES, TOTAL, Peak, Tracker, attach, measure_update, register
+from ppo_vs_grpo.benchmarks.profile.memory import PHASES, ROLES, TOTAL, Peak, Tracker
+from ppo_vs_grpo.benchmarks.profile.tracked import attach, measure_update, register
 from ppo_vs_grpo.tasks import make
 
 TRAIN = TrainConfig(prompts_per_update=4, group_size=4, mini_batches=2, micro_batch_tokens=128, max_new_tokens=8)

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from ppo_vs_grpo.algorithms.shared.trainer import Trainer
-from ppo_vs_grpo.benchmarks import roofline
+from ppo_vs_grpo.benchmarks.profile import roofline
+from ppo_vs_grpo.tasks.errors import UserError
 
 TRAIN = roofline.TRAIN.model_copy(update={"prompts_per_update": 2, "group_size": 4})
 
@@ -56,7 +57,7 @@ def test_the_limit_counts_every_pass_of_the_update_and_every_token_of_the_rollou
 
 
 def test_both_types_are_of_passes_in_them_and_the_first_update_is_left_out(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A trainer that tells its seconds: ten times as many for the update, and half of them more in bfloat16."""
     told = (100.0, 1.0, 2.0, 3.0, 4.0, 50.0)
@@ -77,5 +78,15 @@ def test_both_types_are_of_passes_in_them_and_the_first_update_is_left_out(
     found = roofline.distances("nano", TRAIN, new_tokens=4)
     assert [(phase.measured_s, phase.limit_s, phase.bfloat16_s) for phase in found] == [(3, 0.75, 4.5), (30, 1.5, 45)]
     monkeypatch.setattr(roofline, "distances", lambda size: found)
-    assert roofline.main(["nano"]) == 0
-    assert "in bfloat16   4500.0 ms, 1.50 of float32" in capsys.readouterr().out
+    rows = list(roofline.rows(["nano"]))
+    assert rows[1] == (
+        "nano rollout",
+        "3000.0 ms, products alone 750.0 ms",
+        "4.00 times",
+        "in bfloat16 4500.0 ms, 1.50 of float32",
+    )
+
+
+def test_a_size_that_there_is_not_is_named() -> None:
+    with pytest.raises(UserError, match="roofline: 'tinny': no embedded start model; did you mean 'tiny'"):
+        list(roofline.rows(["tinny"]))

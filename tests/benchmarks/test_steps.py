@@ -10,9 +10,9 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 
 from ppo_vs_grpo.algorithms.shared.rollout import HuggingFaceEngine
 from ppo_vs_grpo.algorithms.shared.types import Prompts
-from ppo_vs_grpo.benchmarks.probes.flops import FlopCount
-from ppo_vs_grpo.benchmarks.probes.memory import Tracker
-from ppo_vs_grpo.benchmarks.probes.steps import Steps
+from ppo_vs_grpo.benchmarks.profile.decode_steps import Steps
+from ppo_vs_grpo.benchmarks.profile.flops import FlopCount
+from ppo_vs_grpo.benchmarks.profile.memory import Tracker
 from ppo_vs_grpo.tasks.base import Problem
 
 CONFIG = LlamaConfig(

@@ -17,10 +17,10 @@ from scipy.linalg import hadamard
 from torch import Tensor
 
 from ppo_vs_grpo.algorithms.shared import advantages as adv
-from ppo_vs_grpo.benchmarks import theory
 from ppo_vs_grpo.benchmarks.analysis.report.figures import canvas
 from ppo_vs_grpo.benchmarks.analysis.report.figures import theory as theoryfigure
-from ppo_vs_grpo.benchmarks.enumeration import PROMPTS, Moments, enumerate_all, group_moments
+from ppo_vs_grpo.benchmarks.theory import variance
+from ppo_vs_grpo.benchmarks.theory.enumeration import PROMPTS, Moments, enumerate_all, group_moments
 
 EXACT = 1e-10
 WORLD = enumerate_all(seed=3)
@@ -38,26 +38,26 @@ def bias(moments: Moments) -> float:
 
 
 def test_the_file_is_what_the_code_makes() -> None:
-    made, shipped = theory.theory(), theoryfigure.read()
+    made, shipped = variance.variance_table(), theoryfigure.read()
     labels, numbers = ["panel", "baseline", "x", "world"], ["within", "between", "bias"]
     pd.testing.assert_frame_equal(shipped[labels], made[labels])
     np.testing.assert_allclose(shipped[numbers], made[numbers], rtol=0, atol=1e-9)
-    assert theory.FILE.stat().st_size < 60_000
+    assert variance.FILE.stat().st_size < 60_000
 
 
 def test_parts_by_hand() -> None:
     """Prompt means (2, 0) and (0, 3), variances 1 and 3; the mean is (1, 1.5)."""
     weight_PK = torch.tensor([[0.5, 0.5], [0.75, 0.25]], dtype=torch.float64)
     target_D = torch.tensor([1.0, 1.0], dtype=torch.float64)
-    assert theory.parts(weight_PK, TWO_D, target_D).tolist() == [2.0, 3.25, 0.25]
-    assert theory.parts(weight_PK, torch.stack([TWO_D, 2 * TWO_D]), target_D).tolist()[1] == [8.0, 13.0, 5.0]
+    assert variance.parts(weight_PK, TWO_D, target_D).tolist() == [2.0, 3.25, 0.25]
+    assert variance.parts(weight_PK, torch.stack([TWO_D, 2 * TWO_D]), target_D).tolist()[1] == [8.0, 13.0, 5.0]
 
 
 @pytest.mark.parametrize("lam", [0.0, 0.7, 1.0])
 def test_a_critics_variance_and_bias_are_the_enumerations(lam: float) -> None:
     values_BT = WORLD.values_BT()
     prompt_BT = torch.where(WORLD.mask_BT, values_BT[:, :1], 0.0)
-    found = theory.by_critic(WORLD, lam)
+    found = variance.by_critic(WORLD, lam)
     for name, known_BT in {"none": 0 * values_BT, "value_prompt": prompt_BT, "value": values_BT}.items():
         moments = gae(known_BT, lam)
         assert float(found[name][:2].sum()) == pytest.approx(moments.variance, abs=EXACT), name
@@ -65,7 +65,7 @@ def test_a_critics_variance_and_bias_are_the_enumerations(lam: float) -> None:
 
 
 def test_there_are_seven_prefixes_a_prompt_and_each_position_has_one() -> None:
-    prefixes_KBT = theory.prefixes_KBT(WORLD)
+    prefixes_KBT = variance.prefixes_KBT(WORLD)
     assert len(prefixes_KBT) == PROMPTS * (1 + 2 + 4)
     assert torch.equal(prefixes_KBT.sum(0), WORLD.mask_BT.double())
     weight_B = WORLD.probability_B
@@ -79,12 +79,12 @@ def test_there_are_seven_prefixes_a_prompt_and_each_position_has_one() -> None:
 def test_errors_of_v_are_a_mean_over_errors(lam: float) -> None:
     """Sixteen patterns of signs, mean 0 and uncorrelated over prefixes: second moments are those of any such error."""
     reward_sd = (sum(variance_of_reward(p) for p in range(PROMPTS)) / PROMPTS) ** 0.5
-    prefixes_KBT = theory.prefixes_KBT(WORLD)
+    prefixes_KBT = variance.prefixes_KBT(WORLD)
     signs_SK = torch.tensor(hadamard(16)[:, 1 : 1 + len(prefixes_KBT)], dtype=torch.float64)
     for name, share in {"value_error_half": 0.5, "value_error_one": 1.0}.items():
         errors_SBT = share * reward_sd * torch.einsum("sk,kbt->sbt", signs_SK, prefixes_KBT)
         seen = [gae(WORLD.values_BT() + error_BT, lam) for error_BT in errors_SBT]
-        found = theory.by_critic(WORLD, lam)[name]
+        found = variance.by_critic(WORLD, lam)[name]
         assert float(found[:2].sum()) == pytest.approx(np.mean([m.variance for m in seen]), abs=EXACT)
         assert float(found[2]) == pytest.approx(np.mean([bias(m) for m in seen]), abs=EXACT)
 
@@ -99,26 +99,26 @@ def variance_of_reward(prompt: int) -> float:
 def test_leave_one_out_is_the_sum_over_all_groups(size: int) -> None:
     moments = group_moments(WORLD, size, lambda r, g, row: adv.leave_one_out(r, g))
     oneself = group_moments(WORLD, size, lambda r, g, row: adv.group_centered(r, g) / (1 - 1 / size))
-    found = theory.leave_one_out(WORLD, size)
+    found = variance.leave_one_out(WORLD, size)
     for known in (moments, oneself):
         assert float(found[:2].sum()) == pytest.approx(size * known.variance, abs=EXACT)
     assert float(found[2]) == pytest.approx(0, abs=EXACT)
 
 
 def test_in_large_groups_the_mean_of_the_others_is_as_good_as_the_true_v_of_the_prompt() -> None:
-    known = theory.by_critic(WORLD, 1.0)["value_prompt"]
+    known = variance.by_critic(WORLD, 1.0)["value_prompt"]
     sizes = [2, 8, 64, 10**6]
-    within = [float(theory.leave_one_out(WORLD, size)[0]) for size in sizes]
+    within = [float(variance.leave_one_out(WORLD, size)[0]) for size in sizes]
     assert within == sorted(within, reverse=True)
     assert within[-1] == pytest.approx(float(known[0]), rel=1e-5)
-    between = [float(theory.leave_one_out(WORLD, size)[1]) for size in sizes]
+    between = [float(variance.leave_one_out(WORLD, size)[1]) for size in sizes]
     assert between == pytest.approx([size * float(known[1]) for size in sizes])
 
 
 @pytest.mark.parametrize("size", [2, 3])
 def test_the_scaled_advantage_is_the_sum_over_all_groups(size: int) -> None:
     known = group_moments(WORLD, size, lambda r, g, row: adv.group_relative(r, g))
-    gradient_D, found = WORLD.gradient_D(), theory.group_relative(WORLD, size)
+    gradient_D, found = WORLD.gradient_D(), variance.group_relative(WORLD, size)
     ratio = float(gradient_D.square().sum() / known.mean_D.square().sum())
     cosine = float(known.mean_D @ gradient_D / (known.mean_D.norm() * gradient_D.norm()))
     assert float(found[:2].sum()) == pytest.approx(size * ratio * known.variance, abs=EXACT)
@@ -129,7 +129,7 @@ def test_the_scaled_advantage_is_the_sum_over_all_groups(size: int) -> None:
 def test_completions_of_a_group_that_share_no_baseline_share_only_their_prompt(name: str) -> None:
     frame = theoryfigure.read().query("baseline == @name")
     alone = frame.query("panel == 'lambda' and x == 1")
-    for size in theory.SIZES:
+    for size in variance.SIZES:
         group = frame.query("panel == 'size' and x == @size")
         np.testing.assert_allclose(group["within"], alone["within"], atol=1e-8)
         np.testing.assert_allclose(group["between"], size * alone["between"], atol=1e-7)
@@ -173,7 +173,7 @@ def test_the_figure_draws_means_over_worlds(figure: Figure) -> None:
     np.testing.assert_allclose(bold(within, "#D55E00", "-"), mean.loc[("size", "leave_one_out"), "within"])
     np.testing.assert_allclose(bold(total_ax, "#D55E00", "None"), total["size", "group_relative"])
     thin = [line for line in within.lines if line.get_linewidth() < 1]
-    assert len(thin) == 6 * len(theory.WORLDS)
+    assert len(thin) == 6 * len(variance.WORLDS)
 
 
 def test_the_figure_names_every_baseline_and_nothing_is_outside_it(figure: Figure) -> None:

@@ -1,4 +1,4 @@
-"""The figure of `theory.csv`: the policy gradient's exact variance by baseline, against lambda and group size."""
+"""The figure of theory/variance.csv: the policy gradient's exact variance, by lambda, group size and baseline."""
 
 from __future__ import annotations
 
@@ -77,8 +77,8 @@ def theory_figure(caption: str = "") -> Figure:
 
 
 def read() -> pd.DataFrame:
-    """`theory.csv` as `theory.theory` makes it."""
-    with files("ppo_vs_grpo.benchmarks").joinpath("theory.csv").open() as file:
+    """The table as `theory.variance.variance_table` makes it."""
+    with files("ppo_vs_grpo.benchmarks.theory").joinpath("variance.csv").open() as file:
         return pd.read_csv(file)
 
 

@@ -24,9 +24,9 @@ from transformers import PretrainedConfig
 from ppo_vs_grpo.algorithms import entry, find
 from ppo_vs_grpo.algorithms.shared.config import Needs
 from ppo_vs_grpo.algorithms.shared.sequences import full_length, micro_batches
-from ppo_vs_grpo.benchmarks.probes.activations import Activations, Pass
-from ppo_vs_grpo.benchmarks.probes.decoder import Shape, shape_of
-from ppo_vs_grpo.benchmarks.probes.predict import Work
+from ppo_vs_grpo.benchmarks.profile.activations import Activations, Pass
+from ppo_vs_grpo.benchmarks.profile.decoder import Shape, shape_of
+from ppo_vs_grpo.benchmarks.profile.work import Work
 
 
 @dataclass(frozen=True, slots=True)

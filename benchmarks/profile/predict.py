@@ -10,13 +10,10 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from importlib.resources import files
-from typing import Any, ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
-import torch
-import yaml
-from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
+from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 
 from ppo_vs_grpo.algorithms import entry, find
 from ppo_vs_grpo.algorithms.base import Algorithm
@@ -25,65 +22,16 @@ from ppo_vs_grpo.algorithms.shared.config import TrainConfig
 from ppo_vs_grpo.algorithms.shared.trainer import Trainer
 from ppo_vs_grpo.algorithms.shared.types import Prompts, Rollouts
 from ppo_vs_grpo.benchmarks.models.tiny import tokenizer
-from ppo_vs_grpo.benchmarks.probes.fake import Answers, Fake
-from ppo_vs_grpo.benchmarks.probes.flops import FlopCount, Flops
-from ppo_vs_grpo.benchmarks.probes.memory import TOTAL, Peak, Tracker, attach
-from ppo_vs_grpo.benchmarks.probes.steps import Steps
+from ppo_vs_grpo.benchmarks.profile.decode_steps import Steps
+from ppo_vs_grpo.benchmarks.profile.fake import Answers, Fake
+from ppo_vs_grpo.benchmarks.profile.flops import FlopCount, Flops
+from ppo_vs_grpo.benchmarks.profile.memory import TOTAL, Peak, Tracker
+from ppo_vs_grpo.benchmarks.profile.tracked import attach
+from ppo_vs_grpo.benchmarks.profile.work import Work
 from ppo_vs_grpo.tasks.base import Problem, Score
-from ppo_vs_grpo.tasks.errors import UserError, nearest
 
 CARDS_GB = (24, 48, 80, 141)
 """Memory of common accelerators, at 10^9 bytes: what a card has beyond that, its context and fragmentation take."""
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """One update: so many completions of `group_size` to a prompt, all as long as they may be."""
-
-    completions: int = 128
-    prompt_tokens: int = 256
-    new_tokens: int = 256
-    group_size: int = 8
-    mini_batches: int = 2
-    micro_batch_tokens: int = 8192
-    rollout_rows: int | None = None
-    beta: float = 0.01
-    dtype: torch.dtype = torch.bfloat16
-    products: Literal["float32", "bfloat16"] = "float32"
-    gradient_checkpointing: bool = False
-    lora_rank: int | None = None
-
-    @property
-    def d(self) -> int:
-        """Bytes of a number."""
-        return self.dtype.itemsize
-
-    @property
-    def length(self) -> int:
-        """Tokens of a row, prompt and completion."""
-        return self.prompt_tokens + self.new_tokens
-
-    def train(self) -> TrainConfig:
-        """The settings that say so."""
-        return TrainConfig(
-            completions=self.completions,
-            prompts_per_update=self.completions // self.group_size,
-            group_size=self.group_size,
-            mini_batches=self.mini_batches,
-            micro_batch_tokens=self.micro_batch_tokens,
-            rollout_rows=self.rollout_rows,
-            beta=self.beta,
-            gradient_checkpointing=self.gradient_checkpointing,
-            lora_rank=self.lora_rank,
-            dtype=self.products,
-        )
-
-    def shortened(self) -> Work:
-        """The least work with the same peaks after the rollout: two micro-batches, the second beside gradients."""
-        rows = -(-self.group_size // self.mini_batches)  # of a prompt in a mini-batch, where they are at random
-        at_once = self.micro_batch_tokens // (self.prompt_tokens + rows * self.new_tokens)
-        groups = max(1, 2 * at_once)
-        return replace(self, completions=min(self.completions, groups * self.group_size))
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,22 +57,6 @@ class Prediction:
     def fits(self) -> dict[int, bool]:
         """Whether the peak fits, by the size of a card in GB."""
         return {size_gb: self.total_peak_bytes <= size_gb * 10**9 for size_gb in CARDS_GB}
-
-
-def shapes() -> dict[str, dict[str, Any]]:
-    """Well-known open models by name, as the fields of their config.json that shape them."""
-    text = files("ppo_vs_grpo.benchmarks.probes").joinpath("shapes.yaml").read_text("utf-8")
-    loaded: dict[str, dict[str, Any]] = yaml.safe_load(text)
-    return loaded
-
-
-def shape(name: str) -> PretrainedConfig:
-    """The config of a well-known model; an unknown name raises UserError."""
-    known = shapes()
-    if name not in known:
-        raise UserError(f"model: unknown {name!r}; {nearest(name, known)}")
-    config: PretrainedConfig = AutoConfig.for_model(**known[name])
-    return config
 
 
 def predict(config: PretrainedConfig, arms: list[str], work: Work) -> list[Prediction]:

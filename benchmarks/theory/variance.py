@@ -1,7 +1,8 @@
 """The exact variance of the policy gradient by baseline, on random enumerated worlds: against lambda and group size.
 
-Nothing is sampled: means and variances are sums over every completion of `enumeration`'s token MDP. `theory.csv`,
-written by `python -m ppo_vs_grpo.benchmarks.theory`, is what `theoryfigure` draws; docs/method.md says how to read it.
+Nothing is sampled: means and variances are sums over every completion of `enumeration`'s token MDP. `variance.csv`,
+written by `python -m ppo_vs_grpo.benchmarks.theory.variance`, is what the figure `theory` draws; docs/method.md says
+how to read it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ppo_vs_grpo.algorithms.shared import advantages as adv
-from ppo_vs_grpo.benchmarks.enumeration import LENGTH, PROMPTS, Enumeration, enumerate_all
+from ppo_vs_grpo.benchmarks.theory.enumeration import LENGTH, PROMPTS, Enumeration, enumerate_all
 
 WORLDS = range(10)
 LAMBDAS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
@@ -22,11 +23,11 @@ ENUMERATED_SIZES = (2, 3)
 """Where every group can be written down: an advantage that divides by the group's spread has no shorter sum."""
 ERRORS = {"value_error_half": 0.5, "value_error_one": 1.0}
 """Standard deviation of V's error at each prefix, over that of a reward given its prompt (root mean square of both)."""
-FILE = Path(__file__).with_name("theory.csv")
+FILE = Path(__file__).with_name("variance.csv")
 DECIMALS = 9
 
 
-def theory() -> pd.DataFrame:
+def variance_table() -> pd.DataFrame:
     """A row per panel (lambda, size), baseline, x and world: within, between and bias of `parts`.
 
     Variances are per completion, G times a group's, relative to that of one completion without a baseline; the bias
@@ -151,4 +152,4 @@ def by_prompt(rows_B: Tensor) -> Tensor:
 
 
 if __name__ == "__main__":
-    theory().round(DECIMALS).to_csv(FILE, index=False)
+    variance_table().round(DECIMALS).to_csv(FILE, index=False)

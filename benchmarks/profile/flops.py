@@ -14,7 +14,8 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
 from ppo_vs_grpo.algorithms.shared.trainer import Trainer
-from ppo_vs_grpo.benchmarks.probes.memory import PHASES, Peak, Tracker, tracked_copy
+from ppo_vs_grpo.benchmarks.profile.memory import PHASES, Peak, Tracker
+from ppo_vs_grpo.benchmarks.profile.tracked import tracked_copy
 
 
 def _attention(query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> int:
@@ -116,3 +117,12 @@ def measure_costs(trainer: Trainer) -> Costs:
     with tracker, counting:
         next(probed.updates(1, measure_memory=True))
     return Costs(tuple(tracker.peaks()), tuple(counting.rows(probed.completions - before)))
+
+
+def flop_rows(costs: Costs) -> list[dict[str, Any]]:
+    """Operations of each phase for a completion of the budget, and the critic's share of them."""
+    return [
+        {"probe": "flops", "subject": row.phase, "quantity": quantity, "position": None, "value": value, "se": None}
+        for row in costs.flops
+        for quantity, value in (("total", row.flops_per_completion), ("critic", row.critic_flops_per_completion))
+    ]

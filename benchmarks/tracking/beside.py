@@ -5,7 +5,6 @@ The mirror itself is a process of its own (`mirror.py`), so that it can neither 
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -19,6 +18,7 @@ from typing import IO
 
 from ppo_vs_grpo.benchmarks.records.folder import LOCK, fingerprint, run_folder, run_names
 from ppo_vs_grpo.benchmarks.records.manifest import MANIFEST, is_finished
+from ppo_vs_grpo.benchmarks.tracking.account import ACCOUNT, account_is_damaged, mirrored_so_far
 
 WAIT_S = 30.0
 """How long a suite that is done waits for the rest to be mirrored."""
@@ -26,10 +26,7 @@ WAIT_S = 30.0
 HURRY_S = 5.0
 """The same for one that was interrupted or went wrong."""
 
-MODULE = "ppo_vs_grpo.benchmarks.mirror"
-
-ACCOUNT = Path("wandb") / "mirrored.json"
-"""Where a results folder keeps account of what is mirrored."""
+MODULE = "ppo_vs_grpo.benchmarks.tracking"
 
 
 class Mode(StrEnum):
@@ -88,28 +85,6 @@ def _conclude(process: subprocess.Popen[bytes], patience_s: float, log: IO[bytes
         with suppress(ProcessLookupError, PermissionError):  # the latter of a group that is gone, on macOS
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-
-
-def mirrored_so_far(folder: Path) -> dict[str, dict[str, str]]:
-    """By mode, what is mirrored: the hash of its last file, by run. A damaged account knows of nothing."""
-    return _account(folder) or {}
-
-
-def account_is_damaged(folder: Path) -> bool:
-    """Whether there is an account of what is mirrored that cannot be read, such as half a file."""
-    return _account(folder) is None
-
-
-def _account(folder: Path) -> dict[str, dict[str, str]] | None:
-    """The account, empty where there is none yet, None where it is damaged."""
-    try:
-        record: dict[str, dict[str, str]] = json.loads((folder / ACCOUNT).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError):
-        return None
-    right = isinstance(record, dict) and all(isinstance(runs, dict) for runs in record.values())
-    return record if right else None
 
 
 def _left(folder: Path, mode: Mode) -> str:

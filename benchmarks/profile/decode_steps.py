@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ppo_vs_grpo.algorithms.shared.cache import PlaceLayer, PreallocatedLayer
-from ppo_vs_grpo.benchmarks.probes.flops import FlopCount
+from ppo_vs_grpo.benchmarks.profile.flops import FlopCount
 
 
 class Steps:

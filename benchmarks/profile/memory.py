@@ -6,23 +6,17 @@ ask for: what an allocator rounds up or keeps in reserve is the process's affair
 
 from __future__ import annotations
 
-import copy
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
-from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-
-from ppo_vs_grpo.algorithms.shared.meters import PeakMemory
-from ppo_vs_grpo.algorithms.shared.models import Models
-from ppo_vs_grpo.algorithms.shared.trainer import Trainer
 
 PHASES = ("rollout", "reward", "old_logprob", "reference", "value", "forward", "backward", "optimizer")
 """Where memory is counted. No arm here has an `old_logprob`: the sampler's own log-probabilities are the old ones."""
@@ -189,111 +183,3 @@ class Tracker(TorchDispatchMode):
 
     def _change(self, storage: _Storage | None, by_bytes: int) -> None:
         self._events.append((self.current()[0], storage, by_bytes))
-
-
-def measure_update(trainer: Trainer) -> list[Peak]:
-    """The peaks of the trainer's next update, which a copy of it takes: the trainer and its run stay as they are."""
-    probed, tracker = tracked_copy(trainer)
-    with tracker:
-        next(probed.updates(1, measure_memory=True))
-    return tracker.peaks()
-
-
-def tracked_copy(trainer: Trainer) -> tuple[Trainer, Tracker]:
-    """A copy of the trainer and the tracker that its phases are told to.
-
-    The optimizer has its state and the parameters their gradients from the start, as in every update but a run's first.
-    """
-    probed, tracker = copy.deepcopy(trainer, {id(part): part for part in (trainer.task, trainer.tokenizer)}), Tracker()
-    attach(tracker, probed)
-    return probed, tracker
-
-
-def attach(tracker: Tracker, trainer: Trainer) -> None:
-    """Make the trainer's measured phases the tracker's, with all that an update finds loaded when it begins."""
-    optimizer = trainer._learner.optimizer
-    for parameter in (p for group in optimizer.param_groups for p in group["params"]):
-        parameter.grad = torch.zeros_like(parameter)
-    optimizer.step()
-    register(tracker, trainer.models, optimizer)
-    trainer.memory = TrackedPhases(trainer.device, tracker=tracker, models=trainer.models, optimizer=optimizer)
-
-
-def register(tracker: Tracker, models: Models, optimizer: torch.optim.Optimizer) -> None:
-    """Say what the networks' parameters, gradients and optimizer state are for."""
-    if models.reference is not None:
-        tracker.register("reference.params", models.reference)
-    critic = [("value", module) for module in (models.value_head, models.trunk) if module is not None]
-    for owner, module in [*critic, ("policy", models.policy)]:  # the policy's, what all of them share
-        states = [value for p in module.parameters() for value in optimizer.state.get(p, {}).values()]
-        tracker.register(f"{owner}.params", module)
-        tracker.register(f"{owner}.grads", (p.grad for p in module.parameters()))
-        tracker.register(f"optimizer.{owner}", (value for value in states if isinstance(value, Tensor)))
-
-
-@dataclass
-class TrackedPhases(PeakMemory):
-    """Takes the place of a trainer's `memory`, and tells the tracker of phases and of what is made for what."""
-
-    tracker: Tracker = field(kw_only=True)
-    models: Models = field(kw_only=True)
-    optimizer: torch.optim.Optimizer = field(kw_only=True)
-
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """A phase of the trainer; its update falls into `forward`, `backward` and `optimizer`."""
-        entered = {"rollout": self._rollout, "update": self._update}.get(name)
-        with self.tracker.phase("forward" if name == "update" else name, kept_as="batch"), ExitStack() as stack:
-            if entered is not None:
-                entered(stack)
-            yield
-
-    def _rollout(self, stack: ExitStack) -> None:
-        """Look into the cache after every pass."""
-
-        def after(module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> None:
-            held = [value for layer in kwargs["past_key_values"].layers for value in vars(layer).values()]
-            self.tracker.register("kv_cache", (value for value in held if isinstance(value, Tensor)))
-
-        stack.callback(self.models.policy.register_forward_hook(after, with_kwargs=True).remove)
-
-    def _update(self, stack: ExitStack) -> None:
-        """Take what a forward pass leaves to its backward pass for activations, those of the critic's own apart."""
-        before: list[str] = []
-
-        def critic_enters(*_: Any) -> None:
-            before.append(self.tracker.current()[1])
-            self.tracker.keep("activations.value")
-
-        policy = self.models.policy
-        for part in (policy, policy.get_decoder()):  # where logits come in chunks, the trunk is asked first, by itself
-            policy_enters = part.register_forward_pre_hook(lambda *_: self.tracker.keep("activations.policy"))
-            stack.callback(policy_enters.remove)
-        critic = [module for module in (self.models.value_head, self.models.trunk) if module is not None]
-        for part in (part for module in critic for part in module.modules()):  # a checkpoint runs the parts again
-            stack.callback(part.register_forward_pre_hook(critic_enters).remove)
-            stack.callback(
-                part.register_forward_hook(lambda *_: self.tracker.keep(before.pop()), always_call=True).remove
-            )
-        stack.enter_context(patch.object(Tensor, "backward", self._backward(Tensor.backward)))
-        step = ExitStack()
-
-        def step_begins(*_: Any) -> None:
-            step.enter_context(self.tracker.phase("optimizer"))
-
-        def step_ends(*_: Any) -> None:
-            register(self.tracker, self.models, self.optimizer)
-            step.close()
-
-        stack.callback(self.optimizer.register_step_pre_hook(step_begins).remove)
-        stack.callback(self.optimizer.register_step_post_hook(step_ends).remove)
-
-    def _backward(self, real: Callable[..., None]) -> Callable[..., None]:
-        def backward(loss: Tensor, *args: Any, **kwargs: Any) -> None:
-            self.tracker.settle()
-            with self.tracker.phase("backward", kept_as="activations.policy"):
-                real(loss, *args, **kwargs)
-                register(self.tracker, self.models, self.optimizer)
-            self.tracker.keep("batch")
-
-        return backward

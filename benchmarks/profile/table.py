@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, PretrainedConfig
+from transformers import PretrainedConfig
 
 from ppo_vs_grpo.algorithms import entry
-from ppo_vs_grpo.benchmarks.probes.closed_form import closed_form
-from ppo_vs_grpo.benchmarks.probes.memory import TOTAL
-from ppo_vs_grpo.benchmarks.probes.predict import CARDS_GB, Prediction, Work, predict, shape
+from ppo_vs_grpo.benchmarks.profile.closed_form import closed_form
+from ppo_vs_grpo.benchmarks.profile.memory import TOTAL
+from ppo_vs_grpo.benchmarks.profile.predict import CARDS_GB, Prediction, predict
+from ppo_vs_grpo.benchmarks.profile.work import Work
 from ppo_vs_grpo.tasks.errors import UserError, nearest
 
 GROUP_SIZE = 8
@@ -50,18 +50,6 @@ def work_of(
         lora_rank=lora,
         rollout_rows=rollout_rows,
     )
-
-
-def read_config(model: str) -> PretrainedConfig:
-    """The config of a known shape, of a model's folder or of a config.json; nothing is downloaded."""
-    path = Path(model)
-    if not path.exists():
-        return shape(model)
-    try:
-        config: PretrainedConfig = AutoConfig.from_pretrained(path, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"--model {model}: no config of a Hugging Face model ({str(error).splitlines()[0]})") from None
-    return config
 
 
 def predicted_rows(config: PretrainedConfig, arms: list[str], work: Work) -> list[tuple[str, ...]]:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ppo_vs_grpo.algorithms.shared.likelihood import chunk_tokens
-from ppo_vs_grpo.benchmarks.probes.decoder import Shape
-from ppo_vs_grpo.benchmarks.probes.predict import Work
+from ppo_vs_grpo.benchmarks.profile.decoder import Shape
+from ppo_vs_grpo.benchmarks.profile.work import Work
 
 
 class Pass(NamedTuple):

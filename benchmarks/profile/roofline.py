@@ -1,6 +1,6 @@
 """How far rollout and update are from the time of their matrix products alone, on this machine.
 
-`python -m ppo_vs_grpo.benchmarks.roofline tiny small` prints a table. The limit is what the products of the linear
+`ppo-vs-grpo roofline tiny small` prints a table. The limit is what the products of the linear
 layers take when nothing else is done: no attention, norms, sampling, optimizer or Python. It is measured, not computed
 from a peak that no program reaches, with the shapes that the run has, and in turn with the phases, since the speed of a
 machine changes within seconds. So are the phases in bfloat16, which says from which size on that type pays here: by its
@@ -9,9 +9,8 @@ products alone one could not tell, since casts take time as well.
 
 from __future__ import annotations
 
-import argparse
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -27,6 +26,7 @@ from ppo_vs_grpo.algorithms.shared.config import TrainConfig
 from ppo_vs_grpo.algorithms.shared.sequences import full_length, micro_batches
 from ppo_vs_grpo.algorithms.shared.trainer import Trainer, UpdateRecord
 from ppo_vs_grpo.benchmarks.models import blank, tiny
+from ppo_vs_grpo.tasks.errors import UserError, nearest
 from ppo_vs_grpo.tasks.lengths import Lengths
 
 PROMPT_TOKENS, NEW_TOKENS = 16, 64
@@ -112,21 +112,17 @@ def _seconds(record: UpdateRecord) -> tuple[float, ...]:
     return tuple(float(record.metrics[f"{phase}_s"] or 0.0) for phase in PHASES)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Print how many times the time of its matrix products each phase takes, and what it takes in bfloat16."""
-    parser = argparse.ArgumentParser(prog="python -m ppo_vs_grpo.benchmarks.roofline", description=main.__doc__)
-    parser.add_argument("sizes", nargs="+", choices=list(tiny.SIZES))
-    args = parser.parse_args(arguments)
-    print(f"{torch.get_num_threads()} threads, {TRAIN.batch_completions} completions of {NEW_TOKENS} tokens")
-    for size in args.sizes:
+def rows(sizes: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """Per size and phase: its time, that of its products alone, how many times that is, and the same in bfloat16."""
+    for size in sizes:
+        if size not in tiny.SIZES:
+            raise UserError(f"roofline: {size!r}: no embedded start model; {nearest(size, tiny.SIZES)}")
+    yield f"{torch.get_num_threads()} threads", f"{TRAIN.batch_completions} completions of {NEW_TOKENS} tokens"
+    for size in sizes:
         for found in distances(size):
-            print(
-                f"{size:<6} {found.phase:<8} {1000 * found.measured_s:8.1f} ms, products alone "
-                f"{1000 * found.limit_s:8.1f} ms: {found.times:.2f} times; "
-                f"in bfloat16 {1000 * found.bfloat16_s:8.1f} ms, {found.bfloat16_s / found.measured_s:.2f} of float32"
+            yield (
+                f"{size} {found.phase}",
+                f"{1000 * found.measured_s:.1f} ms, products alone {1000 * found.limit_s:.1f} ms",
+                f"{found.times:.2f} times",
+                f"in bfloat16 {1000 * found.bfloat16_s:.1f} ms, {found.bfloat16_s / found.measured_s:.2f} of float32",
             )
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

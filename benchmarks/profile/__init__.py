@@ -1,0 +1,1 @@
+"""What an update takes: memory, operations, seconds."""

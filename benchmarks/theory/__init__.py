@@ -1,0 +1,1 @@
+"""What is exactly so: enumeration of a small token MDP."""
