@@ -148,3 +148,7 @@ class Needs:
     sampling_rounds: int = 1
     continuations: int = 0
     step_tokens: int = 1
+
+
+PHASES = ("rollout", "reward", "reference", "value", "update")
+"""What counts as training time; evaluation, probes and recording do not."""

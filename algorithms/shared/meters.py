@@ -11,8 +11,7 @@ from pathlib import Path
 
 import torch
 
-PHASES = ("rollout", "reward", "reference", "value", "update")
-"""What counts as training time; evaluation, probes and recording do not."""
+from ppo_vs_grpo.algorithms.shared.config import PHASES
 
 
 class PhaseClock:

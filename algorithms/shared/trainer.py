@@ -11,13 +11,14 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ppo_vs_grpo.algorithms.base import Algorithm
-from ppo_vs_grpo.algorithms.shared.collecting import Collector, cost, encode, first_groups, joined, varied
+from ppo_vs_grpo.algorithms.shared.collector import Collector, cost, encode, first_groups, joined, varied
 from ppo_vs_grpo.algorithms.shared.config import TrainConfig
-from ppo_vs_grpo.algorithms.shared.likelihood import logp
 from ppo_vs_grpo.algorithms.shared.meters import PeakMemory, PhaseClock
-from ppo_vs_grpo.algorithms.shared.models import Models, build, refresh_reference, values
-from ppo_vs_grpo.algorithms.shared.rollout import HuggingFaceEngine, Truncation
-from ppo_vs_grpo.algorithms.shared.sequences import Sequences, join, over_rows
+from ppo_vs_grpo.algorithms.shared.metrics import _explained, sampled_metrics
+from ppo_vs_grpo.algorithms.shared.networks.likelihood import logp
+from ppo_vs_grpo.algorithms.shared.networks.models import Models, build, refresh_reference, values
+from ppo_vs_grpo.algorithms.shared.networks.sequences import Sequences, join, over_rows
+from ppo_vs_grpo.algorithms.shared.rollout.engine import HuggingFaceEngine, Truncation
 from ppo_vs_grpo.algorithms.shared.types import Batch, Context, Prompts, Rollouts, ScoredRollouts, moved
 from ppo_vs_grpo.algorithms.shared.update import learner, update
 from ppo_vs_grpo.tasks.base import Problem, Task
@@ -214,34 +215,6 @@ class Trainer:
         }
 
 
-def sampled_metrics(scored: ScoredRollouts) -> dict[str, float | None]:
-    """What a rated rollout batch says of itself, whoever learns from it."""
-    rewards_B, rollouts = scored.rewards_B, scored.rollouts
-    within_std, silent = group_spread(rewards_B, rollouts.group_B)
-    return {
-        "reward_mean": float(rewards_B.mean()),
-        "reward_std": float(rewards_B.std(correction=0)),
-        "pass_rate": float(scored.passed_B.float().mean()),
-        "reward_std_within_group": within_std,
-        "silent_group_fraction": silent,
-        "completion_tokens_mean": float(rollouts.mask_BT.sum(1).float().mean()),
-        "ended_fraction": float(rollouts.ended_B.float().mean()),
-        **{f"reward_{name}": float(part_B.mean()) for name, part_B in scored.parts.items()},
-    }
-
-
-def group_spread(rewards_B: Tensor, group_B: Tensor) -> tuple[float | None, float | None]:
-    """Mean over groups of the reward's standard deviation within, and the share of groups without any.
-
-    Both are None where no group has two rows.
-    """
-    groups = [rows for g in group_B.unique() if len(rows := rewards_B[group_B == g]) > 1]
-    if not groups:
-        return None, None
-    stds = [float(r.std(correction=0)) for r in groups]
-    return sum(stds) / len(stds), sum(float(r.min()) == float(r.max()) for r in groups) / len(groups)
-
-
 def terminal_value(after_BT: Tensor, rollouts: Rollouts) -> Tensor:
     """V after the last token of a completion that was cut, 0 for one that ended: (B,)."""
     last_B1 = rollouts.mask_BT.sum(1, keepdim=True) - 1
@@ -269,12 +242,3 @@ def make_batch(algorithm: Algorithm, scored: ScoredRollouts, context: Context, t
         values_old_BT=context.values_BT if made.returns_BT is not None else None,
         returns_BT=made.returns_BT,
     )
-
-
-def _explained(values_BT: Tensor | None, returns_BT: Tensor | None, mask_BT: Tensor) -> float | None:
-    """1 - Var(returns - V) / Var(returns), against the lambda-returns the critic was fitted to; a training aid only."""
-    if values_BT is None or returns_BT is None:
-        return None
-    returns_N, error_N = returns_BT[mask_BT], (returns_BT - values_BT)[mask_BT]
-    variance = float(returns_N.var(correction=0))
-    return None if variance == 0 else 1 - float(error_N.var(correction=0)) / variance

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from ppo_vs_grpo.algorithms.base import Algorithm
 from ppo_vs_grpo.algorithms.shared.config import TrainConfig
 from ppo_vs_grpo.algorithms.shared.losses import k3
-from ppo_vs_grpo.algorithms.shared.models import Models, policy_output
-from ppo_vs_grpo.algorithms.shared.sequences import Sequences, micro_batches_by_half, pack
+from ppo_vs_grpo.algorithms.shared.networks.models import Models, policy_output
+from ppo_vs_grpo.algorithms.shared.networks.sequences import Sequences, micro_batches_by_half, pack
 from ppo_vs_grpo.algorithms.shared.types import Batch, Denominators, PolicyOutput
 
 REPORTS = (

@@ -81,8 +81,8 @@ def candidates(
     task: Learned, policy: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, model: int = 0
 ) -> list[Candidates]:
     """What a model's preferences are about: samples of the start model and a demonstration for each problem."""
-    from ppo_vs_grpo.algorithms.shared.collecting import encode
-    from ppo_vs_grpo.algorithms.shared.rollout import HuggingFaceEngine
+    from ppo_vs_grpo.algorithms.shared.collector import encode
+    from ppo_vs_grpo.algorithms.shared.rollout.engine import HuggingFaceEngine
     from ppo_vs_grpo.algorithms.shared.scoring import texts
 
     drawn = problems(task, "train", STREAM + model, 0, task.preferences)

@@ -15,12 +15,13 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 
 from ppo_vs_grpo.algorithms.base import Algorithm
-from ppo_vs_grpo.algorithms.shared.collecting import encode
-from ppo_vs_grpo.algorithms.shared.config import TrainConfig
-from ppo_vs_grpo.algorithms.shared.meters import PHASES, PeakMemory, synchronize
-from ppo_vs_grpo.algorithms.shared.rollout import HuggingFaceEngine
+from ppo_vs_grpo.algorithms.shared.collector import encode
+from ppo_vs_grpo.algorithms.shared.config import PHASES, TrainConfig
+from ppo_vs_grpo.algorithms.shared.meters import PeakMemory, synchronize
+from ppo_vs_grpo.algorithms.shared.metrics import sampled_metrics
+from ppo_vs_grpo.algorithms.shared.rollout.engine import HuggingFaceEngine
 from ppo_vs_grpo.algorithms.shared.scoring import score
-from ppo_vs_grpo.algorithms.shared.trainer import UpdateRecord, sampled_metrics
+from ppo_vs_grpo.algorithms.shared.trainer import UpdateRecord
 from ppo_vs_grpo.algorithms.shared.types import Prompts, Rollouts, ScoredRollouts
 from ppo_vs_grpo.algorithms.shared.update import REPORTS
 from ppo_vs_grpo.tasks.base import Problem, Task

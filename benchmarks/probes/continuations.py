@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from ppo_vs_grpo.algorithms.shared import models
-from ppo_vs_grpo.algorithms.shared.collecting import prefixes, whole
+from ppo_vs_grpo.algorithms.shared.collector import prefixes, whole
+from ppo_vs_grpo.algorithms.shared.networks import models
+from ppo_vs_grpo.algorithms.shared.networks.sequences import join, over_rows
 from ppo_vs_grpo.algorithms.shared.scoring import score
-from ppo_vs_grpo.algorithms.shared.sequences import join, over_rows
 from ppo_vs_grpo.algorithms.shared.trainer import Trainer
 from ppo_vs_grpo.algorithms.shared.types import Rollouts
 from ppo_vs_grpo.benchmarks.probes.baselines import BaselineQuality, BreakEven, baseline_quality, break_even_group_size

@@ -20,8 +20,8 @@ from torch.nn import Parameter
 from ppo_vs_grpo.algorithms import find
 from ppo_vs_grpo.algorithms.base import Algorithm
 from ppo_vs_grpo.algorithms.shared.config import TrainConfig
-from ppo_vs_grpo.algorithms.shared.models import Models, policy_output
-from ppo_vs_grpo.algorithms.shared.sequences import Sequences, join, micro_batches, pack
+from ppo_vs_grpo.algorithms.shared.networks.models import Models, policy_output
+from ppo_vs_grpo.algorithms.shared.networks.sequences import Sequences, join, micro_batches, pack
 from ppo_vs_grpo.algorithms.shared.trainer import make_batch
 from ppo_vs_grpo.algorithms.shared.types import Batch, Context, Denominators, ScoredRollouts
 from ppo_vs_grpo.benchmarks.probes.noise import GradientNoise, split, statistics

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ppo_vs_grpo.algorithms.shared.likelihood import logp
-from ppo_vs_grpo.algorithms.shared.sequences import join, over_rows
+from ppo_vs_grpo.algorithms.shared.networks.likelihood import logp
+from ppo_vs_grpo.algorithms.shared.networks.sequences import join, over_rows
 from ppo_vs_grpo.algorithms.shared.trainer import Trainer
 from ppo_vs_grpo.algorithms.shared.types import ScoredRollouts
 from ppo_vs_grpo.benchmarks.probes.estimates import Estimate

@@ -14,8 +14,8 @@ from transformers import PreTrainedModel
 
 from ppo_vs_grpo.algorithms import find
 from ppo_vs_grpo.algorithms.base import Algorithm
-from ppo_vs_grpo.algorithms.shared.collecting import Collector
-from ppo_vs_grpo.algorithms.shared.sequences import join
+from ppo_vs_grpo.algorithms.shared.collector import Collector
+from ppo_vs_grpo.algorithms.shared.networks.sequences import join
 from ppo_vs_grpo.algorithms.shared.trainer import Trainer
 from ppo_vs_grpo.algorithms.shared.types import ScoredRollouts
 from ppo_vs_grpo.benchmarks.probes import ProbeConfig, gradient

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ppo_vs_grpo.algorithms.shared.likelihood import chunk_tokens
+from ppo_vs_grpo.algorithms.shared.networks.likelihood import chunk_tokens
 from ppo_vs_grpo.benchmarks.profile.decoder import Shape
 from ppo_vs_grpo.benchmarks.profile.work import Work
 

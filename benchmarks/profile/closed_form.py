@@ -23,7 +23,7 @@ from transformers import PretrainedConfig
 
 from ppo_vs_grpo.algorithms import entry, find
 from ppo_vs_grpo.algorithms.shared.config import Needs
-from ppo_vs_grpo.algorithms.shared.sequences import full_length, micro_batches
+from ppo_vs_grpo.algorithms.shared.networks.sequences import full_length, micro_batches
 from ppo_vs_grpo.benchmarks.profile.activations import Activations, Pass
 from ppo_vs_grpo.benchmarks.profile.decoder import Shape, shape_of
 from ppo_vs_grpo.benchmarks.profile.work import Work

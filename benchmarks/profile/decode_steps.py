@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ppo_vs_grpo.algorithms.shared.cache import PlaceLayer, PreallocatedLayer
+from ppo_vs_grpo.algorithms.shared.rollout.cache import PlaceLayer, PreallocatedLayer
 from ppo_vs_grpo.benchmarks.profile.flops import FlopCount
 
 

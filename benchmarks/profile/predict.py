@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 
 from ppo_vs_grpo.algorithms import entry, find
 from ppo_vs_grpo.algorithms.base import Algorithm
-from ppo_vs_grpo.algorithms.shared.collecting import Collector
+from ppo_vs_grpo.algorithms.shared.collector import Collector
 from ppo_vs_grpo.algorithms.shared.config import TrainConfig
 from ppo_vs_grpo.algorithms.shared.trainer import Trainer
 from ppo_vs_grpo.algorithms.shared.types import Prompts, Rollouts

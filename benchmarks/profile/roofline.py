@@ -23,7 +23,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from ppo_vs_grpo.algorithms import find
 from ppo_vs_grpo.algorithms.shared.config import TrainConfig
-from ppo_vs_grpo.algorithms.shared.sequences import full_length, micro_batches
+from ppo_vs_grpo.algorithms.shared.networks.sequences import full_length, micro_batches
 from ppo_vs_grpo.algorithms.shared.trainer import Trainer, UpdateRecord
 from ppo_vs_grpo.benchmarks.models import blank, tiny
 from ppo_vs_grpo.tasks.errors import UserError, nearest

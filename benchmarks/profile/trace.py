@@ -23,7 +23,7 @@ def profile(updates: Iterator[UpdateRecord], folder: Path) -> None:
     import torch
     from torch.profiler import ProfilerActivity
 
-    from ppo_vs_grpo.algorithms.shared.meters import PHASES
+    from ppo_vs_grpo.algorithms.shared.config import PHASES
 
     kinds = {ProfilerActivity.CPU}
     if torch.cuda.is_available():

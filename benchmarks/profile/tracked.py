@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ppo_vs_grpo.algorithms.shared.meters import PeakMemory
-from ppo_vs_grpo.algorithms.shared.models import Models
+from ppo_vs_grpo.algorithms.shared.networks.models import Models
 from ppo_vs_grpo.algorithms.shared.trainer import Trainer
 from ppo_vs_grpo.benchmarks.profile.memory import Peak, Tracker
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from ppo_vs_grpo.algorithms.shared.rollout import HuggingFaceEngine
+from ppo_vs_grpo.algorithms.shared.rollout.engine import HuggingFaceEngine
 from ppo_vs_grpo.algorithms.shared.scoring import score, texts
 from ppo_vs_grpo.algorithms.shared.types import Prompts, ScoredRollouts
 from ppo_vs_grpo.benchmarks.suites.sections import EvalConfig

@@ -141,7 +141,7 @@ class Run:
             trace.profile(trainer.updates(trace.UPDATES), self.recorder.folder)
 
     def _record(self, metrics: dict[str, Any], warmup: bool) -> None:
-        from ppo_vs_grpo.algorithms.shared.meters import PHASES
+        from ppo_vs_grpo.algorithms.shared.config import PHASES
 
         self._train_s += sum(metrics[f"{phase}_s"] for phase in PHASES)
         self._last = {**metrics, "warmup": warmup, "train_s": self._train_s}

@@ -201,7 +201,7 @@ def _refuse_critic_options(arm: Arm, config: type[Frozen], place: str) -> None:
 
 def _check_batch(train: TrainConfig, needs: Needs, task_limit: int, place: str) -> None:
     """Refuse a budget, a group or mini-batches that leave nothing to learn from."""
-    from ppo_vs_grpo.algorithms.shared.collecting import cost
+    from ppo_vs_grpo.algorithms.shared.collector import cost
 
     batch, least = train.batch_completions, cost(train, needs, train.max_new_tokens or task_limit)
     if needs.group and train.group_size < 2:

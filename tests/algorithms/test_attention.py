@@ -14,12 +14,12 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from copying import END, PAD, llama, prompts, uniforms, whole_logp
-from ppo_vs_grpo.algorithms.shared.attention import MODEL_TYPES, read_packed, reads_packed, rows_of
 from ppo_vs_grpo.algorithms.shared.config import CriticConfig
-from ppo_vs_grpo.algorithms.shared.likelihood import logp
-from ppo_vs_grpo.algorithms.shared.models import build, values
-from ppo_vs_grpo.algorithms.shared.rollout import HuggingFaceEngine
-from ppo_vs_grpo.algorithms.shared.sequences import Sequences, over_rows, pack
+from ppo_vs_grpo.algorithms.shared.networks.attention import MODEL_TYPES, read_packed, reads_packed, rows_of
+from ppo_vs_grpo.algorithms.shared.networks.likelihood import logp
+from ppo_vs_grpo.algorithms.shared.networks.models import build, values
+from ppo_vs_grpo.algorithms.shared.networks.sequences import Sequences, over_rows, pack
+from ppo_vs_grpo.algorithms.shared.rollout.engine import HuggingFaceEngine
 
 PROMPTS = ((3, 9, 4, 7, 5), (6, 3, 8), (7, 7, 4, 9, 3, 5))
 COMPLETIONS = (4, 1, 7, 2, 8, 3, 5, 6, 1)

@@ -11,9 +11,9 @@ from transformers import OPTConfig, OPTForCausalLM, PreTrainedModel
 
 from copying import END, PAD, VOCABULARY, gpt2, llama, prompts, uniforms
 from ppo_vs_grpo.algorithms.shared.config import CriticConfig, TrainConfig
-from ppo_vs_grpo.algorithms.shared.models import Models, build, policy_output, values
-from ppo_vs_grpo.algorithms.shared.rollout import HuggingFaceEngine
-from ppo_vs_grpo.algorithms.shared.sequences import Packed, join, pack
+from ppo_vs_grpo.algorithms.shared.networks.models import Models, build, policy_output, values
+from ppo_vs_grpo.algorithms.shared.networks.sequences import Packed, join, pack
+from ppo_vs_grpo.algorithms.shared.rollout.engine import HuggingFaceEngine
 from ppo_vs_grpo.algorithms.shared.trainer import Trainer
 from ppo_vs_grpo.benchmarks.profile.tracked import measure_update
 from ppo_vs_grpo.tasks.errors import UserError

@@ -12,9 +12,9 @@ import torch
 from copying import Copying, prompts
 from ppo_vs_grpo.algorithms import entry, find
 from ppo_vs_grpo.algorithms.shared import trainer as shared_trainer
-from ppo_vs_grpo.algorithms.shared.collecting import cost, first_groups, joined, prefixes, varied
+from ppo_vs_grpo.algorithms.shared.collector import cost, first_groups, joined, prefixes, varied
 from ppo_vs_grpo.algorithms.shared.config import CriticConfig, Needs, TrainConfig
-from ppo_vs_grpo.algorithms.shared.sequences import join
+from ppo_vs_grpo.algorithms.shared.networks.sequences import join
 from ppo_vs_grpo.algorithms.shared.trainer import Trainer, make_batch, terminal_value
 from ppo_vs_grpo.algorithms.shared.types import Advantages, Context, Rollouts, ScoredRollouts, moved
 from ppo_vs_grpo.tasks.base import Problem, Score

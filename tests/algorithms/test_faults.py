@@ -15,14 +15,15 @@ from ppo_vs_grpo.algorithms import ALGORITHMS
 from ppo_vs_grpo.algorithms.ppo import PPO
 from ppo_vs_grpo.algorithms.shared.advantages import batch_whitened, group_centered, group_relative, leave_one_out
 from ppo_vs_grpo.algorithms.shared.advantages import terminal as at_the_end
-from ppo_vs_grpo.algorithms.shared.collecting import joined
+from ppo_vs_grpo.algorithms.shared.collector import joined
 from ppo_vs_grpo.algorithms.shared.config import CriticConfig
-from ppo_vs_grpo.algorithms.shared.likelihood import log_probs, logp
-from ppo_vs_grpo.algorithms.shared.models import Models, build, policy_output, values
-from ppo_vs_grpo.algorithms.shared.rollout import HuggingFaceEngine
+from ppo_vs_grpo.algorithms.shared.metrics import group_spread
+from ppo_vs_grpo.algorithms.shared.networks.likelihood import log_probs, logp
+from ppo_vs_grpo.algorithms.shared.networks.models import Models, build, policy_output, values
+from ppo_vs_grpo.algorithms.shared.networks.sequences import Sequences, join, over_rows, pack
+from ppo_vs_grpo.algorithms.shared.rollout.engine import HuggingFaceEngine
 from ppo_vs_grpo.algorithms.shared.scoring import texts
-from ppo_vs_grpo.algorithms.shared.sequences import Sequences, join, over_rows, pack
-from ppo_vs_grpo.algorithms.shared.trainer import DivergedError, Trainer, group_spread
+from ppo_vs_grpo.algorithms.shared.trainer import DivergedError, Trainer
 from ppo_vs_grpo.algorithms.shared.types import Context, Rollouts, ScoredRollouts
 from ppo_vs_grpo.benchmarks.models.tiny import CHARACTERS, tokenizer
 from ppo_vs_grpo.tasks.base import Problem, Score

@@ -17,14 +17,14 @@ import test_invariance as invariance
 import test_worker
 from copying import END, PAD, VOCABULARY, Copying, gpt2, llama, prompts, uniforms
 from ppo_vs_grpo.algorithms import ALGORITHMS
-from ppo_vs_grpo.algorithms.shared import collecting
+from ppo_vs_grpo.algorithms.shared import collector
 from ppo_vs_grpo.algorithms.shared import trainer as trainer_module
 from ppo_vs_grpo.algorithms.shared.config import CriticConfig, TrainConfig
-from ppo_vs_grpo.algorithms.shared.likelihood import log_probs, logp
 from ppo_vs_grpo.algorithms.shared.losses import clipped, token_mean, token_ratio
-from ppo_vs_grpo.algorithms.shared.models import Models, build, policy_output
-from ppo_vs_grpo.algorithms.shared.rollout import HuggingFaceEngine
-from ppo_vs_grpo.algorithms.shared.sequences import join, over_rows, pack
+from ppo_vs_grpo.algorithms.shared.networks.likelihood import log_probs, logp
+from ppo_vs_grpo.algorithms.shared.networks.models import Models, build, policy_output
+from ppo_vs_grpo.algorithms.shared.networks.sequences import join, over_rows, pack
+from ppo_vs_grpo.algorithms.shared.rollout.engine import HuggingFaceEngine
 from ppo_vs_grpo.algorithms.shared.trainer import MAX_SKIPPED_STEPS, Trainer
 from ppo_vs_grpo.algorithms.shared.types import Context, Denominators, LossOutput
 from ppo_vs_grpo.algorithms.shared.update import learner, update
@@ -192,7 +192,7 @@ def test_13_every_purpose_task_split_seed_and_step_has_a_random_stream_of_its_ow
         name = "other"
 
     asked: list[tuple[str | int, ...]] = []
-    for module in (collecting, trainer_module, splits):
+    for module in (collector, trainer_module, splits):
         monkeypatch.setattr(module, "rng", lambda *parts: (asked.append(parts), rng(*parts))[1])
     for task, seed in ((Graded(), 0), (Graded(), 1), (Other(), 0)):
         for _ in trainer_of("ppo", task, seed, prompts_per_update=4).updates(2):

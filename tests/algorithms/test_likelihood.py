@@ -10,12 +10,12 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from ppo_vs_grpo.algorithms.shared import likelihood as module
-from ppo_vs_grpo.algorithms.shared.attention import MODEL_TYPES
 from ppo_vs_grpo.algorithms.shared.config import CriticConfig
-from ppo_vs_grpo.algorithms.shared.likelihood import chunk_tokens, logp
-from ppo_vs_grpo.algorithms.shared.models import Models, build, policy_output, values
-from ppo_vs_grpo.algorithms.shared.sequences import Packed, pack
+from ppo_vs_grpo.algorithms.shared.networks import likelihood as module
+from ppo_vs_grpo.algorithms.shared.networks.attention import MODEL_TYPES
+from ppo_vs_grpo.algorithms.shared.networks.likelihood import chunk_tokens, logp
+from ppo_vs_grpo.algorithms.shared.networks.models import Models, build, policy_output, values
+from ppo_vs_grpo.algorithms.shared.networks.sequences import Packed, pack
 from ppo_vs_grpo.algorithms.shared.types import PolicyOutput
 from test_attention import COMPLETIONS, model, rows
 

@@ -14,9 +14,9 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 from copying import END, PAD, VOCABULARY, Copying, gpt2, llama, prompts, uniforms
 from ppo_vs_grpo.algorithms import entry, find
 from ppo_vs_grpo.algorithms.shared.config import CriticConfig, TrainConfig
-from ppo_vs_grpo.algorithms.shared.models import Models, build, values
-from ppo_vs_grpo.algorithms.shared.rollout import HuggingFaceEngine
-from ppo_vs_grpo.algorithms.shared.sequences import join, pack
+from ppo_vs_grpo.algorithms.shared.networks.models import Models, build, values
+from ppo_vs_grpo.algorithms.shared.networks.sequences import join, pack
+from ppo_vs_grpo.algorithms.shared.rollout.engine import HuggingFaceEngine
 from ppo_vs_grpo.algorithms.shared.trainer import Trainer, UpdateRecord
 from ppo_vs_grpo.benchmarks.models.tiny import CHARACTERS, tokenizer
 from ppo_vs_grpo.benchmarks.profile.memory import TOTAL

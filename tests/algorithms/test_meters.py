@@ -9,7 +9,8 @@ import time
 import pytest
 import torch
 
-from ppo_vs_grpo.algorithms.shared.meters import PHASES, PhaseClock
+from ppo_vs_grpo.algorithms.shared.config import PHASES
+from ppo_vs_grpo.algorithms.shared.meters import PhaseClock
 
 CPU = torch.device("cpu")
 # Elsewhere the mark cannot be reset, so the meter notes no peak per phase and there is nothing to compare.

@@ -9,12 +9,12 @@ import torch
 from torch import nn
 
 from copying import END, PAD, VOCABULARY, gpt2, llama, prompts, uniforms, whole_logp
-from ppo_vs_grpo.algorithms.shared.attention import read_packed
 from ppo_vs_grpo.algorithms.shared.config import CriticConfig
-from ppo_vs_grpo.algorithms.shared.likelihood import logp
-from ppo_vs_grpo.algorithms.shared.models import Models, build, policy_output, values
-from ppo_vs_grpo.algorithms.shared.rollout import HuggingFaceEngine
-from ppo_vs_grpo.algorithms.shared.sequences import Sequences, join, micro_batches, over_rows, pack
+from ppo_vs_grpo.algorithms.shared.networks.attention import read_packed
+from ppo_vs_grpo.algorithms.shared.networks.likelihood import logp
+from ppo_vs_grpo.algorithms.shared.networks.models import Models, build, policy_output, values
+from ppo_vs_grpo.algorithms.shared.networks.sequences import Sequences, join, micro_batches, over_rows, pack
+from ppo_vs_grpo.algorithms.shared.rollout.engine import HuggingFaceEngine
 from ppo_vs_grpo.algorithms.shared.types import Rollouts
 
 PROMPTS = prompts((3, 4, 5), (6, 7), (8,))

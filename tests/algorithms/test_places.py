@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 from copying import END, PAD, Copying, gpt2, llama, prompts, uniforms
 from ppo_vs_grpo.algorithms import find
 from ppo_vs_grpo.algorithms.shared.config import TrainConfig
-from ppo_vs_grpo.algorithms.shared.rollout import COMPACT_BELOW, HuggingFaceEngine
+from ppo_vs_grpo.algorithms.shared.rollout.engine import COMPACT_BELOW, HuggingFaceEngine
 from ppo_vs_grpo.algorithms.shared.trainer import Trainer
 from ppo_vs_grpo.algorithms.shared.types import Rollouts
 from ppo_vs_grpo.benchmarks.models.tiny import tokenizer

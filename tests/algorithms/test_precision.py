@@ -15,11 +15,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import PreTrainedModel
 
 from copying import gpt2, llama
-from ppo_vs_grpo.algorithms.shared import likelihood
 from ppo_vs_grpo.algorithms.shared.config import CriticConfig, TrainConfig
-from ppo_vs_grpo.algorithms.shared.models import build, policy_output
-from ppo_vs_grpo.algorithms.shared.rollout import HuggingFaceEngine
-from ppo_vs_grpo.algorithms.shared.sequences import join, pack
+from ppo_vs_grpo.algorithms.shared.networks import likelihood
+from ppo_vs_grpo.algorithms.shared.networks.models import build, policy_output
+from ppo_vs_grpo.algorithms.shared.networks.sequences import join, pack
+from ppo_vs_grpo.algorithms.shared.rollout.engine import HuggingFaceEngine
 from ppo_vs_grpo.algorithms.shared.trainer import Trainer
 from ppo_vs_grpo.algorithms.shared.types import Prompts
 from ppo_vs_grpo.benchmarks.profile.memory import TOTAL

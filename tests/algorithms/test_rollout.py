@@ -7,10 +7,10 @@ import torch
 from transformers import BloomConfig, BloomForCausalLM, MistralConfig, MistralForCausalLM, PreTrainedModel
 
 from copying import END, PAD, gpt2, llama, prompts, uniforms, whole_logp
-from ppo_vs_grpo.algorithms.shared import rollout
-from ppo_vs_grpo.algorithms.shared.cache import PreallocatedLayer, rollout_cache
-from ppo_vs_grpo.algorithms.shared.decoding import GrowingDecoder, Lot, PlacesDecoder, Room, decoder
-from ppo_vs_grpo.algorithms.shared.rollout import HuggingFaceEngine
+from ppo_vs_grpo.algorithms.shared.rollout.cache import PreallocatedLayer, rollout_cache
+from ppo_vs_grpo.algorithms.shared.rollout.decoding import GrowingDecoder, Lot, PlacesDecoder, Room, decoder
+from ppo_vs_grpo.algorithms.shared.rollout.engine import HuggingFaceEngine
+from ppo_vs_grpo.algorithms.shared.rollout.engine import engine as rollout
 from ppo_vs_grpo.algorithms.shared.types import Rollouts
 
 PROMPTS = prompts((3, 4, 5), (6, 7), (8,), (3, 4, 5))

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from copying import END, PAD, llama, prompts, uniforms
-from ppo_vs_grpo.algorithms.shared.rollout import HuggingFaceEngine, Truncation, _sample
+from ppo_vs_grpo.algorithms.shared.rollout.engine import HuggingFaceEngine, Truncation, _sample
 
 PROBS = torch.tensor([[0.4, 0.3, 0.2, 0.1]])
 

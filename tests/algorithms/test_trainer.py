@@ -14,7 +14,8 @@ from ppo_vs_grpo import algorithms
 from ppo_vs_grpo.algorithms.base import Algorithm
 from ppo_vs_grpo.algorithms.ppo import PPO
 from ppo_vs_grpo.algorithms.shared.config import CriticConfig, TrainConfig
-from ppo_vs_grpo.algorithms.shared.trainer import DivergedError, Trainer, UpdateRecord, _explained, group_spread
+from ppo_vs_grpo.algorithms.shared.metrics import _explained, group_spread
+from ppo_vs_grpo.algorithms.shared.trainer import DivergedError, Trainer, UpdateRecord
 from ppo_vs_grpo.benchmarks.models.tiny import CHARACTERS, tokenizer
 from ppo_vs_grpo.tasks.base import Problem, Score
 from ppo_vs_grpo.tasks.errors import UserError

@@ -19,8 +19,8 @@ from copying import PAD, llama
 from ppo_vs_grpo.algorithms.ppo import PPO
 from ppo_vs_grpo.algorithms.shared.advantages import whiten
 from ppo_vs_grpo.algorithms.shared.config import CriticConfig, TrainConfig
-from ppo_vs_grpo.algorithms.shared.models import Models, build, policy_output, values
-from ppo_vs_grpo.algorithms.shared.sequences import join, over_rows, pack
+from ppo_vs_grpo.algorithms.shared.networks.models import Models, build, policy_output, values
+from ppo_vs_grpo.algorithms.shared.networks.sequences import join, over_rows, pack
 from ppo_vs_grpo.algorithms.shared.types import Advantages, Batch, Context, Denominators, ScoredRollouts
 from trl_oracle import (
     COMPLETIONS,

@@ -13,10 +13,10 @@ from copying import END, PAD, llama, prompts, uniforms
 from ppo_vs_grpo.algorithms import entry, find
 from ppo_vs_grpo.algorithms.base import Algorithm
 from ppo_vs_grpo.algorithms.shared.config import CriticConfig, TrainConfig
-from ppo_vs_grpo.algorithms.shared.likelihood import logp
-from ppo_vs_grpo.algorithms.shared.models import Models, build, values
-from ppo_vs_grpo.algorithms.shared.rollout import HuggingFaceEngine
-from ppo_vs_grpo.algorithms.shared.sequences import Sequences, join, over_rows
+from ppo_vs_grpo.algorithms.shared.networks.likelihood import logp
+from ppo_vs_grpo.algorithms.shared.networks.models import Models, build, values
+from ppo_vs_grpo.algorithms.shared.networks.sequences import Sequences, join, over_rows
+from ppo_vs_grpo.algorithms.shared.rollout.engine import HuggingFaceEngine
 from ppo_vs_grpo.algorithms.shared.types import Batch, Context, ScoredRollouts
 from ppo_vs_grpo.algorithms.shared.update import Learner, learner, update
 

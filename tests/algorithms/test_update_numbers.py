@@ -12,8 +12,8 @@ import torch
 
 from ppo_vs_grpo.algorithms.shared.config import TrainConfig
 from ppo_vs_grpo.algorithms.shared.losses import k3
-from ppo_vs_grpo.algorithms.shared.models import policy_output
-from ppo_vs_grpo.algorithms.shared.sequences import Sequences, micro_batches, pack
+from ppo_vs_grpo.algorithms.shared.networks.models import policy_output
+from ppo_vs_grpo.algorithms.shared.networks.sequences import Sequences, micro_batches, pack
 from ppo_vs_grpo.algorithms.shared.types import Batch, Denominators, PolicyOutput
 from ppo_vs_grpo.algorithms.shared.update import _token_sums, update
 from test_update import TRAIN, arm, gradients, prepared, step, weights

@@ -19,9 +19,9 @@ from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 from copying import PAD, llama
 from copying import prompts as prompts_of
 from ppo_vs_grpo.algorithms.base import Algorithm
-from ppo_vs_grpo.algorithms.shared.likelihood import logp
-from ppo_vs_grpo.algorithms.shared.models import Models, policy_output
-from ppo_vs_grpo.algorithms.shared.sequences import join, over_rows, pack
+from ppo_vs_grpo.algorithms.shared.networks.likelihood import logp
+from ppo_vs_grpo.algorithms.shared.networks.models import Models, policy_output
+from ppo_vs_grpo.algorithms.shared.networks.sequences import join, over_rows, pack
 from ppo_vs_grpo.algorithms.shared.types import Batch, Context, Denominators, Rollouts, ScoredRollouts
 from ppo_vs_grpo.benchmarks.models.tiny import tokenizer
 

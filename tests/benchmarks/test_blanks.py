@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from ppo_vs_grpo.algorithms.shared.collecting import encode
-from ppo_vs_grpo.algorithms.shared.rollout import HuggingFaceEngine
+from ppo_vs_grpo.algorithms.shared.collector import encode
+from ppo_vs_grpo.algorithms.shared.rollout.engine import HuggingFaceEngine
 from ppo_vs_grpo.algorithms.shared.types import Rollouts
 from ppo_vs_grpo.benchmarks.models import store, tiny
 from ppo_vs_grpo.tasks import make

@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import GPT2Config, LlamaConfig, PretrainedConfig, Qwen2Config, Qwen3Config
 
-from ppo_vs_grpo.algorithms.shared import likelihood
+from ppo_vs_grpo.algorithms.shared.networks import likelihood
 from ppo_vs_grpo.benchmarks.profile.closed_form import ClosedForm, closed_form
 from ppo_vs_grpo.benchmarks.profile.decoder import shape_of
 from ppo_vs_grpo.benchmarks.profile.memory import TOTAL

@@ -18,10 +18,10 @@ from ppo_vs_grpo.algorithms.base import Algorithm
 from ppo_vs_grpo.algorithms.shared import advantages as adv
 from ppo_vs_grpo.algorithms.shared import trainer
 from ppo_vs_grpo.algorithms.shared.config import CriticConfig, TrainConfig
-from ppo_vs_grpo.algorithms.shared.likelihood import logp
-from ppo_vs_grpo.algorithms.shared.models import Models, build
-from ppo_vs_grpo.algorithms.shared.rollout import HuggingFaceEngine
-from ppo_vs_grpo.algorithms.shared.sequences import Sequences, join, over_rows, pack
+from ppo_vs_grpo.algorithms.shared.networks.likelihood import logp
+from ppo_vs_grpo.algorithms.shared.networks.models import Models, build
+from ppo_vs_grpo.algorithms.shared.networks.sequences import Sequences, join, over_rows, pack
+from ppo_vs_grpo.algorithms.shared.rollout.engine import HuggingFaceEngine
 from ppo_vs_grpo.algorithms.shared.types import Batch, Context, ScoredRollouts
 from ppo_vs_grpo.algorithms.shared.update import learner, update
 from ppo_vs_grpo.benchmarks.probes import gradient as probes

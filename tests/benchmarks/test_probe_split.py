@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from copying import llama
-from ppo_vs_grpo.algorithms.shared.models import Models
-from ppo_vs_grpo.algorithms.shared.sequences import Sequences, micro_batches, micro_batches_by_half
+from ppo_vs_grpo.algorithms.shared.networks.models import Models
+from ppo_vs_grpo.algorithms.shared.networks.sequences import Sequences, micro_batches, micro_batches_by_half
 from ppo_vs_grpo.algorithms.shared.update import learner, split_noise, update
 from ppo_vs_grpo.benchmarks.probes import gradient as probes
 from ppo_vs_grpo.benchmarks.probes import noise

@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from copying import Copying
 from ppo_vs_grpo.algorithms.shared.config import TrainConfig
-from ppo_vs_grpo.algorithms.shared.rollout import HuggingFaceEngine
+from ppo_vs_grpo.algorithms.shared.rollout.engine import HuggingFaceEngine
 from ppo_vs_grpo.algorithms.shared.scoring import texts
 from ppo_vs_grpo.algorithms.shared.types import Rollouts
 from ppo_vs_grpo.benchmarks.models import reward, store, tiny

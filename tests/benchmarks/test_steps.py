@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig
 
-from ppo_vs_grpo.algorithms.shared.rollout import HuggingFaceEngine
+from ppo_vs_grpo.algorithms.shared.rollout.engine import HuggingFaceEngine
 from ppo_vs_grpo.algorithms.shared.types import Prompts
 from ppo_vs_grpo.benchmarks.profile.decode_steps import Steps
 from ppo_vs_grpo.benchmarks.profile.flops import FlopCount

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from ppo_vs_grpo.algorithms.shared.attention import Rows, inputs, reads_packed, rows_of
+from ppo_vs_grpo.algorithms.shared.networks.attention import Rows, inputs, reads_packed, rows_of
 from ppo_vs_grpo.algorithms.shared.types import Rollouts
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -14,13 +13,13 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
-from transformers.pytorch_utils import Conv1D
 
-from ppo_vs_grpo.algorithms.shared.attention import read_packed, reads_packed
 from ppo_vs_grpo.algorithms.shared.config import CriticConfig
-from ppo_vs_grpo.algorithms.shared.likelihood import hidden, likelihood
-from ppo_vs_grpo.algorithms.shared.precision import compute_in
-from ppo_vs_grpo.algorithms.shared.sequences import Packed
+from ppo_vs_grpo.algorithms.shared.networks.adapters import _add_adapters
+from ppo_vs_grpo.algorithms.shared.networks.attention import read_packed, reads_packed
+from ppo_vs_grpo.algorithms.shared.networks.likelihood import hidden, likelihood
+from ppo_vs_grpo.algorithms.shared.networks.precision import compute_in
+from ppo_vs_grpo.algorithms.shared.networks.sequences import Packed
 from ppo_vs_grpo.algorithms.shared.types import PolicyOutput
 from ppo_vs_grpo.tasks.errors import UserError
 
@@ -139,33 +138,6 @@ def refresh_reference(models: Models) -> None:
 def _trunk(policy: PreTrainedModel) -> PreTrainedModel:
     trunk: PreTrainedModel = policy.base_model  # type: ignore[assignment]  # the library says Module
     return trunk
-
-
-def _add_adapters(policy: PreTrainedModel, rank: int, seed: int) -> None:
-    """Freeze the model and make every W x into W x + 2 B A x, at first with B = 0 (arXiv 2106.09685, section 4.1)."""
-    try:
-        from peft import LoraConfig, inject_adapter_in_model
-    except ModuleNotFoundError:
-        raise UserError(
-            f"lora_rank {rank}: LoRA needs peft, which is not installed: pip install 'ppo-vs-grpo[lora]'"
-        ) from None
-    embedding = policy.get_output_embeddings()
-    if not any(isinstance(part, nn.Linear | Conv1D) and part is not embedding for part in policy.modules()):
-        raise UserError(
-            f"lora_rank {rank}: {type(policy).__name__} has no linear layers beside its output embedding, so there is "
-            "nothing to adapt; leave it out"
-        )
-    adapters = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear")
-    with torch.device("meta"), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "fan_in_fan_out")  # peft sees how a layer is laid out, sets this and warns
-        inject_adapter_in_model(adapters, policy)
-    generator = torch.Generator(policy.device).manual_seed(seed)
-    for path, module in policy.named_modules():
-        if ".lora_A." in path or ".lora_B." in path:  # peft's own values would come from global state
-            weight = torch.zeros_like(module.get_parameter("weight"), device=policy.device, dtype=torch.float32)
-            if ".lora_A." in path:
-                nn.init.kaiming_uniform_(weight, a=5**0.5, generator=generator)
-            module.register_parameter("weight", nn.Parameter(weight))
 
 
 def _copy(network: Network) -> Network:

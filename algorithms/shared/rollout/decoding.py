@@ -19,7 +19,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.cache_utils import Cache, StaticCache, StaticLayer
 
-from ppo_vs_grpo.algorithms.shared.cache import PlaceLayer, place_cache, reorder, rollout_cache
+from ppo_vs_grpo.algorithms.shared.rollout.cache import PlaceLayer, place_cache, reorder, rollout_cache
 from ppo_vs_grpo.algorithms.shared.types import Prompts
 
 Forward = Callable[..., Any]

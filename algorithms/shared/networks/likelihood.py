@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from transformers.utils.generic import ModelOutput
 
 from ppo_vs_grpo.algorithms.shared.losses import exact_kl
-from ppo_vs_grpo.algorithms.shared.sequences import Packed
+from ppo_vs_grpo.algorithms.shared.networks.sequences import Packed
 
 Measure = Callable[[Tensor, Tensor, Tensor | None], tuple[Tensor, ...]]
 Chunk = Callable[[slice, Tensor], tuple[Tensor, ...]]

@@ -12,7 +12,7 @@ from torch.nn.functional import pad
 from transformers import PreTrainedTokenizerBase
 
 from ppo_vs_grpo.algorithms.shared.config import Needs, TrainConfig
-from ppo_vs_grpo.algorithms.shared.rollout import HuggingFaceEngine
+from ppo_vs_grpo.algorithms.shared.rollout.engine import HuggingFaceEngine
 from ppo_vs_grpo.algorithms.shared.scoring import score
 from ppo_vs_grpo.algorithms.shared.types import Prompts, Rollouts, ScoredRollouts
 from ppo_vs_grpo.tasks.base import Problem, Task

@@ -10,8 +10,15 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from ppo_vs_grpo.algorithms.shared.decoding import GrowingDecoder, Lot, PlacesDecoder, Room, decoder, takes_places
-from ppo_vs_grpo.algorithms.shared.precision import products_in
+from ppo_vs_grpo.algorithms.shared.networks.precision import products_in
+from ppo_vs_grpo.algorithms.shared.rollout.decoding import (
+    GrowingDecoder,
+    Lot,
+    PlacesDecoder,
+    Room,
+    decoder,
+    takes_places,
+)
 from ppo_vs_grpo.algorithms.shared.types import Prompts, Rollouts
 
 COMPACT_BELOW = 0.75

@@ -1,0 +1,1 @@
+"""Networks: policy, critic and reference, and how they read sequences."""

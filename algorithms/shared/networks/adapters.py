@@ -1,0 +1,39 @@
+"""LoRA adapters in a policy."""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+from ppo_vs_grpo.tasks.errors import UserError
+
+
+def _add_adapters(policy: PreTrainedModel, rank: int, seed: int) -> None:
+    """Freeze the model and make every W x into W x + 2 B A x, at first with B = 0 (arXiv 2106.09685, section 4.1)."""
+    try:
+        from peft import LoraConfig, inject_adapter_in_model
+    except ModuleNotFoundError:
+        raise UserError(
+            f"lora_rank {rank}: LoRA needs peft, which is not installed: pip install 'ppo-vs-grpo[lora]'"
+        ) from None
+    embedding = policy.get_output_embeddings()
+    if not any(isinstance(part, nn.Linear | Conv1D) and part is not embedding for part in policy.modules()):
+        raise UserError(
+            f"lora_rank {rank}: {type(policy).__name__} has no linear layers beside its output embedding, so there is "
+            "nothing to adapt; leave it out"
+        )
+    adapters = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear")
+    with torch.device("meta"), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "fan_in_fan_out")  # peft sees how a layer is laid out, sets this and warns
+        inject_adapter_in_model(adapters, policy)
+    generator = torch.Generator(policy.device).manual_seed(seed)
+    for path, module in policy.named_modules():
+        if ".lora_A." in path or ".lora_B." in path:  # peft's own values would come from global state
+            weight = torch.zeros_like(module.get_parameter("weight"), device=policy.device, dtype=torch.float32)
+            if ".lora_A." in path:
+                nn.init.kaiming_uniform_(weight, a=5**0.5, generator=generator)
+            module.register_parameter("weight", nn.Parameter(weight))

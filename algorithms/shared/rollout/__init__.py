@@ -1,0 +1,1 @@
+"""Rollout: completions sampled from a policy."""
