@@ -14,15 +14,14 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from ppo_vs_grpo.algorithms import ALGORITHMS
+
 ROOT = Path(__file__).parent.parent
-FEW_MODULES = {
-    "trl": [
-        *("benchmarks/peers/trl_grpo.py", "benchmarks/peers/trl_ppo.py"),
-        *("benchmarks/rewardmodel.py", "benchmarks/starts.py"),
-    ],
-    "wandb": ["benchmarks/mirror.py"],
+FEW_ROOMS = {
+    "trl": {"benchmarks/models", "benchmarks/peers"},
+    "wandb": {"benchmarks/tracking"},
 }
-"""Heavy packages, each imported in few modules and there only inside functions."""
+"""Heavy packages, each imported in few rooms and there only inside functions."""
 
 
 def sources() -> list[Path]:
@@ -50,10 +49,17 @@ def test_contracts_are_kept() -> None:
     assert "0 broken" in done.stdout
 
 
-@pytest.mark.parametrize("package", list(FEW_MODULES))
-def test_heavy_packages_are_imported_lazily_in_few_modules(package: str) -> None:
+def test_the_contract_of_independence_names_every_algorithm() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (named,) = (contract["modules"] for contract in contracts if contract["type"] == "independence")
+    modules = {entry.where.partition(":")[0] for entry in ALGORITHMS.values()}
+    assert set(named) == {f"ppo_vs_grpo.algorithms.{module}" for module in modules}
+
+
+@pytest.mark.parametrize("package", list(FEW_ROOMS))
+def test_heavy_packages_are_imported_lazily_in_few_rooms(package: str) -> None:
     users = [path for path in sources() if package in imports(ast.parse(path.read_text()))]
-    assert [str(path.relative_to(ROOT)) for path in users] == FEW_MODULES[package]
+    assert {str(path.parent.relative_to(ROOT)) for path in users} == FEW_ROOMS[package]
     for path in users:
         top = ast.parse(path.read_text())
         top.body = [node for node in top.body if isinstance(node, ast.Import | ast.ImportFrom)]

@@ -8,10 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from ppo_vs_grpo.algorithms.shared.config import PHASES
 from ppo_vs_grpo.tasks.errors import UserError, nearest
 
-PHASES = ("rollout", "reward", "reference", "value", "update")
-"""The timed parts of an update, in the order in which they run."""
 
 
 RUN_COLUMNS = (
