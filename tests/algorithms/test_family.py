@@ -24,7 +24,7 @@ from ppo_vs_grpo.algorithms.shared.types import (
     ScoredRollouts,
 )
 from ppo_vs_grpo.tasks.errors import UserError
-from test_trainer import AnyLetter, trainer
+from small_trainer import AnyLetter, trainer
 
 MASK = torch.tensor([[True, True], [True, False]])
 LOGP = torch.tensor([[-1.0, -2.0], [-0.5, 0.0]])

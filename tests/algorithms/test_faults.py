@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-import test_invariance as invariance
-from copying import END, PAD, Copying, gpt2, llama, prompts, uniforms, whole_logp
-from ppo_vs_grpo.algorithms import ALGORITHMS
+import batches
+from copying import END, PAD, gpt2, llama, prompts, uniforms, whole_logp
+from graded import GROUPED, LIMIT, NAN, Graded, ragged, trainer_of, without_seconds
+from one_step import TRAIN as STEP
 from ppo_vs_grpo.algorithms.ppo import PPO
 from ppo_vs_grpo.algorithms.shared.advantages import batch_whitened, group_centered, group_relative, leave_one_out
 from ppo_vs_grpo.algorithms.shared.advantages import terminal as at_the_end
@@ -25,13 +26,10 @@ from ppo_vs_grpo.algorithms.shared.rollout.engine import HuggingFaceEngine
 from ppo_vs_grpo.algorithms.shared.scoring import texts
 from ppo_vs_grpo.algorithms.shared.trainer import DivergedError, Trainer
 from ppo_vs_grpo.algorithms.shared.types import Context, Rollouts, ScoredRollouts
-from ppo_vs_grpo.benchmarks.models.tiny import CHARACTERS, tokenizer
-from ppo_vs_grpo.tasks.base import Problem, Score
-from test_trainer import TRAIN as LOOP
-from test_update import TRAIN as STEP
+from ppo_vs_grpo.benchmarks.models.tiny import tokenizer
+from ppo_vs_grpo.tasks.base import Problem
+from small_trainer import TRAIN as LOOP
 
-GROUPED = tuple(name for name in ALGORITHMS if invariance.algorithm_of(name)[0].needs.group)
-LIMIT, NAN = 6, float("nan")
 SHAPES = pytest.mark.parametrize("make", [llama, gpt2])
 
 
@@ -40,30 +38,6 @@ def with_value_head(make=llama, kind: str = "head") -> Models:
     with torch.no_grad():
         models.value_head.weight.normal_(generator=torch.Generator().manual_seed(1))
     return models
-
-
-def ragged(pad: int = PAD, temperature: float = 1.0, make=llama) -> Rollouts:
-    """64 completions: some empty, some cut at the limit, prompts of three lengths with pad and end tokens in them."""
-    asked = prompts((PAD, 4, END), (END, 7), (8,))
-    model = make()
-    return HuggingFaceEngine(model, pad, END, LIMIT, temperature).generate(asked, 32, uniforms(LIMIT, 96))
-
-
-class Graded(Copying):
-    """Rewards that differ within a group, for a policy that knows nothing yet."""
-
-    def score(self, problem: Problem, completion: str) -> Score:
-        return Score(ord(completion[:1] or " ") / 128, completion[:1] > "P")
-
-
-def trainer_of(
-    name: str, task: Copying | None = None, seed: int = 0, dtype: torch.dtype = torch.float32, **changes: object
-) -> Trainer:
-    algorithm, train = invariance.algorithm_of(name, LOOP.model_copy(update=changes))
-    policy = llama(vocab_size=len(CHARACTERS) + 4, pad_token_id=0, eos_token_id=2).to(dtype)
-    with torch.no_grad():
-        policy.lm_head.weight.mul_(0.2)  # so that some completions end early
-    return Trainer(policy, tokenizer(), task or Graded(), algorithm, train, seed)
 
 
 @SHAPES
@@ -125,10 +99,6 @@ def test_02_a_tokenizer_without_a_pad_token_trains_alike_and_an_empty_completion
     assert "" in texts(ours.scored.rollouts, characters)
 
 
-def without_seconds(metrics: dict[str, object]) -> dict[str, object]:
-    return {name: value for name, value in metrics.items() if not name.endswith("_s")}
-
-
 @pytest.mark.parametrize("pad", [PAD, END])
 def test_03_the_reward_sits_on_the_last_sampled_token_and_without_a_critic_is_every_advantage(pad: int) -> None:
     rollouts = ragged(pad)
@@ -162,10 +132,10 @@ def test_04_left_padding_of_the_rollout_changes_no_token_and_no_log_probability(
 @pytest.mark.parametrize("name", ["ppo", "ppo-critic", "grpo"])
 def test_04_right_padding_of_the_update_changes_no_log_probability_value_loss_or_gradient(make, name: str) -> None:
     """A row alone has no padding; beside the others it has, of either kind."""
-    models, algorithm, train, scored, context = invariance.prepared(name, make)
+    models, algorithm, train, scored, context = batches.prepared(name, make)
     alone = train.model_copy(update={"micro_batch_tokens": 1})
     beside = train.model_copy(update={"micro_batch_tokens": 10_000})
-    expected = invariance.learned(models, algorithm, alone, scored, context)
+    expected = batches.learned(models, algorithm, alone, scored, context)
     for pad in (PAD, END, 9):
         sequences = join(scored.rollouts, pad)
         reads = [lambda packed: logp(models.policy, packed, 0.7)]
@@ -174,7 +144,7 @@ def test_04_right_padding_of_the_update_changes_no_log_probability_value_loss_or
             torch.testing.assert_close(
                 over_rows(sequences, 10_000, read), over_rows(sequences, 1, read), atol=1e-5, rtol=0
             )
-        seen = invariance.learned(models, algorithm, beside, scored, context, pad=pad)
+        seen = batches.learned(models, algorithm, beside, scored, context, pad=pad)
         torch.testing.assert_close(seen.policy, expected.policy, atol=1e-5, rtol=1e-5)
         torch.testing.assert_close(seen.critic, expected.critic, atol=1e-5, rtol=1e-5)
         for loss in ("policy_loss", "value_loss"):
@@ -215,7 +185,7 @@ class OneQuestion(Graded):
 @pytest.mark.parametrize("name", GROUPED)
 def test_06_two_equal_prompts_stay_two_groups_and_permuting_rows_permutes_advantages(name: str) -> None:
     config = {"whiten": False} if name == "ppo-group" else {}
-    algorithm, _ = invariance.algorithm_of(name, LOOP.model_copy(update={"beta": 0.0}), **config)
+    algorithm, _ = batches.algorithm_of(name, LOOP.model_copy(update={"beta": 0.0}), **config)
     asked = prompts((3, 4), (3, 4), (8,))
     rollouts = HuggingFaceEngine(llama(), PAD, END, LIMIT, 1.0).generate(asked, 4, uniforms(LIMIT, 12))
     assert rollouts.group_B.tolist() == [0] * 4 + [1] * 4 + [2] * 4
@@ -276,7 +246,7 @@ def test_07_a_constant_group_is_exactly_zero_for_every_eps(reward: float, eps: f
 def test_07_constant_groups_and_missing_rewards_have_advantage_zero_and_a_group_of_one_raises(name: str) -> None:
     """A missing reward leaves its group's statistics, whether the algorithm sees its row or the trainer dropped it."""
     config = {"whiten": False} if name == "ppo-group" else {}
-    algorithm, _ = invariance.algorithm_of(name, LOOP.model_copy(update={"beta": 0.0}), **config)
+    algorithm, _ = batches.algorithm_of(name, LOOP.model_copy(update={"beta": 0.0}), **config)
 
     def advantages(scored: ScoredRollouts) -> Tensor:
         return algorithm.advantages(scored, Context(None, None)).advantages_BT

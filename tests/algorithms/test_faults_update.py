@@ -12,10 +12,12 @@ import pytest
 import torch
 import yaml
 
+import batches
 import synthetic
-import test_invariance as invariance
-import test_worker
 from copying import END, PAD, VOCABULARY, Copying, gpt2, llama, prompts, uniforms
+from graded import GROUPED, LIMIT, NAN, Graded, ragged, trainer_of, without_seconds
+from one_step import TRAIN as STEP
+from one_step import arm, gradients, prepared, step, weights
 from ppo_vs_grpo.algorithms import ALGORITHMS
 from ppo_vs_grpo.algorithms.shared import collector
 from ppo_vs_grpo.algorithms.shared import trainer as trainer_module
@@ -35,9 +37,7 @@ from ppo_vs_grpo.benchmarks.suites.sections import EvalConfig
 from ppo_vs_grpo.tasks import splits
 from ppo_vs_grpo.tasks.base import Problem, Score
 from ppo_vs_grpo.tasks.splits import problems, rng
-from test_faults import GROUPED, LIMIT, NAN, Graded, ragged, trainer_of, without_seconds
-from test_update import TRAIN as STEP
-from test_update import arm, gradients, prepared, step, weights
+from run_folders import prepared as run_folder
 
 
 class LongUnrated(Graded):
@@ -112,15 +112,15 @@ def test_10_dropout_is_off_in_both_passes_and_one_step_has_ratio_one_and_clips_n
     name: str, dtype: torch.dtype
 ) -> None:
     """Exactly 1 to the sampler's logp in float64; in float32 to the update's own pass, and to the sampler's by 1e-5."""
-    algorithm, train = invariance.algorithm_of(name)
+    algorithm, train = batches.algorithm_of(name)
     models = build(gpt2().to(dtype).train(), algorithm.needs.critic, needs_reference=False)
-    rollouts = invariance.sampled(models, train)
-    scored, context = invariance.scored_of(rollouts), invariance.context_of(models, algorithm, train, rollouts)
+    rollouts = batches.sampled(models, train)
+    scored, context = batches.scored_of(rollouts), batches.context_of(models, algorithm, train, rollouts)
     context = Context(rollouts.logp_BT, context.values_BT)
     made, sequences = algorithm.advantages(scored, context), join(rollouts, PAD)
     own_BT = over_rows(sequences, train.micro_batch_tokens, lambda packed: logp(models.policy, packed, 0.7))
     for logp_old_BT in (rollouts.logp_BT, own_BT):
-        batch = replace(invariance.batch_of(scored, context, made), logp_old_BT=logp_old_BT)
+        batch = replace(batches.batch_of(scored, context, made), logp_old_BT=logp_old_BT)
         learning = learner(models, algorithm, train)
         seen = update(learning, algorithm, sequences, batch, np.random.default_rng(0), critic_only=False)
         exact = dtype == torch.float64 or logp_old_BT is own_BT
@@ -132,7 +132,7 @@ def test_10_dropout_is_off_in_both_passes_and_one_step_has_ratio_one_and_clips_n
 def test_11_no_metric_moves_when_padding_columns_are_added(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     (narrow,) = small_trainer(name).updates(1)
     generate = HuggingFaceEngine.generate
-    monkeypatch.setattr(HuggingFaceEngine, "generate", lambda *args: invariance.with_columns(generate(*args), 5))
+    monkeypatch.setattr(HuggingFaceEngine, "generate", lambda *args: batches.with_columns(generate(*args), 5))
     (wide,) = small_trainer(name).updates(1)
     assert wide.scored.rollouts.mask_BT.shape[1] == narrow.scored.rollouts.mask_BT.shape[1] + 5
     for metric, value in without_seconds(narrow.metrics).items():
@@ -254,7 +254,7 @@ def test_14_past_the_threshold_the_run_ends_as_diverged_and_is_a_row_in_the_repo
     (tmp_path / "suite.lock.yaml").write_text(
         yaml.safe_dump({"suite": suite.model_dump(mode="json"), "hash": "0" * 16, "keys": [spec.key]})
     )
-    run, model = test_worker.prepared(tmp_path, spec)
+    run, model = run_folder(tmp_path, spec)
     (tmp_path / "runs").mkdir()
     run = run.rename(tmp_path / "runs" / spec.key)
     whole = trainers.make_trainer

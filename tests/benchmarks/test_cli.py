@@ -12,23 +12,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from command import call, mistake
 from ppo_vs_grpo.algorithms import ALGORITHMS
 from ppo_vs_grpo.benchmarks.peers import PEERS
-
-
-def call(*arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run the command in a process of its own."""
-    command = [sys.executable, "-P", "-m", "ppo_vs_grpo.benchmarks", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, cwd=folder)
-
-
-def mistake(*arguments: str) -> str:
-    """The one line that a user's mistake prints."""
-    done = call(*arguments)
-    assert done.returncode == 2, done
-    assert done.stdout == ""
-    (line,) = done.stderr.splitlines()
-    return line
 
 
 def test_a_prediction_of_a_small_model_by_name_and_by_its_config(tmp_path: Path) -> None:

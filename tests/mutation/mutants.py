@@ -14,8 +14,13 @@ from zlib import crc32
 TARGETS: dict[str, tuple[str, ...]] = {
     "advantages.py": (),
     "losses.py": (),
-    "rollout.py": ("Truncation.__call__", "HuggingFaceEngine.generate", "HuggingFaceEngine._complete", "_sample"),
-    "decoding.py": (
+    "rollout/engine.py": (
+        "Truncation.__call__",
+        "HuggingFaceEngine.generate",
+        "HuggingFaceEngine._complete",
+        "_sample",
+    ),
+    "rollout/decoding.py": (
         "decoder",
         "takes_places",
         "GrowingDecoder.prefill",
@@ -29,13 +34,12 @@ TARGETS: dict[str, tuple[str, ...]] = {
         "Trainer._update",
         "Trainer._collect",
         "Trainer.context",
-        "group_spread",
         "terminal_value",
         "make_batch",
-        "_explained",
     ),
+    "metrics.py": ("group_spread", "_explained"),
     "update.py": ("Learner.set_learning_rate", "update", "_accumulate", "_token_sums", "_step"),
-    "sequences.py": (
+    "networks/sequences.py": (
         "Packed.one_later",
         "Packed.asked_of",
         "Packed.unflatten",
@@ -46,8 +50,8 @@ TARGETS: dict[str, tuple[str, ...]] = {
         "_by_length",
         "over_rows",
     ),
-    "attention.py": ("rows_of", "read_packed", "inputs", "attention", "_laid_out"),
-    "likelihood.py": (
+    "networks/attention.py": ("rows_of", "read_packed", "inputs", "attention", "_laid_out"),
+    "networks/likelihood.py": (
         "likelihood",
         "logp",
         "log_probs",
@@ -56,8 +60,8 @@ TARGETS: dict[str, tuple[str, ...]] = {
         "_add_gradients",
         "_Output.log_probs",
     ),
-    "models.py": ("build", "policy_output", "values"),
-    "collecting.py": (
+    "networks/models.py": ("build", "policy_output", "values"),
+    "collector.py": (
         "cost",
         "Collector.sample",
         "Collector.values",

@@ -82,9 +82,9 @@ def _copy(tree: Path) -> None:
 
 
 def _tests(tree: Path) -> list[str]:
-    found = sorted((tree / "tests" / "algorithms").glob("test_*.py"))
+    found = sorted((tree / "tests" / "algorithms").rglob("test_*.py"))
     names = [str(path.relative_to(tree)) for path in found if path.name not in IRRELEVANT]
-    return [*names, "tests/benchmarks/test_enumeration.py", "tests/benchmarks/test_probe_split.py"]
+    return [*names, "tests/benchmarks/theory/test_enumeration.py"]
 
 
 def _passes_unmutated(tree: Path) -> bool:

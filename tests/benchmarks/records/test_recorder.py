@@ -1,0 +1,84 @@
+"""What a run leaves behind, and what it must never hold."""
+
+from __future__ import annotations
+
+import getpass
+import gzip
+import hashlib
+import json
+import math
+import socket
+import subprocess
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from example_spec import SPEC
+from ppo_vs_grpo.algorithms.shared.config import TrainConfig
+from ppo_vs_grpo.benchmarks.records.recorder import Recorder
+from ppo_vs_grpo.benchmarks.run.machine import Neighbours, surroundings
+
+
+def test_lines_are_written_as_they_happen_and_the_manifest_last(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, SPEC.identity)
+    recorder.metrics({"update": 1, "reward_mean": 0.5, "value_loss": math.nan})
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert lines == [{"update": 1, "reward_mean": 0.5, "value_loss": None}]
+    assert not (tmp_path / "manifest.json").exists()
+
+    recorder.evals([{"prompt": 0, "passes": 2}], [{"prompt": "3,5,7=22:", "completion": "3*5+7"}])
+    recorder.memory("process", "peak_rss", 7)
+    recorder.finish({"status": "ok"})
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    assert (manifest["status"], manifest["key"], manifest["seed"]) == ("ok", SPEC.key, 3)
+    for name, digest in manifest["files"].items():
+        assert hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() == digest
+    assert {"metrics.parquet", "evals.parquet", "memory.parquet", "samples.jsonl.gz"} < manifest["files"].keys()
+    assert pd.read_parquet(tmp_path / "memory.parquet").to_dict("records") == [
+        {"phase": "process", "role": "process", "source": "peak_rss", "bytes": 7}
+    ]
+    assert json.loads(gzip.decompress((tmp_path / "samples.jsonl.gz").read_bytes()))["completion"] == "3*5+7"
+
+
+def test_the_environment_names_no_person_machine_or_folder() -> None:
+    text = json.dumps(surroundings())
+    for secret in (getpass.getuser(), socket.gethostname(), str(Path.home())):
+        assert f'"{secret}' not in text
+        assert f"{secret}/" not in text
+
+
+def test_the_commit_is_the_packages_not_the_current_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    here = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    monkeypatch.chdir(tmp_path)
+    subprocess.run(["git", "init", "-q"], check=True)
+    who = ["-c", "user.name=a", "-c", "user.email=b"]
+    subprocess.run(["git", *who, "commit", "-q", "--allow-empty", "-m", "other"], check=True)
+    assert surroundings()["package"]["commit"] == here
+
+
+def test_neighbours_are_the_machines_work_without_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In 2 s the machine worked 3 s, this process 1.5 of them: 0.75 of a core belongs to others."""
+    reads = iter([(0.0, 10.0, 5.0), (2.0, 13.0, 6.5)])
+    monkeypatch.setattr(Neighbours, "_read", lambda meter: next(reads))
+    assert Neighbours().cores() == 0.75
+
+
+def test_the_machines_work_contains_ones_own() -> None:
+    meter = Neighbours()
+    wall_s, busy_s, own_s = meter._read()
+    while meter._read()[2] < own_s + 0.5:
+        pass
+    later_s, more_busy_s, more_own_s = meter._read()
+    assert 0.5 <= more_own_s - own_s <= more_busy_s - busy_s + 0.1  # the kernel counts in hundredths
+    assert later_s - wall_s >= 0.4
+
+
+def test_a_key_tells_what_changes_a_result_and_nothing_else() -> None:
+    def changed(**fields: object) -> str:
+        return SPEC.model_copy(update=fields).cfg8
+
+    assert changed(seed=4) == changed(suite="other") == changed(start="/a/path") == SPEC.cfg8
+    others = {changed(start_hash="1"), changed(task_data="1"), changed(protocol=2), changed(config={"lam": 1.0})}
+    assert len({*others, SPEC.cfg8, changed(train=TrainConfig(beta=0.5))}) == 6
