@@ -1,6 +1,15 @@
-"""How arms are run, measured, compared and reported.
+"""How arms are run, measured, compared and reported: one corridor, with rooms beside it.
 
-`load` opens the results of a suite; it and everything it needs work without torch.
+Corridor: suites (what is asked) -> run (how it is run) -> records (what runs leave) -> analysis (what the records say).
+
+- models: what runs start from
+- peers: other libraries' trainers
+- probes: what a policy is like, frozen in a run
+- profile: what an update takes
+- theory: what is exactly so
+- tracking: Weights & Biases beside a run
+
+A room uses those below it; pyproject.toml says which that are. `load` opens the results of a suite, without torch.
 """
 
 from __future__ import annotations

@@ -1,1 +1,7 @@
-"""What the records say: statistics, frames, verdicts, pages. No module here loads torch."""
+"""What the records say. No module here loads torch.
+
+- stats/: intervals, tests, corrections and power, of numpy arrays
+- frames/: results as pandas frames
+- judge/: what may be said of results
+- report/: how results are shown
+"""

@@ -1,1 +1,9 @@
-"""What runs leave: the files, their columns, who writes and who reads them. No module here loads torch."""
+"""What runs leave: the files, their columns, who writes and who reads them. No module here loads torch.
+
+- folder.py: what lies where in a results folder; keys, lock, whole writes, hashes
+- schema.py: columns, phases, and checks of JSON
+- manifest.py: written last, checked first; is a run complete?
+- recorder.py: writes a run's lines and tables
+- read.py: reads a run as frames
+- throughput.py: throughput.jsonl
+"""

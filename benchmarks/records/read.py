@@ -25,7 +25,7 @@ from ppo_vs_grpo.tasks.errors import UserError
 
 @dataclass(frozen=True, slots=True)
 class RunFiles:
-    """What one run left behind. The frames of a failed run are empty: how far it came is unknown."""
+    """The files of one run. The frames of a failed run are empty, because nobody knows how far it came."""
 
     manifest: dict[str, Any]
     spec: dict[str, Any]

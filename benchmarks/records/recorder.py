@@ -1,4 +1,4 @@
-"""What a run leaves behind: lines as they happen, tables at the end, and the manifest last.
+"""Writes a run's folder: lines as they happen, tables at the end, and the manifest last.
 
 results/README.md describes every file. The manifest is written atomically: its presence means finished.
 """

@@ -1,1 +1,14 @@
-"""How a suite is run."""
+"""How a suite is run.
+
+- runner.py: start models, training, timing, throughput
+- worker.py: one process, one run
+- trainers.py: the trainer that a run asks for, ours or a peer's
+- evaluate.py: held-out evaluation
+- state.py: one run as the runner sees it
+- progress.py: the live board
+- throughput.py: short runs side by side
+- machine.py: versions, hardware, commit; cores, and how busy others keep them
+- device.py: on the CPU or on an accelerator
+- doctor.py: can this machine run a suite?
+- engines/: who starts the processes
+"""

@@ -13,7 +13,7 @@ from ppo_vs_grpo.tasks.errors import UserError
 
 
 class Device(StrEnum):
-    """What `--device` takes; `auto` is the accelerator that torch sees, else the CPU."""
+    """The values of `--device`. `auto` is the accelerator that torch sees, else the CPU."""
 
     auto = "auto"
     cpu = "cpu"

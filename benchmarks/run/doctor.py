@@ -1,4 +1,4 @@
-"""Whether this machine can run a suite, and what it would run it on."""
+"""Can this machine run a suite, and on what hardware?"""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ppo_vs_grpo.tasks.errors import UserError
 
 PACKAGES = ("torch", "transformers", "tokenizers", "trl", "pandas", "pyarrow")
 IMPORTED = ("torch", "transformers", "tokenizers", "pyarrow")
-"""What every run imports. Each brings compiled code, which can be installed and not load."""
+"""Packages that every run imports. Each has compiled code, which can be installed and still fail to load."""
 
 MEND = (
     "`python -m pip check` names what is missing; in a checkout `make clean bench` sets everything up anew, elsewhere "
@@ -26,7 +26,7 @@ MEND = (
 )
 PYTHONS = ((3, 11), (3, 14))
 RUN_BYTES = 2 * 1024**3
-"""What a run of the core suite may take."""
+"""Free memory below which a run of the core suite may fail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def require_imports() -> None:
 
 
 def _package(name: str) -> Check:
-    """Whether a package is there and, where runs need it, can be imported, whatever its compiled code throws."""
+    """Check that a package is installed and, if every run imports it, that it imports."""
     try:
         found = version(name)
     except PackageNotFoundError:

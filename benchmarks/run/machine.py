@@ -75,7 +75,7 @@ CONTENDED_CORES = 0.25
 
 
 class Neighbours:
-    """How many cores other processes kept busy since this meter was made."""
+    """Cores that other processes kept busy, on average, since this meter was made."""
 
     def __init__(self) -> None:
         self._process = psutil.Process()
@@ -93,7 +93,7 @@ class Neighbours:
 
 
 def busy_cores(over_s: float = 0.5) -> float:
-    """How many cores other processes keep busy now."""
+    """Cores that other processes keep busy now, measured over `over_s` seconds."""
     neighbours = Neighbours()
     time.sleep(over_s)
     return neighbours.cores()

@@ -1,4 +1,4 @@
-"""What a suite's run shows while it works: a live table, or plain lines where there is no terminal."""
+"""The live board of a running suite: a table on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ppo_vs_grpo.benchmarks.run.engines.job import Job
-from ppo_vs_grpo.benchmarks.run.state import Cell, State, left_s
+from ppo_vs_grpo.benchmarks.run.state import RunState, State, left_s
 
 REFRESH_S = 1.0
 """Seconds between two looks at the metrics files: a look takes time from the runs."""
@@ -58,13 +58,13 @@ class Steps:
 
 
 class Board:
-    """Shows the cells of a suite. A context: the terminal is restored when it ends, however it ends."""
+    """Shows the runs of a suite. A context: the terminal is restored when it ends, however it ends."""
 
-    def __init__(self, console: Console, suite: str, cells: Sequence[Cell], slots: int) -> None:
-        """Take the suite's name and cells; `slots` is how many runs share the machine in training."""
-        self.console, self.suite, self.cells, self.slots = console, suite, cells, slots
+    def __init__(self, console: Console, suite: str, runs: Sequence[RunState], slots: int) -> None:
+        """Take the suite's name and runs; `slots` is how many runs share the machine in training."""
+        self.console, self.suite, self.runs, self.slots = console, suite, runs, slots
         self.interrupted = False
-        self._already = sum(cell.done for cell in cells)
+        self._already = sum(run.done for run in runs)
         self._status = ""
         self._started_s = self._shown_s = time.monotonic()
         self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
@@ -74,7 +74,7 @@ class Board:
         if self._live:
             self._live.start()
         else:
-            self._print(f"{self.suite}: {len(self.cells)} runs, {self._already} of them finished before")
+            self._print(f"{self.suite}: {len(self.runs)} runs, {self._already} of them finished before")
         return self
 
     def __exit__(
@@ -91,37 +91,37 @@ class Board:
         if not self._live:
             self._print(text)
 
-    def ended(self, cell: Cell) -> None:
+    def ended(self, run: RunState) -> None:
         """Tell that a run ended; the live table shows it by itself."""
         if not self._live:
-            done = sum(c.done for c in self.cells)
-            reward = "" if cell.reward is None else f", reward {cell.reward:.2f}"
-            error = f": {cell.error}" if cell.error else ""
-            counter = f"[{done}/{len(self.cells)}]"
-            self._print(f"{counter} {cell.name}: {cell.state}{reward}, {clock(cell.elapsed_s)}, {self._ahead()}{error}")
+            done = sum(c.done for c in self.runs)
+            reward = "" if run.reward is None else f", reward {run.reward:.2f}"
+            error = f": {run.error}" if run.error else ""
+            counter = f"[{done}/{len(self.runs)}]"
+            self._print(f"{counter} {run.name}: {run.state}{reward}, {clock(run.elapsed_s)}, {self._ahead()}{error}")
 
     def refresh(self) -> None:
-        """Look at the running cells' files and draw anew, if the last time is long enough ago."""
+        """Look at the running runs' files and draw anew, if the last time is long enough ago."""
         if time.monotonic() - self._shown_s < REFRESH_S:
             return
         self._shown_s = time.monotonic()
-        for cell in self.cells:
-            if cell.state == "running":
-                cell.follow()
+        for run in self.runs:
+            if run.state == "running":
+                run.follow()
         if self._live:
             self._live.update(self.render(), refresh=True)
 
     def conclude(self) -> None:
         """After the last run: what failed and why, or how to go on."""
-        failed = [cell for cell in self.cells if cell.state == "failed"]
-        for cell in failed:
-            self._print(f"✗ {cell.name}: {cell.error} ({cell.folder})", style="red")
+        failed = [run for run in self.runs if run.state == "failed"]
+        for run in failed:
+            self._print(f"✗ {run.name}: {run.error} ({run.folder})", style="red")
         if failed:
-            self._print(f"{len(failed)} of {len(self.cells)} runs failed; the same command runs them again.")
+            self._print(f"{len(failed)} of {len(self.runs)} runs failed; the same command runs them again.")
         if self.interrupted:
-            done = sum(cell.state in ("ok", "diverged") for cell in self.cells)
+            done = sum(run.state in ("ok", "diverged") for run in self.runs)
             self._print(
-                f"Interrupted with {done} of {len(self.cells)} runs finished; the same command goes on from there."
+                f"Interrupted with {done} of {len(self.runs)} runs finished; the same command goes on from there."
             )
 
     def render(self) -> RenderableType:
@@ -132,63 +132,63 @@ class Board:
         return Group(self._head(), table, self._running(), self._legend())
 
     def _head(self) -> Text:
-        done, failed = (sum(test) for test in ((c.done for c in self.cells), (c.state == "failed" for c in self.cells)))
-        parts = [f"{done}/{len(self.cells)} runs", *[f"{failed} failed"] * bool(failed)]
+        done, failed = (sum(test) for test in ((c.done for c in self.runs), (c.state == "failed" for c in self.runs)))
+        parts = [f"{done}/{len(self.runs)} runs", *[f"{failed} failed"] * bool(failed)]
         parts += [f"{clock(time.monotonic() - self._started_s)} elapsed", self._ahead()]
         return Text.assemble((self.suite, "bold"), "  ", " · ".join(parts), "\n", (self._status, "dim"))
 
     def _ahead(self) -> str:
-        left = left_s(self.cells, self.slots)
+        left = left_s(self.runs, self.slots)
         return "time left not known yet" if left is None else f"about {clock(left)} left"
 
-    def _rows(self) -> Iterator[tuple[str, str, list[Cell]]]:
-        rows: dict[tuple[str, str], list[Cell]] = {}
-        for cell in self.cells:
-            rows.setdefault((cell.spec.task, cell.spec.arm), []).append(cell)
+    def _rows(self) -> Iterator[tuple[str, str, list[RunState]]]:
+        rows: dict[tuple[str, str], list[RunState]] = {}
+        for run in self.runs:
+            rows.setdefault((run.spec.task, run.spec.arm), []).append(run)
         for task in dict.fromkeys(task for task, _ in rows):
             for number, arm in enumerate(arm for label, arm in rows if label == task):
                 yield task if number == 0 else "", arm, rows[task, arm]
 
     def _grid(self) -> Table:
         """A column per seed and per timing repeat."""
-        columns = sorted({(cell.spec.purpose == "timing", cell.spec.seed) for cell in self.cells})
+        columns = sorted({(run.spec.purpose == "timing", run.spec.seed) for run in self.runs})
         table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim")
         for label in ("task", "arm"):
             table.add_column(label, no_wrap=True)
         for timing, seed in columns:
             label = "time" if timing else "seed" if seed < 10 else "s"
             table.add_column(f"{label}{seed}", justify="right", no_wrap=True)
-        for task, arm, cells in self._rows():
-            at = {(cell.spec.purpose == "timing", cell.spec.seed): cell for cell in cells}
-            table.add_row(task, arm, *[self._cell(at[column]) if column in at else "" for column in columns])
+        for task, arm, runs in self._rows():
+            at = {(run.spec.purpose == "timing", run.spec.seed): run for run in runs}
+            table.add_row(task, arm, *[self._state_of(at[column]) if column in at else "" for column in columns])
         return table
 
-    def _cell(self, cell: Cell) -> Text:
-        sign, style = SIGNS[cell.state]
-        return Text(sign if cell.reward is None else f"{sign}{cell.reward:.2f}", style)
+    def _state_of(self, run: RunState) -> Text:
+        sign, style = SIGNS[run.state]
+        return Text(sign if run.reward is None else f"{sign}{run.reward:.2f}", style)
 
     def _strips(self) -> Table:
         """A sign per run and the mean reward, for more seeds than the terminal has room for."""
         table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim")
         for label in ("task", "arm", "runs", "reward"):
             table.add_column(label, overflow="fold", no_wrap=label != "runs")
-        for task, arm, cells in self._rows():
-            rewards = [cell.reward for cell in cells if cell.reward is not None]
+        for task, arm, runs in self._rows():
+            rewards = [run.reward for run in runs if run.reward is not None]
             mean = f"{sum(rewards) / len(rewards):.2f}" if rewards else ""
-            table.add_row(task, arm, Text.assemble(*[SIGNS[cell.state] for cell in cells]), mean)
+            table.add_row(task, arm, Text.assemble(*[SIGNS[run.state] for run in runs]), mean)
         return table
 
     def _running(self) -> Table:
         """A line per running run: how far, the training reward, seconds left."""
         table = Table(box=None, padding=(0, 1, 0, 0), show_header=False)
-        running = [cell for cell in self.cells if cell.state == "running"]
-        for cell in running[:RUNNING_LINES]:
-            total = cell.spec.train.updates
-            left = cell.elapsed_s / cell.updates * (total - cell.updates) if cell.updates else None
-            reward = "" if cell.reward is None else f"reward {cell.reward:.2f}"
-            bar = ProgressBar(total=total, completed=cell.updates, width=20)
+        running = [run for run in self.runs if run.state == "running"]
+        for run in running[:RUNNING_LINES]:
+            total = run.spec.train.updates
+            left = run.elapsed_s / run.updates * (total - run.updates) if run.updates else None
+            reward = "" if run.reward is None else f"reward {run.reward:.2f}"
+            bar = ProgressBar(total=total, completed=run.updates, width=20)
             state = f"{clock(left)} left" if left is not None else "starting"
-            table.add_row(cell.name, bar, f"{cell.updates}/{total}", reward, state)
+            table.add_row(run.name, bar, f"{run.updates}/{total}", reward, state)
         if len(running) > RUNNING_LINES:
             table.add_row(f"and {len(running) - RUNNING_LINES} more")
         return table

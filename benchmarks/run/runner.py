@@ -15,12 +15,12 @@ from ppo_vs_grpo.benchmarks.records import throughput
 from ppo_vs_grpo.benchmarks.records.folder import LOCK, claimed, run_folder, write_whole
 from ppo_vs_grpo.benchmarks.records.manifest import is_finished, read_manifest, write_manifest
 from ppo_vs_grpo.benchmarks.run.device import Device, choose
-from ppo_vs_grpo.benchmarks.run.engines.forkserver import MODULE, Template
+from ppo_vs_grpo.benchmarks.run.engines.forkserver import MODULE, ForkServer
 from ppo_vs_grpo.benchmarks.run.engines.job import Interruption, Job, interruptible, reason_of
-from ppo_vs_grpo.benchmarks.run.engines.local import kept_templates, run_jobs
+from ppo_vs_grpo.benchmarks.run.engines.local import fork_servers, run_jobs
 from ppo_vs_grpo.benchmarks.run.machine import CONTENDED_CORES, busy_cores, cores
 from ppo_vs_grpo.benchmarks.run.progress import Board, Steps
-from ppo_vs_grpo.benchmarks.run.state import Cell
+from ppo_vs_grpo.benchmarks.run.state import RunState
 from ppo_vs_grpo.benchmarks.run.throughput import due, measure
 from ppo_vs_grpo.benchmarks.suites.resolve import lock_document, resolve
 from ppo_vs_grpo.benchmarks.suites.run_spec import RunSpec
@@ -96,41 +96,41 @@ def run_specs(
     if slots < 1:
         raise UserError(f"--slots {slots}: should be at least 1")
     with claimed(folder) as lock_fd:
-        cells = [_cell(spec, folder) for spec in specs]
+        runs = [_state_of(spec, folder) for spec in specs]
         write_whole(folder / LOCK, yaml.safe_dump(lock_document(suite, specs), sort_keys=False))
-        board = Board(console or Console(), suite.name, cells, slots)
-        with interruptible() as interruption, kept_templates() as templates, board:
+        board = Board(console or Console(), suite.name, runs, slots)
+        with interruptible() as interruption, fork_servers() as servers, board:
             # The driver of an accelerator does not survive a fork: there each run imports for itself.
-            forking = templates if device == "cpu" else None
-            run = _Run(folder, cells, dict(models), slots, device, worker, board, interruption, forking, lock_fd)
+            forking = servers if device == "cpu" else None
+            passes = _Passes(folder, runs, dict(models), slots, device, worker, board, interruption, forking, lock_fd)
             try:
-                run.build(builds)
-                run.train()
-                run.time()
+                passes.build(builds)
+                passes.train()
+                passes.time()
                 if suite.throughput:
-                    run.measure_throughput(suite.throughput)
+                    passes.measure_throughput(suite.throughput)
             except KeyboardInterrupt:
                 board.interrupted = True
     board.conclude()
     if board.interrupted:
         return 130
-    failed = any(cell.state == "failed" for cell in cells) or any(row["error"] for row in throughput.read(folder))
+    failed = any(run.state == "failed" for run in runs) or any(row["error"] for row in throughput.read(folder))
     return 1 if failed else 0
 
 
 @dataclass(frozen=True, slots=True)
-class _Run:
+class _Passes:
     """One call of `run_specs`: its settings, and the three passes."""
 
     folder: Path
-    cells: Sequence[Cell]
+    runs: Sequence[RunState]
     models: dict[str, Path]
     slots: int
     device: str
     worker: Sequence[str]
     board: Board
     interruption: Interruption
-    templates: dict[int, Template] | None
+    servers: dict[int, ForkServer] | None
     lock_fd: int
 
     def build(self, builds: Mapping[str, Sequence[str]]) -> None:
@@ -138,50 +138,50 @@ class _Run:
 
         One thread each, whatever the slots: a start model's numbers depend on the number of threads.
         """
-        needed = {cell.spec.task for cell in self.cells if cell.state == "waiting"}
+        needed = {run.spec.task for run in self.runs if run.state == "waiting"}
         paths = {self.models[task] for task in needed}
         jobs = [self._build(label, command) for label, command in builds.items() if self.models[label] in paths]
         if jobs:
             self.board.say(f"building {len(jobs)} start model{'s' * (len(jobs) > 1)}")
-            run_jobs(jobs, self.slots, Steps(jobs, self.board).tell, self.interruption, self.templates, self.lock_fd)
+            run_jobs(jobs, self.slots, Steps(jobs, self.board).tell, self.interruption, self.servers, self.lock_fd)
 
     def train(self) -> None:
         """Train in all slots, the cores shared out among them."""
-        cells = self._waiting("train")
-        if cells:
+        runs = self._waiting("train")
+        if runs:
             threads = max(1, cores() // self.slots)
-            self.board.say(f"training: {len(cells)} runs, {self.slots} at a time, {threads} thread(s) each")
-            jobs = [self._job(cell, threads, contended=self.slots > 1) for cell in cells]
+            self.board.say(f"training: {len(runs)} runs, {self.slots} at a time, {threads} thread(s) each")
+            jobs = [self._job(run, threads, contended=self.slots > 1) for run in runs]
             self._run(jobs, self.slots)
 
     def time(self) -> None:
         """Measure time and memory, one run at a time on all cores."""
-        cells = self._waiting("timing")
-        if cells:
-            self.board.say(f"timing: {len(cells)} runs, one at a time, {cores()} thread(s)")
+        runs = self._waiting("timing")
+        if runs:
+            self.board.say(f"timing: {len(runs)} runs, one at a time, {cores()} thread(s)")
             if (busy := busy_cores()) > CONTENDED_CORES:
                 self.board.say(f"other processes use {busy:.1f} cores: what is timed beside them is marked contended")
-            jobs = [self._job(cell, cores(), contended=False) for cell in cells]
+            jobs = [self._job(run, cores(), contended=False) for run in runs]
             self._run(jobs, 1)
 
     def measure_throughput(self, asked: Throughput) -> None:
         """Count short runs an hour, some at a time, the cores shared out among them."""
-        spec = next(cell.spec for cell in self.cells if cell.spec.purpose == "train" and cell.spec.arm == asked.arm)
+        spec = next(run.spec for run in self.runs if run.spec.purpose == "train" and run.spec.arm == asked.arm)
         command = partial(self._command, spec.task, contended=True)
         for slots, repeat in due(asked, self.folder):
             self.board.say(f"throughput: {asked.runs} short runs, {slots} at a time")
             measure(asked, spec, self.folder, slots, repeat, command, self._run)
 
     def _command(self, task: str, folder: Path, contended: bool) -> Sequence[str]:
-        """What starts a run of a task in a folder."""
+        """The command that starts a run of a task in a folder."""
         options = ("--device", self.device, *(["--contended"] if contended else []))
         return (*self.worker, str(folder), str(self.models[task]), *options)
 
     def _run(self, jobs: Sequence[Job], slots: int) -> None:
-        run_jobs(jobs, slots, self.board.refresh, self.interruption, self.templates, self.lock_fd)
+        run_jobs(jobs, slots, self.board.refresh, self.interruption, self.servers, self.lock_fd)
 
-    def _waiting(self, purpose: str) -> list[Cell]:
-        return [cell for cell in self.cells if cell.state == "waiting" and cell.spec.purpose == purpose]
+    def _waiting(self, purpose: str) -> list[RunState]:
+        return [run for run in self.runs if run.state == "waiting" and run.spec.purpose == purpose]
 
     def _build(self, label: str, command: Sequence[str]) -> Job:
         log = self.folder / "starts" / f"{label}.log"
@@ -194,49 +194,49 @@ class _Run:
             if code == 0:
                 return
             reason = f"its start model could not be built: {reason_of(code, log)}; see {log}"
-            for cell in self.cells:
-                if cell.state == "waiting" and self.models[cell.spec.task] == self.models[label]:
-                    cell.prepare()
-                    self._fail(cell, reason, contended=False)
+            for run in self.runs:
+                if run.state == "waiting" and self.models[run.spec.task] == self.models[label]:
+                    run.prepare()
+                    self._fail(run, reason, contended=False)
 
         return Job(log, 1, prepare, finish)
 
-    def _job(self, cell: Cell, threads: int, contended: bool) -> Job:
+    def _job(self, run: RunState, threads: int, contended: bool) -> Job:
         def prepare() -> Sequence[str]:
-            cell.prepare()
-            cell.start()
-            return self._command(cell.spec.task, cell.folder, contended)
+            run.prepare()
+            run.start()
+            return self._command(run.spec.task, run.folder, contended)
 
         def finish(code: int) -> None:
-            cell.follow()
-            if is_finished(cell.folder):
-                manifest = read_manifest(cell.folder)
-                cell.end(manifest["status"], manifest["error"])
-                self.board.ended(cell)
+            run.follow()
+            if is_finished(run.folder):
+                manifest = read_manifest(run.folder)
+                run.end(manifest["status"], manifest["error"])
+                self.board.ended(run)
             else:
-                self._fail(cell, reason_of(code, cell.folder / "stdout.log"), contended)
+                self._fail(run, reason_of(code, run.folder / "stdout.log"), contended)
 
-        return Job(cell.folder / "stdout.log", threads, prepare, finish)
+        return Job(run.folder / "stdout.log", threads, prepare, finish)
 
-    def _fail(self, cell: Cell, reason: str, contended: bool) -> None:
+    def _fail(self, run: RunState, reason: str, contended: bool) -> None:
         """Write the manifest that a run could not write itself."""
-        cell.end("failed", reason)
+        run.end("failed", reason)
         counts = ("completions", "tokens", "optimizer_steps", "train_s")
         fields = {
-            **{"status": "failed", "error": reason, "contended": contended, "updates": cell.updates},
-            **{count: cell.last.get(count, 0) for count in counts},
-            **{"wall_s": cell.elapsed_s, "startup_s": None, "eval_s": None, "peak_rss_bytes": None},
+            **{"status": "failed", "error": reason, "contended": contended, "updates": run.updates},
+            **{count: run.last.get(count, 0) for count in counts},
+            **{"wall_s": run.elapsed_s, "startup_s": None, "eval_s": None, "peak_rss_bytes": None},
         }
-        write_manifest(cell.folder, cell.spec.identity, fields)
-        self.board.ended(cell)
+        write_manifest(run.folder, run.spec.identity, fields)
+        self.board.ended(run)
 
 
-def _cell(spec: RunSpec, folder: Path) -> Cell:
-    """A run's cell; done already where a finished run's manifest says so. A failed one waits again."""
-    cell = Cell(spec, run_folder(folder, spec.purpose, spec.key))
-    if is_finished(cell.folder):
-        status = read_manifest(cell.folder)["status"]
+def _state_of(spec: RunSpec, folder: Path) -> RunState:
+    """A run's state: done already where a finished run's manifest says so. A failed one waits again."""
+    run = RunState(spec, run_folder(folder, spec.purpose, spec.key))
+    if is_finished(run.folder):
+        status = read_manifest(run.folder)["status"]
         if status != "failed":
-            cell.end(status)
-            cell.follow()
-    return cell
+            run.end(status)
+            run.follow()
+    return run

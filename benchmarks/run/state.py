@@ -19,7 +19,7 @@ State = Literal["waiting", "running", "ok", "diverged", "failed"]
 
 
 @dataclass(slots=True)
-class Cell:
+class RunState:
     """One run: where it stands and what its metrics file said so far.
 
     `reward` is the training reward, exponentially smoothed over updates; `last` the newest line.
@@ -85,20 +85,20 @@ class Cell:
             self.reward = reward if self.reward is None else SMOOTHING * self.reward + (1 - SMOOTHING) * reward
 
 
-def left_s(cells: Sequence[Cell], slots: int) -> float | None:
-    """Seconds until all cells are done, from the pace of those that ran; None before the first update."""
+def left_s(runs: Sequence[RunState], slots: int) -> float | None:
+    """Seconds until all runs are done, from the pace of those that ran; None before the first update."""
     paces: dict[tuple[str, str], list[float]] = {}
-    for cell in cells:
-        if cell.updates and cell.elapsed_s:
-            paces.setdefault((cell.spec.task, cell.spec.arm), []).append(cell.elapsed_s / cell.updates)
+    for run in runs:
+        if run.updates and run.elapsed_s:
+            paces.setdefault((run.spec.task, run.spec.arm), []).append(run.elapsed_s / run.updates)
     if not paces:
         return None
     means = {key: sum(pace) / len(pace) for key, pace in paces.items()}
     typical = sum(means.values()) / len(means)
     total = 0.0
-    for cell in cells:
-        if not cell.done:
-            updates = cell.spec.train.updates - cell.updates
-            share = slots if cell.spec.purpose == "train" else 1
-            total += updates * means.get((cell.spec.task, cell.spec.arm), typical) / share
+    for run in runs:
+        if not run.done:
+            updates = run.spec.train.updates - run.updates
+            share = slots if run.spec.purpose == "train" else 1
+            total += updates * means.get((run.spec.task, run.spec.arm), typical) / share
     return total

@@ -12,7 +12,7 @@ from ppo_vs_grpo.benchmarks.records.folder import write_whole
 from ppo_vs_grpo.benchmarks.records.manifest import is_finished, read_manifest
 from ppo_vs_grpo.benchmarks.run.engines.job import Job, reason_of
 from ppo_vs_grpo.benchmarks.run.machine import CONTENDED_CORES, busy_cores, cores
-from ppo_vs_grpo.benchmarks.run.state import Cell
+from ppo_vs_grpo.benchmarks.run.state import RunState
 from ppo_vs_grpo.benchmarks.suites.run_spec import RunSpec
 from ppo_vs_grpo.benchmarks.suites.sections import Throughput
 
@@ -40,7 +40,7 @@ def measure(
     command: Callable[[Path], Sequence[str]],
     run: Callable[[Sequence[Job], int], None],
 ) -> None:
-    """Add a pass to the suite's file: copies of a run with seeds from 0, shortened, so many at a time.
+    """Add a pass to the suite's file: shortened copies of a run with seeds from 0, `slots` at a time.
 
     `command` says how a run in a folder is started; `run` takes jobs and slots.
     """
@@ -50,16 +50,16 @@ def measure(
     errors: list[str] = []
 
     def job(one: RunSpec) -> Job:
-        cell = Cell(one, folder / "throughput" / f"{slots}-{repeat}" / one.key)
-        log = cell.folder / "stdout.log"
+        run = RunState(one, folder / "throughput" / f"{slots}-{repeat}" / one.key)
+        log = run.folder / "stdout.log"
 
         def prepare() -> Sequence[str]:
-            cell.prepare()
-            return command(cell.folder)
+            run.prepare()
+            return command(run.folder)
 
         def finish(code: int) -> None:
-            ended_s, there = time.monotonic(), is_finished(cell.folder)
-            manifest = read_manifest(cell.folder) if there else {"status": "failed", "error": reason_of(code, log)}
+            ended_s, there = time.monotonic(), is_finished(run.folder)
+            manifest = read_manifest(run.folder) if there else {"status": "failed", "error": reason_of(code, log)}
             if manifest["status"] == "ok":
                 spans.append((ended_s - float(manifest["wall_s"]), ended_s))
             else:

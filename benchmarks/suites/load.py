@@ -39,7 +39,7 @@ def suite_names() -> list[str]:
 
 
 def find_suite(name_or_path: str) -> Path:
-    """The YAML file of a suite given by name or by path; UserError when there is none."""
+    """The YAML file of a suite, by name or path. Raises UserError if there is none."""
     if (SUITES / f"{name_or_path}.yaml").is_file():
         return SUITES / f"{name_or_path}.yaml"
     path = Path(name_or_path)

@@ -222,7 +222,7 @@ def _check_batch(train: TrainConfig, needs: Needs, task_limit: int, place: str) 
 
 
 def lock_document(suite: Suite, specs: Sequence[RunSpec]) -> dict[str, Any]:
-    """What suite.lock.yaml holds: the suite with every default written out, its hash, its runs' keys."""
+    """The content of suite.lock.yaml: the suite with every default written out, its hash, its runs' keys."""
     written = suite.model_dump(mode="json")
     for spec in specs:
         written["arms"][spec.arm]["config"] = spec.config

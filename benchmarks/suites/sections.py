@@ -1,4 +1,4 @@
-"""What stands under a suite's keys."""
+"""The sections of a suite: tasks, arms, timing, throughput, claims, evaluation."""
 
 from __future__ import annotations
 
@@ -83,21 +83,21 @@ class Attribution(Frozen):
     grpo: Label
 
 
-class Cells(Frozen):
-    """Where a measure is read: of one arm, or of the second against the first, over tasks."""
+class Scope(Frozen):
+    """The runs that a measure is read from: those of one arm, or of the second against the first, on these tasks."""
 
     arms: list[Label] = Field(min_length=1, max_length=2)
     tasks: list[Label] = Field(min_length=1)
 
 
 class Dial(Frozen):
-    """A setting over which a claim's measure is drawn, not tested: each point's cells, by what the axis calls it."""
+    """A setting over which a claim's measure is drawn, not tested: each point's scope, by its label on the axis."""
 
     setting: str
-    points: dict[str, Cells] = Field(min_length=2)
+    points: dict[str, Scope] = Field(min_length=2)
 
 
-class Claim(Cells):
+class Claim(Scope):
     """A hypothesis about the source text, declared before its runs.
 
     The source `says` something; `here` is what is tested of it: that `measure`, one of `claims.MEASURES`, lies on this

@@ -1,4 +1,4 @@
-"""What of a results folder is mirrored already."""
+"""The account of a results folder: which runs are mirrored already."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ def mirrored_so_far(folder: Path) -> dict[str, dict[str, str]]:
 
 
 def account_is_damaged(folder: Path) -> bool:
-    """Whether there is an account of what is mirrored that cannot be read, such as half a file."""
+    """Whether the account exists and cannot be read, such as half a file."""
     return _account(folder) is None
 
 
 def _account(folder: Path) -> dict[str, dict[str, str]] | None:
-    """The account, empty where there is none yet, None where it is damaged."""
+    """The account: empty if there is none yet, None if it is damaged."""
     try:
         record: dict[str, dict[str, str]] = json.loads((folder / ACCOUNT).read_text(encoding="utf-8"))
     except FileNotFoundError:

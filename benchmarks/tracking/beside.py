@@ -88,7 +88,7 @@ def _conclude(process: subprocess.Popen[bytes], patience_s: float, log: IO[bytes
 
 
 def _left(folder: Path, mode: Mode) -> str:
-    """What is not mirrored, in words."""
+    """The runs that are not mirrored yet, in words."""
     try:
         places = [run_folder(folder, name.purpose, name.key) for name in run_names(folder)]
         ended = [place for place in places if is_finished(place)]

@@ -41,7 +41,7 @@ class Tail:
 
 
 class Course:
-    """What a run logs at each update: its metrics, and what the held-out prompts said there."""
+    """What a run logs at each update: its metrics and its held-out scores."""
 
     def __init__(self, folder: Path) -> None:
         self._metrics, self._evals = Tail(folder / "metrics.jsonl"), Tail(folder / "evals.jsonl")
@@ -68,7 +68,7 @@ class Course:
 
 
 def _moment(metrics: Mapping[str, Any], prompts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What one update logs; without what is null, which wandb would plot as text."""
+    """The values that one update logs. Nulls are left out, because wandb would plot them as text."""
     moment = {name: value for name, value in metrics.items() if value is not None}
     if prompts:
         moment |= {name: prompts[0][name] for name in ("update", "completions")}

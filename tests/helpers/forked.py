@@ -1,4 +1,4 @@
-"""A module to be run by a template: says what it finds, then ends as its argument says."""
+"""A module to be run by a server: says what it finds, then ends as its argument says."""
 
 from __future__ import annotations
 

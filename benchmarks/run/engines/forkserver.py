@@ -1,7 +1,7 @@
-"""Runs forked from a process that has imported torch and transformers: that takes longer than a short run.
+"""Processes forked from one that has imported torch and transformers, which takes longer than a short run.
 
-The runner starts a template for a pass, and asks it for one process a run. A run has the process that it would have
-had, with the same environment, a group of its own and the log as its output; only its imports are done.
+The runner starts one server per thread count and asks it for one process per run. Each process has the environment
+of its run, a process group of its own and the log as its output, as without a server; only its imports are done.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 
 # -P keeps the current folder, where a user's files may bear any name, off the child's import path.
 MODULE = (sys.executable, "-P", "-m")
-"""How commands begin that a template can take: a module of this package follows, whose `main` takes the rest."""
+"""The beginning of a command that a server can run: a module of this package follows; its `main` takes the rest."""
 
 PRELOADED = (
     "ppo_vs_grpo.algorithms.shared.trainer",
@@ -33,21 +33,21 @@ PRELOADED = (
     "transformers.models.llama.modeling_llama",
     "torch._dynamo",  # torch's optimizers ask for it at their first step
 )
-"""What a run needs whatever its arm. TRL is not among them: only peers need it, and others would carry it too; nor is
-pyarrow, which starts a thread, and a thread does not survive a fork."""
+"""Modules that every run imports. TRL is left out: only peers need it, and every run would carry it. pyarrow is left
+out: it starts a thread, and a thread does not survive a fork."""
 
 
 @dataclass(slots=True)
-class Forked:
-    """A process that a template was asked for, with as much of `subprocess.Popen` as the runner uses."""
+class ForkedProcess:
+    """A process that a server forked, with the part of `subprocess.Popen` that the runner uses."""
 
-    template: Template
+    server: ForkServer
     pid: int | None = None
     returncode: int | None = None
 
     def poll(self) -> int | None:
         """The return code, None while the process runs."""
-        self.template.hear(0)
+        self.server.hear(0)
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
@@ -57,13 +57,13 @@ class Forked:
             left_s = None if deadline is None else deadline - time.monotonic()
             if left_s is not None and left_s <= 0:
                 raise subprocess.TimeoutExpired("a forked run", timeout or 0.0)
-            self.template.hear(left_s)
+            self.server.hear(left_s)
         return self.returncode
 
 
 @dataclass(slots=True)
-class Template:
-    """The runner's end: starts the template with the first process that is asked of it.
+class ForkServer:
+    """The runner's end: starts the server with the first process that is asked of it.
 
     It goes on until it is killed or its input ends, which also comes when the runner is killed: then its processes go
     on, and it with them.
@@ -72,16 +72,16 @@ class Template:
     environment: Mapping[str, str]
     lock_fd: int | None
     _process: subprocess.Popen[bytes] | None = None
-    _asked: list[Forked] = field(default_factory=list)
+    _asked: list[ForkedProcess] = field(default_factory=list)
     _heard: bytes = b""
 
-    def fork(self, command: Sequence[str], log: Path) -> Forked | None:
-        """Ask for a process; None where the command is none of this package's modules or the template is gone."""
+    def fork(self, command: Sequence[str], log: Path) -> ForkedProcess | None:
+        """Ask for a process. Returns None if the command is no module of this package or the server is gone."""
         if tuple(command[:3]) != MODULE or not sys.platform.startswith("linux"):
             return None
         if self._process is None:
             self._process = self._start(log)
-        forked = Forked(self)
+        forked = ForkedProcess(self)
         line = json.dumps({"number": len(self._asked), "command": list(command[3:]), "log": str(log)}) + "\n"
         try:
             os.write(self._stdin(), line.encode())
@@ -91,7 +91,7 @@ class Template:
         return forked
 
     def hear(self, timeout_s: float | None) -> None:
-        """Take in what the template said of its processes, waiting so long for something new."""
+        """Read the server's news of its processes, waiting up to `timeout_s` for some."""
         process = self._process
         if process is None or process.stdout is None or process.stdout.closed:
             return
@@ -109,7 +109,7 @@ class Template:
             forked.pid, forked.returncode = news["pid"], news["code"]
 
     def kill(self) -> None:
-        """End the template, and what it was asked for: what it said to the last is heard first."""
+        """End the server and its processes, after reading its last news."""
         if self._process is not None and self._process.stdin is not None and self._process.stdout is not None:
             self._process.stdin.close()
             self._process.kill()
@@ -134,7 +134,7 @@ class Template:
         return self._process.stdin.fileno()
 
     def _end(self, code: int) -> None:
-        """The template is gone, and nobody would know how its processes end: they go too."""
+        """The server is gone. Nobody would learn how its processes end, so they are killed."""
         for forked in self._asked:
             if forked.returncode is None:
                 forked.returncode = code
@@ -144,7 +144,7 @@ class Template:
 
 
 def main() -> int:
-    """Import, then fork a process for each line of standard input; each one's beginning and end is a line of output."""
+    """Import, then fork one process per line of standard input. Each start and each end is a line of output."""
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     _preload()
     woken, wake = os.pipe()
@@ -173,7 +173,7 @@ def main() -> int:
 
 
 def _preload() -> None:
-    """Do what every run would do, and leave it to no run's garbage collections."""
+    """Import what every run imports, and keep it from the runs' garbage collections."""
     for name in PRELOADED:
         importlib.import_module(name)
     from transformers.conversion_mapping import get_checkpoint_conversion_mapping
@@ -184,7 +184,7 @@ def _preload() -> None:
 
 
 def _become(number: int, command: Sequence[str], log: str) -> int:
-    """Be the process that was asked for; returns its exit code."""
+    """Become the requested process. Returns its exit code."""
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.setsid()
@@ -201,7 +201,7 @@ def _become(number: int, command: Sequence[str], log: str) -> int:
 
 
 def _reap(numbers: dict[int, int]) -> None:
-    """Take leave of the processes that have ended."""
+    """Reap the processes that ended."""
     for pid in list(numbers):
         ended, status = os.waitpid(pid, os.WNOHANG)
         if ended:

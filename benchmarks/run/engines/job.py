@@ -1,4 +1,4 @@
-"""What an engine is asked: a command, threads, a log; interruption."""
+"""A job for an engine: a command, its threads and its log; interruption."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Job:
 
 @dataclass(slots=True)
 class Interruption:
-    """Whether someone asked to stop, by Ctrl-C, by closing the terminal or by SIGTERM."""
+    """A request to stop: by Ctrl-C, by closing the terminal or by SIGTERM."""
 
     requested: bool = field(default=False)
 

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
-from ppo_vs_grpo.benchmarks.run.engines.forkserver import Forked, Template
+from ppo_vs_grpo.benchmarks.run.engines.forkserver import ForkedProcess, ForkServer
 from ppo_vs_grpo.benchmarks.run.engines.job import Interruption, Job
 
 POLL_S = 0.2
@@ -18,18 +18,18 @@ GRACE_S = 5.0
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
-Process = subprocess.Popen[bytes] | Forked
+Process = subprocess.Popen[bytes] | ForkedProcess
 
 
 @contextmanager
-def kept_templates() -> Iterator[dict[int, Template]]:
-    """Room for the templates of several passes, by their number of threads; they end with the block."""
-    templates: dict[int, Template] = {}
+def fork_servers() -> Iterator[dict[int, ForkServer]]:
+    """One fork server per thread count, started on demand; all end with the block."""
+    servers: dict[int, ForkServer] = {}
     try:
-        yield templates
+        yield servers
     finally:
-        for template in templates.values():
-            template.kill()
+        for server in servers.values():
+            server.kill()
 
 
 def run_jobs(
@@ -37,12 +37,12 @@ def run_jobs(
     slots: int,
     tick: Callable[[], None],
     interruption: Interruption,
-    templates: dict[int, Template] | None,
+    servers: dict[int, ForkServer] | None,
     lock_fd: int | None = None,
 ) -> None:
     """Run jobs in order, `slots` at a time, calling `tick` at every poll.
 
-    A request to stop ends the children and raises KeyboardInterrupt. Without `templates` nothing is forked. `lock_fd`
+    A request to stop ends the children and raises KeyboardInterrupt. Without `servers` nothing is forked. `lock_fd`
     is handed down, so that a child that outlives a killed runner still holds the runner's lock.
     """
     waiting = deque(jobs)
@@ -51,7 +51,7 @@ def run_jobs(
         while waiting or running:
             while waiting and len(running) < slots and not interruption.requested:
                 job = waiting.popleft()
-                running.append((_launch(job, lock_fd, templates), job))
+                running.append((_launch(job, lock_fd, servers), job))
             time.sleep(POLL_S)
             if interruption.requested:
                 raise KeyboardInterrupt
@@ -63,13 +63,13 @@ def run_jobs(
         _stop([process for process, _ in running])
 
 
-def _launch(job: Job, lock_fd: int | None, templates: dict[int, Template] | None) -> Process:
+def _launch(job: Job, lock_fd: int | None, servers: dict[int, ForkServer] | None) -> Process:
     """Start a job in a process group of its own, which the terminal's Ctrl-C does not reach."""
     command = job.prepare()
     threads = dict.fromkeys(THREAD_VARIABLES, str(job.threads))
     environment = os.environ | threads | {"PYTHONUNBUFFERED": "1", "PYTHONHASHSEED": "0"}
-    if templates is not None:
-        forked = templates.setdefault(job.threads, Template(environment, lock_fd)).fork(command, job.log)
+    if servers is not None:
+        forked = servers.setdefault(job.threads, ForkServer(environment, lock_fd)).fork(command, job.log)
         if forked is not None:
             return forked
     with job.log.open("wb") as log:
@@ -98,9 +98,9 @@ def _stop(processes: Sequence[Process]) -> None:
 
 
 def _signal(process: Process, number: signal.Signals) -> None:
-    """Send a signal to a process group; where its template still imports, end that instead."""
-    if process.pid is None and isinstance(process, Forked):
-        process.template.kill()
+    """Send a signal to a process group; where its server still imports, end that instead."""
+    if process.pid is None and isinstance(process, ForkedProcess):
+        process.server.kill()
     elif process.pid is not None:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, number)

@@ -1,4 +1,4 @@
-"""The progress table and its plain lines, and how a cell reads a growing metrics file."""
+"""The progress table and its plain lines, and how a run reads a growing metrics file."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from rich.console import Console
 from fake_suite import make_specs, make_suite
 from ppo_vs_grpo.benchmarks.run.engines.job import Job
 from ppo_vs_grpo.benchmarks.run.progress import Board, Steps, clock
-from ppo_vs_grpo.benchmarks.run.state import Cell, State, left_s
+from ppo_vs_grpo.benchmarks.run.state import RunState, State, left_s
 
 CORE = ("countdown", "sorting", "recall", "arithmetic")
 
 
-def make_cells(folder: Path, seeds: int = 8, tasks: Sequence[str] = CORE) -> list[Cell]:
-    """A suite half-way: ended, running and waiting cells."""
-    cells = [Cell(spec, folder / spec.key) for spec in make_specs(make_suite(tasks, seeds))]
+def make_runs(folder: Path, seeds: int = 8, tasks: Sequence[str] = CORE) -> list[RunState]:
+    """A suite half-way: ended, running and waiting runs."""
+    runs = [RunState(spec, folder / spec.key) for spec in make_specs(make_suite(tasks, seeds))]
     states: list[State] = ["ok", "ok", "failed", "diverged", "running", "running", "running"]
-    for cell, state in zip(cells, states, strict=False):
-        cell.start()
-        cell.last, cell.reward, cell.elapsed_s = {"update": 2 if state == "running" else 3}, 0.25, 60.0
+    for run, state in zip(runs, states, strict=False):
+        run.start()
+        run.last, run.reward, run.elapsed_s = {"update": 2 if state == "running" else 3}, 0.25, 60.0
         if state != "running":
-            cell.end(state, "out of [luck]" if state == "failed" else None)
-    return cells
+            run.end(state, "out of [luck]" if state == "failed" else None)
+    return runs
 
 
-def screen(cells: Sequence[Cell], width: int) -> list[str]:
+def screen(runs: Sequence[RunState], width: int) -> list[str]:
     console = Console(file=StringIO(), width=width, force_terminal=True, color_system=None, legacy_windows=False)
-    board = Board(console, "core", cells, slots=2)
+    board = Board(console, "core", runs, slots=2)
     with console.capture() as capture:
         console.print(board.render())
     return capture.get().splitlines()
@@ -57,19 +57,19 @@ def test_each_step_that_a_start_model_tells_of_is_said_once(tmp_path: Path) -> N
 @pytest.mark.parametrize("width", [80, 120])
 @pytest.mark.parametrize("seeds", [2, 8, 40])
 def test_the_table_fits_the_terminal_and_has_each_run(tmp_path: Path, width: int, seeds: int) -> None:
-    cells = make_cells(tmp_path, seeds)
-    lines = screen(cells, width)
+    runs = make_runs(tmp_path, seeds)
+    lines = screen(runs, width)
     assert max(map(len, lines)) <= width
     assert not any("…" in line for line in lines)
     table = "\n".join(line for line in lines if "left" not in line and "number:" not in line)
     signs = {"ok": "✓", "failed": "✗", "diverged": "!", "running": "▸", "waiting": "·"}
     assert {state: table.count(sign) for state, sign in signs.items()} == {
-        state: sum(cell.state == state for cell in cells) for state in signs
+        state: sum(run.state == state for run in runs) for state in signs
     }
 
 
 def test_the_table_shows_reward_and_time_left(tmp_path: Path) -> None:
-    lines = screen(make_cells(tmp_path), 80)
+    lines = screen(make_runs(tmp_path), 80)
     assert "4/80 runs · 1 failed" in lines[0]
     assert any("✓0.25" in line for line in lines)
     assert "seed7" in lines[2]
@@ -80,60 +80,60 @@ def test_the_table_shows_reward_and_time_left(tmp_path: Path) -> None:
 
 
 def test_more_running_runs_than_lines_are_counted(tmp_path: Path) -> None:
-    cells = make_cells(tmp_path)
-    for cell in cells[:20]:
-        cell.start()
-    assert any("and 14 more" in line for line in screen(cells, 80))
+    runs = make_runs(tmp_path)
+    for run in runs[:20]:
+        run.start()
+    assert any("and 14 more" in line for line in screen(runs, 80))
 
 
 def test_a_growing_file_is_read_line_by_line(tmp_path: Path) -> None:
-    (cell, *_) = make_cells(tmp_path)
-    cell.reward, cell.last = None, {}
-    cell.folder.mkdir()
-    cell.follow()
-    assert cell.updates == 0
-    path = cell.folder / "metrics.jsonl"
+    (run, *_) = make_runs(tmp_path)
+    run.reward, run.last = None, {}
+    run.folder.mkdir()
+    run.follow()
+    assert run.updates == 0
+    path = run.folder / "metrics.jsonl"
     first, second = (json.dumps({"update": n, "reward_mean": float(n)}) for n in (1, 2))
     path.write_text(first + "\n" + second[:5])
-    cell.follow()
-    assert cell.updates == 1
-    assert cell.reward == 1.0
+    run.follow()
+    assert run.updates == 1
+    assert run.reward == 1.0
     path.write_text(first + "\n" + second + "\nnot json\n")
-    cell.follow()
-    assert cell.updates == 2
-    assert cell.reward == pytest.approx(0.8 * 1 + 0.2 * 2)
-    cell.follow()
-    assert cell.reward == pytest.approx(1.2), "old lines were read again"
+    run.follow()
+    assert run.updates == 2
+    assert run.reward == pytest.approx(0.8 * 1 + 0.2 * 2)
+    run.follow()
+    assert run.reward == pytest.approx(1.2), "old lines were read again"
 
 
 def test_time_left_shares_training_among_slots_and_takes_timing_one_by_one(tmp_path: Path) -> None:
-    cells = make_cells(tmp_path, seeds=1, tasks=["red"])
-    ppo, grpo, *timing = cells
+    runs = make_runs(tmp_path, seeds=1, tasks=["red"])
+    ppo, grpo, *timing = runs
     assert len(timing) == 4
-    for cell in cells:
-        cell.state, cell.last, cell.elapsed_s = "waiting", {}, 0.0
-    assert left_s(cells, 2) is None
+    for run in runs:
+        run.state, run.last, run.elapsed_s = "waiting", {}, 0.0
+    assert left_s(runs, 2) is None
     ppo.state, ppo.last, ppo.elapsed_s = "ok", {"update": 3}, 30.0
-    assert left_s(cells, 1) == pytest.approx(3 * 10 + 4 * 3 * 10)
-    assert left_s(cells, 2) == pytest.approx(3 * 10 / 2 + 4 * 3 * 10)
+    assert left_s(runs, 1) == pytest.approx(3 * 10 + 4 * 3 * 10)
+    assert left_s(runs, 2) == pytest.approx(3 * 10 / 2 + 4 * 3 * 10)
     grpo.state, grpo.last, grpo.elapsed_s = "running", {"update": 1}, 2.0
-    assert left_s(cells, 2) == pytest.approx(2 * 2 / 2 + 2 * 3 * 2 + 2 * 3 * 10)
+    assert left_s(runs, 2) == pytest.approx(2 * 2 / 2 + 2 * 3 * 2 + 2 * 3 * 10)
 
 
 def test_without_a_terminal_each_end_is_one_plain_line(tmp_path: Path) -> None:
-    cells = make_cells(tmp_path)
+    runs = make_runs(tmp_path)
     written = StringIO()
-    board = Board(Console(file=written, width=80), "core", cells, slots=2)
+    board = Board(Console(file=written, width=80), "core", runs, slots=2)
     with board:
         board.say("training")
-        board.ended(cells[0])
+        board.ended(runs[0])
         board.refresh()
     board.conclude()
     first, second, third, *rest = written.getvalue().splitlines()
     assert first == "core: 80 runs, 4 of them finished before"
     assert second == "training"
     assert third.startswith("[4/80] countdown ppo s0: ok, reward 0.25, 1:00, about ")
-    assert rest[0] == f"✗ sorting ppo s0: out of [luck] ({cells[2].folder})"
+    assert rest[0] == f"✗ sorting ppo s0: out of [luck] ({runs[2].folder})"
     assert "\x1b" not in written.getvalue()
 
 

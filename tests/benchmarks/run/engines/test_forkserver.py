@@ -1,4 +1,4 @@
-"""Runs forked from a template: the processes that they would have been, and what happens when anyone dies."""
+"""Runs forked from a server: the processes that they would have been, and what happens when anyone dies."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from checkout import HELPERS
 from ppo_vs_grpo.benchmarks.run.engines import forkserver, local
 from ppo_vs_grpo.benchmarks.run.engines.forkserver import MODULE
 from ppo_vs_grpo.benchmarks.run.engines.job import Interruption, Job
-from ppo_vs_grpo.benchmarks.run.engines.local import kept_templates, run_jobs
+from ppo_vs_grpo.benchmarks.run.engines.local import fork_servers, run_jobs
 from watching import alive, wait_for
 
-# Elsewhere there is no template to look at: every run is launched by itself, which `test_runner.py` is about.
+# Elsewhere there is no server to look at: every run is launched by itself, which `test_runner.py` is about.
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux forks runs")
 
 HERE = str(HELPERS)
@@ -49,8 +49,8 @@ class Ran:
         return Job(self.folder / f"{name}.log", threads, lambda: (*MODULE, "forked", *arguments), finish)
 
     def run(self, jobs: Sequence[Job], slots: int = 1, tick: Callable[[], None] = lambda: None) -> None:
-        with kept_templates() as templates:
-            run_jobs(jobs, slots, tick, self.interruption, templates)
+        with fork_servers() as servers:
+            run_jobs(jobs, slots, tick, self.interruption, servers)
 
     def lines(self, name: str) -> list[str]:
         log = self.folder / f"{name}.log"
@@ -87,9 +87,9 @@ def test_a_forked_run_is_the_process_it_would_have_been(ran: Ran) -> None:
 
 
 def test_passes_of_as_many_threads_share_a_template(ran: Ran) -> None:
-    with kept_templates() as templates:
+    with fork_servers() as servers:
         for name in ("a", "b"):
-            run_jobs([ran.job(name, "0")], 1, lambda: None, ran.interruption, templates)
+            run_jobs([ran.job(name, "0")], 1, lambda: None, ran.interruption, servers)
     assert ran.found("a")["parent"] == ran.found("b")["parent"]
     assert not alive(ran.found("a")["parent"])
 
@@ -153,7 +153,7 @@ def test_a_template_that_cannot_import_says_why_in_the_log(ran: Ran, monkeypatch
 
 
 def test_without_room_for_templates_each_run_imports_for_itself(ran: Ran) -> None:
-    run_jobs([ran.job("a", "0"), ran.job("b", "3")], 1, lambda: None, ran.interruption, templates=None)
+    run_jobs([ran.job("a", "0"), ran.job("b", "3")], 1, lambda: None, ran.interruption, servers=None)
     assert ran.codes == {"a": 0, "b": 3}
     assert [ran.found(name)["parent"] for name in ("a", "b")] == [os.getpid()] * 2
     assert ran.found("a")["imported"] == []
@@ -171,13 +171,13 @@ def test_other_commands_and_other_systems_need_no_template(ran: Ran, monkeypatch
 RUNNER = """
 import fcntl, os, sys
 from pathlib import Path
-from ppo_vs_grpo.benchmarks.run.engines.local import Interruption, Job, kept_templates, run_jobs
+from ppo_vs_grpo.benchmarks.run.engines.local import Interruption, Job, fork_servers, run_jobs
 from ppo_vs_grpo.benchmarks.run.engines.forkserver import MODULE
 lock = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
 fcntl.flock(lock, fcntl.LOCK_EX)
 jobs = [Job(Path(sys.argv[2]), 1, lambda: (*MODULE, "forked", "sleep", "4"), print)]
-with kept_templates() as templates:
-    run_jobs(jobs, 1, lambda: None, Interruption(), templates, lock)
+with fork_servers() as servers:
+    run_jobs(jobs, 1, lambda: None, Interruption(), servers, lock)
 """
 
 
