@@ -5,76 +5,72 @@ from __future__ import annotations
 import ast
 import re
 from functools import cache
-from itertools import chain
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
 PAGES = ["README.md", "CONTRIBUTING.md", "results/README.md", *(f"docs/{page.name}" for page in ROOT.glob("docs/*.md"))]
-FOLDERS = ("tasks", "algorithms", "benchmarks", "results", "tests", "docs", ".ci")
-ROOMS = FOLDERS[:3]
+ROOMS = ("tasks", "algorithms", "benchmarks")
 README_LINES = 90
 FENCES = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
 QUOTED = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)")
-PATH = re.compile(rf"((?:{'|'.join(map(re.escape, FOLDERS))})/[\w./*-]*|[\w*/-]+\.py)(?::(\w+))?")
-DOTTED = re.compile(r"(?:python -m )?((?:ppo_vs_grpo\.)?[A-Za-z_]\w*(?:\.\w+)+)(?:\(.*)?")
-FILES = ("csv", "ipynb", "json", "jsonl", "log", "lock", "md", "parquet", "toml", "txt", "yaml")
+PATH = re.compile(r"((?:tasks|algorithms|benchmarks|results|tests|docs|\.ci)/[\w./*-]*|[\w*/-]+\.py)(?::(\w+))?")
+DOTTED = re.compile(r"(?:python -m )?([A-Za-z_]\w*(?:\.\w+)+)(?:\(.*)?")
+FILES = (".csv", ".ipynb", ".json", ".jsonl", ".log", ".lock", ".md", ".parquet", ".toml", ".txt", ".yaml")
 LEFT_BY_RUNS = re.compile(r"results/(?!published|README|analysis)")
-Names = dict[str, set[str]]
 
 
 @cache
-def names() -> tuple[Names, Names]:
+def names() -> tuple[dict[str, set[str]], dict[str, set[str]]]:
     """What each module and each class of the package defines; a folder is a module that defines its files."""
-    modules: Names = {}
-    classes: Names = {}
-    for path in chain(*((ROOT / room).rglob("*.py") for room in ROOMS)):
+    modules: dict[str, set[str]] = {"ppo_vs_grpo": set(ROOMS)}
+    classes: dict[str, set[str]] = {}
+    for path in (path for room in ROOMS for path in (ROOT / room).rglob("*.py")):
         tree = ast.parse(path.read_text())
-        module = path.parent.name if path.stem == "__init__" else path.stem
-        modules.setdefault(module, set()).update(defined(tree))
-        modules.setdefault(path.parent.name, set()).update({path.stem, module})
-        modules.setdefault(path.parent.parent.name, set()).add(path.parent.name)
+        folder = path.parent.name
+        modules.setdefault(folder if path.stem == "__init__" else path.stem, set()).update(defined(tree))
+        modules.setdefault(folder, set()).add(path.stem)
+        modules.setdefault(path.parent.parent.name, set()).add(folder)
         for node in ast.walk(tree):
             if isinstance(node, ast.ClassDef):
                 classes.setdefault(node.name, set()).update(defined(node))
     return modules, classes
 
 
-def defined(body: ast.AST) -> set[str]:
-    found: set[str] = set()
-    for node in ast.walk(body):
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
-            found.add(node.name)
-        elif isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Store):
-            found.add(node.id if isinstance(node, ast.Name) else node.attr)
+def defined(body: ast.Module | ast.ClassDef) -> set[str]:
+    found = {node.name for node in ast.walk(body) if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    found |= {n.attr for n in ast.walk(body) if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Store)}
+    for statement in body.body:
+        if isinstance(statement, ast.Assign | ast.AnnAssign):
+            found |= {n.id for n in ast.walk(statement) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
     return found
 
 
-def there(quoted: str, page: str) -> bool:
+def there(quoted: str) -> bool:
     """Whether what stands between backticks leads somewhere; True for what is no name of ours."""
     modules, classes = names()
     if path := PATH.fullmatch(quoted):
-        places = [(ROOT, path[1]), (ROOT / Path(page).parent, path[1]), *((ROOT / room, f"**/{path[1]}") for room in ROOMS)]
-        files = [file for place, pattern in places for file in place.glob(pattern)]
+        files = [*ROOT.glob(path[1]), *(file for room in ROOMS for file in (ROOT / room).glob(f"**/{path[1]}"))]
         return bool(LEFT_BY_RUNS.match(quoted) or files) and not (path[2] and path[2] not in modules[files[0].stem])
-    dotted = DOTTED.fullmatch(quoted)
-    if not dotted or quoted.endswith(FILES):
+    if not (dotted := DOTTED.fullmatch(quoted)) or quoted.endswith(FILES):
         return True
-    *before, owner, last = dotted[1].split(".")
-    if before and before[0] == "ppo_vs_grpo":
-        return ROOT.joinpath(*before[1:], owner).is_dir() or ROOT.joinpath(*before[1:], f"{owner}.py").exists()
+    if quoted.startswith("python -m ppo_vs_grpo."):
+        module = ROOT.joinpath(*dotted[1].split(".")[1:])
+        return module.with_suffix(".py").exists() or (module / "__main__.py").exists()
+    *_, owner, last = dotted[1].split(".")
     if owner in classes:
         return last in classes[owner]
-    return owner not in modules or last in modules[owner] or any(last in fields for fields in classes.values())
+    settings_and_columns = any(last in fields for fields in classes.values())
+    return owner not in modules or last in modules[owner] or settings_and_columns
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_what_a_page_names_is_there(page: str) -> None:
     text = FENCES.sub("", (ROOT / page).read_text())
     assert [link for link in LINK.findall(text) if not (ROOT / page).parent.joinpath(link).exists()] == []
-    assert [quoted for quoted in QUOTED.findall(text) if not there(quoted, page)] == []
+    assert [quoted for quoted in QUOTED.findall(text) if not there(quoted)] == []
 
 
 def test_the_readme_is_a_first_screen() -> None:
