@@ -1,0 +1,50 @@
+"""A run whose steps are not finite: it ends as diverged, and the report has a row for it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+import synthetic
+from graded import NAN
+from ppo_vs_grpo.algorithms.shared.config import TrainConfig
+from ppo_vs_grpo.algorithms.shared.trainer import MAX_SKIPPED_STEPS, Trainer
+from ppo_vs_grpo.benchmarks import load
+from ppo_vs_grpo.benchmarks.analysis.report import tables
+from ppo_vs_grpo.benchmarks.run import trainers, worker
+from ppo_vs_grpo.benchmarks.suites.sections import EvalConfig
+from run_folders import prepared as run_folder
+
+
+def test_past_the_threshold_the_run_ends_as_diverged_and_is_a_row_in_the_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite = synthetic.make_suite(["grpo"], ["countdown"], seeds=1, timing=False)
+    train = TrainConfig(completions=400, prompts_per_update=4, group_size=4, max_new_tokens=5)
+    spec = synthetic.make_specs(suite)[0].model_copy(
+        update={"config": {}, "train": train, "eval": EvalConfig(prompts=8, points=2, transcripts=2)}
+    )
+    (tmp_path / "suite.lock.yaml").write_text(
+        yaml.safe_dump({"suite": suite.model_dump(mode="json"), "hash": "0" * 16, "keys": [spec.key]})
+    )
+    run, model = run_folder(tmp_path, spec)
+    (tmp_path / "runs").mkdir()
+    run = run.rename(tmp_path / "runs" / spec.key)
+    whole = trainers.make_trainer
+
+    def broken(*args: object, **options: object) -> Trainer:
+        made = whole(*args, **options)
+        next(made.models.policy.parameters()).register_hook(lambda grad: grad * NAN)
+        return made
+
+    monkeypatch.setattr(worker, "make_trainer", broken)
+    assert worker.main([str(run), str(model)]) == 0
+    assert json.loads((run / "manifest.json").read_text())["status"] == "diverged"
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [line["skipped_steps"] for line in lines] == [*range(2, MAX_SKIPPED_STEPS + 1, 2)]
+    (row,) = tables.unfinished(load(tmp_path)).to_dict("records")
+    assert (row["arm"], row["state"]) == ("grpo", "diverged")
+    assert "non-finite" in row["message"]
