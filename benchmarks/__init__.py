@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["load"]
 
 
-def load(source: str | Path | pd.DataFrame, *, whole: bool = True) -> Results:
+def load(source: str | Path | pd.DataFrame, *, strict: bool = True) -> Results:
     """Open a suite's results folder such as `results/core`; see `analysis.frames.load`.
 
     A frame or a .csv file exported from wandb gives Results that have metrics only; see `analysis.frames.wandb_export`.
@@ -37,7 +37,7 @@ def load(source: str | Path | pd.DataFrame, *, whole: bool = True) -> Results:
     if isinstance(source, str | Path) and Path(source).suffix != ".csv":
         from ppo_vs_grpo.benchmarks.analysis.frames.load import load as load_folder
 
-        return load_folder(source, whole=whole)
+        return load_folder(source, strict=strict)
     from ppo_vs_grpo.benchmarks.analysis.frames.wandb_export import results_of
 
     return results_of(source)

@@ -107,11 +107,11 @@ def verify(
     ] = None,
 ) -> None:
     """Make a report again from its runs and name every number that differs; exit code 1 if any does."""
-    from ppo_vs_grpo.benchmarks.analysis.report.verify import verify as differences
+    from ppo_vs_grpo.benchmarks.analysis.report.verify import verify as mismatches
 
-    found = differences(report, results)
-    for difference in found:
-        print(f"{difference.where}: {difference.found}; the runs say {difference.expected}")
+    found = mismatches(report, results)
+    for one in found:
+        print(f"{one.where}: {one.found}; the runs say {one.expected}")
     print(f"{report}: {len(found)} differences" if found else f"{report}: every number is what the runs say")
     raise typer.Exit(1 if found else 0)
 
@@ -236,14 +236,14 @@ def _report(folder: Path, out: Path, console: Console) -> Results:
     from ppo_vs_grpo.benchmarks import load
     from ppo_vs_grpo.benchmarks.analysis.frames import speed
     from ppo_vs_grpo.benchmarks.analysis.report.contents import judged
-    from ppo_vs_grpo.benchmarks.analysis.report.terminal import headlines, summary
+    from ppo_vs_grpo.benchmarks.analysis.report.terminal import lead_sentences, summary
     from ppo_vs_grpo.benchmarks.analysis.report.write import write
 
-    results = load(folder, whole=False)
+    results = load(folder, strict=False)
     found = judged(results)
     page = write(results, out, found)
     print_summary(console, summary(results))
-    for line in [*headlines(found), *speed.headline(results)]:
+    for line in [*lead_sentences(found), *speed.sentences(results)]:
         console.print(line, markup=False, highlight=False)
     for run in results.missing[results.missing["state"] == "unreadable"].itertuples():
         print(f"left out: {run.message}", file=sys.stderr)

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from ppo_vs_grpo.benchmarks.analysis.frames.results import IDENTITY, MISSING_COLUMNS, Results
+from ppo_vs_grpo.benchmarks.analysis.judge.comparisons import means
+from ppo_vs_grpo.benchmarks.analysis.judge.metrics import FINAL
+from ppo_vs_grpo.benchmarks.analysis.judge.pairs import Paired
+from ppo_vs_grpo.benchmarks.analysis.judge.verdicts import Verdict, verdicts
+from ppo_vs_grpo.benchmarks.analysis.stats.ruling import MARGIN
 from ppo_vs_grpo.benchmarks.records.schema import (
     EVAL_COLUMNS,
     MEMORY_COLUMNS,
@@ -84,6 +91,16 @@ def made(
         hashes={},
         ignored=(),
     )
+
+
+def verdicts_on(
+    differences: Mapping[str, ArrayLike], *, arms: tuple[str, str] = ("A", "B"), margin: float = MARGIN
+) -> dict[str, Verdict]:
+    """What a report says of the final score on each task, from differences of seeds: second arm less first."""
+    samples = {task: np.asarray(values, float) for task, values in differences.items()}
+    pairs = {task: Paired(tuple(range(len(sample))), np.zeros(len(sample)), sample) for task, sample in samples.items()}
+    found = {task: means([pair], arms, "score", margin) for task, pair in pairs.items()}
+    return {one.task: one for one in verdicts(replace(FINAL, margin=margin), found, arms)}
 
 
 def _noise_rows(noise: Cells) -> list[dict[str, Any]]:

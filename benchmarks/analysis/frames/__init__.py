@@ -1,1 +1,13 @@
-"""Results as pandas frames."""
+"""Results as pandas frames. Each frame that is derived is worked out once and kept with its `Results`.
+
+- `results`: `Results`, the frames of a suite, and what keeps those derived from them
+- `load`: a results folder read into `Results`
+- `wandb_export`: an export from wandb read into `Results`
+- `arms`: which arms run where, and which two are compared
+- `outcomes`: what each run and each arm came to
+- `costs`: seconds, memory and operations of completions
+- `probes`: what the probes found, at start, middle and end
+- `speed`: the cells that only the timing pass runs, peers beside their counterparts
+- `throughput`: runs an hour by how many are at work at a time
+- `attribution`: the baseline's effect and that of everything else
+"""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ppo_vs_grpo.benchmarks.analysis.frames.results import ALL_TASKS, Results
+from ppo_vs_grpo.benchmarks.analysis.frames.results import ALL_TASKS, Results, kept
 from ppo_vs_grpo.benchmarks.analysis.stats.intervals import satterthwaite_interval
 
 EFFECTS = {
@@ -21,25 +21,27 @@ everything else GRPO's details instead of PPO's, each averaged over the other fa
 less PPO. The interaction is the baseline's effect under GRPO's details less that under PPO's."""
 
 
+@kept
 def effects_by_seed(results: Results) -> pd.DataFrame:
     """Each effect on the final held-out pass rate: task, seed and a column an effect.
 
     Only seeds with a final score of all four arms are there. Empty where the suite states no attribution.
     """
-    cells = results.suite.get("attribution")
+    arms = results.suite.get("attribution")
     columns = ["task", "seed", *EFFECTS]
-    if not cells:
+    if not arms:
         return pd.DataFrame(columns=columns)
     scores = results.score_matrix()
     rows = []
     for task in results.tasks:
-        four = pd.DataFrame({cell: scores[label][task] for cell, label in cells.items()}).dropna()
+        four = pd.DataFrame({role: scores[arm][task] for role, arm in arms.items()}).dropna()
         for seed, row in four.iterrows():
-            sums = {name: sum(w * row[cell] for cell, w in weights.items()) for name, weights in EFFECTS.items()}
+            sums = {name: sum(w * row[role] for role, w in weights.items()) for name, weights in EFFECTS.items()}
             rows.append({"task": task, "seed": seed} | sums)
     return pd.DataFrame(rows, columns=columns)
 
 
+@kept
 def attribution_table(results: Results) -> pd.DataFrame:
     """A row per task and effect: n seeds, mean, and the ends of its 95% t interval; then the mean over tasks.
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from ppo_vs_grpo.benchmarks.analysis.frames.results import IDENTITY, Results
-from ppo_vs_grpo.benchmarks.records.schema import PHASES
+from ppo_vs_grpo.algorithms.shared.config import PHASES
+from ppo_vs_grpo.benchmarks.analysis.frames.results import IDENTITY, Results, kept
 
 MEMORY_PHASES = ("load", "rollout", "reward", "reference", "value", "update", "eval", "process")
 ROLE_SOURCES = {"tracked": "tracked_mb", "tracked_alone": "alone_mb", "predicted": "predicted_mb"}
@@ -24,12 +24,13 @@ BUDGETS = {
 SECONDS = [f"{phase}_s" for phase in PHASES]
 
 
+@kept
 def phase_seconds(results: Results) -> pd.DataFrame:
     """A row per measured run: seconds per 1,000 completions in each phase and in total.
 
     Warm-up updates are left out. An arm on a task is measured by its timing runs; where it has
     none, its training runs stand in. `origin` names which, `contended` says whether the run
-    shared the machine: such a row is shown, with that label, but is not a headline.
+    shared the machine: such a row is shown, with that label, but counts in no mean of `alone_means`.
     """
     frames = []
     for origin, metrics in (("timing pass", results.timing), ("training runs", results.metrics)):
@@ -43,6 +44,7 @@ def phase_seconds(results: Results) -> pd.DataFrame:
     return _with_contention(results, _prefer_timing(*frames))
 
 
+@kept
 def peak_memory(results: Results) -> pd.DataFrame:
     """A row per measured run and phase: peak memory in MB (10^6 bytes), of one source.
 
@@ -66,6 +68,7 @@ def peak_memory(results: Results) -> pd.DataFrame:
     return _with_contention(results, _prefer_timing(timing, training)).drop(columns="purpose")
 
 
+@kept
 def memory_by_role(results: Results) -> pd.DataFrame:
     """A row per task, arm, phase and role: MB that the role held when the phase held most, tracked and predicted.
 
@@ -84,6 +87,7 @@ def memory_by_role(results: Results) -> pd.DataFrame:
     return table.assign(runs=counts)
 
 
+@kept
 def flops_by_phase(results: Results) -> pd.DataFrame:
     """A row per probed run, moment and phase: 10^6 operations for a completion of the budget, and the critic's part."""
     rows = results.probes[results.probes["probe"] == "flops"]
@@ -93,6 +97,7 @@ def flops_by_phase(results: Results) -> pd.DataFrame:
     return wide.reset_index().rename(columns={"subject": "phase", "total": "mflops", "critic": "critic_mflops"})
 
 
+@kept
 def scores_by_cost(results: Results) -> pd.DataFrame:
     """`Results.scores` with what each evaluation had cost by then: a column for each of BUDGETS.
 
@@ -105,7 +110,7 @@ def scores_by_cost(results: Results) -> pd.DataFrame:
     scores = results.scores.merge(done, on=["key", "update"], how="left")
     scores[columns] = scores[columns].astype(float).where(scores["update"] > 0, 0.0)
     rates = flops_by_phase(results).groupby(["key", "completions"])["mflops"].sum() * 1e6
-    pace = headline(phase_seconds(results), "total_s") / 1000
+    pace = alone_means(phase_seconds(results), "total_s") / 1000
     own = results.runs.set_index("key")["contended"].astype(bool)
     parts = [
         curve.assign(flops=_added_up(rates.get(key), curve["completions"].to_numpy(float)))
@@ -131,7 +136,7 @@ def _added_up(rates: pd.Series | None, completions: np.ndarray) -> np.ndarray:
     return at_completions
 
 
-def headline(frame: pd.DataFrame, column: str) -> pd.Series:
+def alone_means(frame: pd.DataFrame, column: str) -> pd.Series:
     """Mean of `column` per (task, arm) over the runs that had the machine to themselves."""
     alone = frame[~frame["contended"].astype(bool)]
     return alone.groupby(["task", "arm"])[column].mean()

@@ -25,12 +25,13 @@ from ppo_vs_grpo.tasks.errors import UserError
 AGAIN = "run the suite again: it goes on with what is missing"
 
 
-def load(path: str | Path, *, whole: bool = True) -> Results:
+def load(path: str | Path, *, strict: bool = True) -> Results:
     """Open a suite's results folder, such as `results/core`.
 
     Only the runs that suite.lock.yaml names are read: folders left by an earlier configuration are
     listed in `ignored`. Raises UserError for a folder without results, and for a run whose files do not fit its
-    manifest or whose protocol version is not that of the others; unless `whole`, such a run is `missing` as unreadable.
+    manifest or whose protocol version is not that of the others; unless `strict`, such a run is `missing` as
+    unreadable.
     """
     folder = Path(path)
     suite, keys = read_lock(folder)
@@ -44,10 +45,10 @@ def load(path: str | Path, *, whole: bool = True) -> Results:
         try:
             runs[name.key] = read_run(place)
         except UserError as error:
-            if whole:
+            if strict:
                 raise
             missing.append((*name, "unreadable", str(error).replace(f"{folder}/", "")))
-    if whole:
+    if strict:
         _one_protocol(folder, runs)
     else:
         missing += _take_older_protocols(runs)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ppo_vs_grpo.benchmarks.analysis.frames import costs
-from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
+from ppo_vs_grpo.benchmarks.analysis.frames.results import Results, kept
 
 MOMENTS = ("start", "middle", "end")
 BASELINES = {
@@ -23,7 +23,8 @@ BASELINES = {
 """Baselines as they are recorded, and what figures call them; `true` is the mean of fresh continuations."""
 
 
-def moments(results: Results) -> pd.DataFrame:
+@kept
+def at_moments(results: Results) -> pd.DataFrame:
     """The probes' rows of complete runs with the moment of each: start, middle or end of the run."""
     frame = results.probes[results.probes["key"].isin(results.complete)]
     place = frame.groupby("key")["completions"].rank(method="dense").astype(int) - 1
@@ -32,6 +33,7 @@ def moments(results: Results) -> pd.DataFrame:
     return frame.assign(moment=names)
 
 
+@kept
 def gradient_noise(results: Results) -> pd.DataFrame:
     """A row per task, arm (whose policy and rollouts), moment and estimator: the noise scale and the cosine.
 
@@ -40,7 +42,7 @@ def gradient_noise(results: Results) -> pd.DataFrame:
     noise that the choice of prompts makes; siblings in a baseline can make it negative. The cosine, a mean over runs,
     is the estimate's to leave-one-out REINFORCE on other and more prompts; `cosine_se` is its standard error over runs.
     """
-    frame = moments(results)
+    frame = at_moments(results)
     frame = frame[frame["probe"] == "gradient"]
     rows = []
     for (task, arm, moment, name), cell in frame.groupby(["task", "arm", "moment", "subject"], sort=False):
@@ -56,13 +58,14 @@ def gradient_noise(results: Results) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*columns, "skipped_units"])
 
 
+@kept
 def baselines(results: Results) -> pd.DataFrame:
     """A row per task, arm, moment and baseline: the share of the reward's variance that it leaves.
 
     The row's own reward is taken out of its baseline. A mean over runs with its standard error over them; 1 is what no
     baseline leaves.
     """
-    frame = moments(results)
+    frame = at_moments(results)
     chosen = (frame["probe"] == "baseline") & (frame["quantity"] == "comparable") & frame["subject"].isin(BASELINES)
     table = _means(frame[chosen], ["task", "arm", "moment", "subject"], "residual_variance")
     return table.rename(columns={"subject": "baseline"})
@@ -73,11 +76,12 @@ def value_error(results: Results) -> pd.DataFrame:
 
     Corrected for the continuations' noise. `position` is the tenth's lower end, none for the whole completion.
     """
-    frame = moments(results)
+    frame = at_moments(results)
     frame = frame[(frame["probe"] == "value") & (frame["quantity"] == "mse")]
     return _means(frame, ["task", "arm", "moment", "position"], "mse")
 
 
+@kept
 def critic(results: Results) -> pd.DataFrame:
     """A row per task, arm with a critic and moment: explained variance, rank correlation, bias and the break-even G.
 
@@ -85,7 +89,7 @@ def critic(results: Results) -> pd.DataFrame:
     of the others is nearer to the prompt's true value than the critic: the median over runs. A run in which no group
     size is counts as infinite; an infinite median is a dash.
     """
-    frame = moments(results)
+    frame = at_moments(results)
     value = frame[(frame["probe"] == "value") & frame["position"].isna()]
     chosen = (frame["probe"] == "break_even") & (frame["quantity"] == "group_size")
     sizes = frame[chosen].fillna({"value": np.inf}).groupby(["task", "arm", "moment"])["value"].median()
@@ -110,7 +114,7 @@ def memory_by_role(results: Results) -> pd.DataFrame:
 def operations(results: Results) -> pd.DataFrame:
     """A row per task, arm, moment and phase: 10^6 operations for a completion and the critic's part, over runs."""
     frame = costs.flops_by_phase(results)
-    names = moments(results).drop_duplicates(["key", "completions"]).set_index(["key", "completions"])["moment"]
+    names = at_moments(results).drop_duplicates(["key", "completions"]).set_index(["key", "completions"])["moment"]
     frame = frame[frame["key"].isin(results.complete)]
     named = [names[key, at] for key, at in zip(frame["key"], frame["completions"], strict=True)]
     groups = frame.assign(moment=named).groupby(["task", "arm", "moment", "phase"], sort=False)
@@ -130,7 +134,7 @@ def ranking(results: Results) -> pd.DataFrame:
     at each moment. Means over runs with standard errors over them; `silent` is the share of groups that tell nothing.
     A run in which every group is silent is not in `n`.
     """
-    frame = moments(results)
+    frame = at_moments(results)
     frame = frame[frame["probe"] == "ranking"]
     rows = []
     for (task, arm, moment, subject), cell in frame.groupby(["task", "arm", "moment", "subject"], sort=False):

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any
+from functools import cached_property, wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 import pandas as pd
 
 from ppo_vs_grpo.benchmarks.analysis.stats.curves import area_under_curve
 from ppo_vs_grpo.benchmarks.records.manifest import is_complete, planned_completions
-from ppo_vs_grpo.benchmarks.records.schema import (
-    MEMORY_COLUMNS,
-    METRIC_COLUMNS,
-)
+from ppo_vs_grpo.benchmarks.records.schema import MEMORY_COLUMNS, METRIC_COLUMNS
 from ppo_vs_grpo.tasks.errors import UserError, nearest
 
 IDENTITY = ("arm", "task", "seed", "key")
@@ -25,6 +22,12 @@ SCORES = ("pass_rate", "greedy_pass", "reward_mean")
 MISSING_COLUMNS = ("purpose", *IDENTITY, "state", "message")
 
 SUMMARIES = ("start", "final", "gain", "area")
+
+ALL_TASKS = "all tasks"
+"""What a row over all tasks calls its task."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class Results:
     - `memory`: bytes per run (with its purpose), phase, role and source;
     - `speed`, `speed_memory`: as `timing` and `memory`, of the timing pass's cells, which are no tasks of the suite;
     - `throughput`: the passes of short runs side by side, where the suite has them;
-    - `missing`: cells that the suite names and that have no finished run, their state, and what can be done;
+    - `missing`: runs that the suite names and that are not finished, their state, and what can be done;
     - `specs`, `environments`: each run's input and surroundings, by key.
 
     A failed run is a row of `runs` and appears in no other frame.
@@ -166,4 +169,15 @@ def unmatched(results: Results, task: str) -> str:
     return f"budgets unmatched: {each} completions"
 
 
-ALL_TASKS = "all tasks"
+def kept(make: Callable[Concatenate[Results, P], T]) -> Callable[Concatenate[Results, P], T]:
+    """A function of results whose answer is kept with them, so that each is worked out once. Nobody may change it."""
+
+    @wraps(make)
+    def answer(results: Results, /, *args: P.args, **named: P.kwargs) -> T:
+        answers: dict[Any, T] = vars(results).setdefault("kept", {})
+        question = (make.__module__, make.__name__, args, tuple(sorted(named.items())))
+        if question not in answers:
+            answers[question] = make(results, *args, **named)
+        return answers[question]
+
+    return answer

@@ -8,10 +8,21 @@ import numpy as np
 import pandas as pd
 
 from ppo_vs_grpo.benchmarks.analysis.frames.costs import SECONDS
-from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
+from ppo_vs_grpo.benchmarks.analysis.frames.results import Results, kept
 from ppo_vs_grpo.benchmarks.peers import PEERS
 
+COLUMNS = (
+    *("cell", "arm", "repeat", "start", "new_tokens", "lengths", "completions", "group_size", "epochs"),
+    *("step_s", "tokens", "peak_mb", "contended"),
+)
 
+RATIOS = (
+    *("cell", "arm", "peer", "n", "step_s", "peer_step_s", "times", "least", "most"),
+    *("peak_mb", "peer_peak_mb", "memory_times", "tokens_times", "note"),
+)
+
+
+@kept
 def speed_runs(results: Results) -> pd.DataFrame:
     """A row per run of a cell: what the cell asks for, the median seconds of a step, its real tokens, its peak memory.
 
@@ -43,12 +54,6 @@ def speed_runs(results: Results) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-COLUMNS = (
-    *("cell", "arm", "repeat", "start", "new_tokens", "lengths", "completions", "group_size", "epochs"),
-    *("step_s", "tokens", "peak_mb", "contended"),
-)
-
-
 def pairs(results: Results) -> list[tuple[str, str]]:
     """Each arm that is a peer, with the suite's first arm of the algorithm that it stands for."""
     algorithms = {arm: str(results.suite["arms"][arm]["algorithm"]) for arm in results.arms}
@@ -59,6 +64,7 @@ def pairs(results: Results) -> list[tuple[str, str]]:
     return found
 
 
+@kept
 def ratios(results: Results) -> pd.DataFrame:
     """A row per cell and pair: how many times the arm's seconds and bytes its peer takes.
 
@@ -90,14 +96,8 @@ def ratios(results: Results) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(RATIOS))
 
 
-RATIOS = (
-    *("cell", "arm", "peer", "n", "step_s", "peer_step_s", "times", "least", "most"),
-    *("peak_mb", "peer_peak_mb", "memory_times", "tokens_times", "note"),
-)
-
-
 def _notes(results: Results, cell: str, pair: tuple[str, str], both: int, alone: int) -> Iterator[str]:
-    """Why a ratio is missing or is no headline."""
+    """Why a ratio is missing, or counts in no sentence."""
     if both and not alone:
         yield "contended"
     if both:
@@ -110,7 +110,7 @@ def _notes(results: Results, cell: str, pair: tuple[str, str], both: int, alone:
         yield "not run"
 
 
-def headline(results: Results) -> list[str]:
+def sentences(results: Results) -> list[str]:
     """For each pair one sentence: its ratios over the cells that were measured alone on the machine."""
     if not results.cells:
         return []

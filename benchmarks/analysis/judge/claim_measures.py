@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 
 from ppo_vs_grpo.benchmarks.analysis.frames.attribution import effects_by_seed
-from ppo_vs_grpo.benchmarks.analysis.frames.probes import moments
-from ppo_vs_grpo.benchmarks.analysis.frames.results import ALL_TASKS, Results
-from ppo_vs_grpo.benchmarks.analysis.judge.metrics import COLLAPSES, MEMORY, NOISE, SECONDS, SPREAD, Metric, compare
+from ppo_vs_grpo.benchmarks.analysis.frames.probes import at_moments
+from ppo_vs_grpo.benchmarks.analysis.frames.results import ALL_TASKS, Results, kept
+from ppo_vs_grpo.benchmarks.analysis.judge.finding import Finding, nothing
+from ppo_vs_grpo.benchmarks.analysis.judge.metrics import MEMORY, METRICS, Metric, compare
 from ppo_vs_grpo.benchmarks.analysis.judge.pairs import by_run
 from ppo_vs_grpo.benchmarks.analysis.stats.evidence import DIFFERENCE, NULL, RATIO, Evidence, mean_evidence
 from ppo_vs_grpo.benchmarks.analysis.stats.intervals import Array, paired_differences
@@ -25,21 +26,12 @@ Values = Mapping[tuple[str, str, int], float]
 """A number a run, by arm, task and seed."""
 
 
-@dataclass(frozen=True)
-class Reading:
-    """The evidence on a measure, the numbers behind it as a sentence shows them, and what is missing.
+Read = Callable[[Results, Sequence[str], Sequence[str], float, float], Finding]
+"""Of results, arms, tasks, `than` and margin.
 
-    The estimate and its interval are not shifted; p is that of the test that the estimate is the claim's `than`, same_p
-    of the two that it lies within the margin of it.
-    """
-
-    evidence: Evidence
-    shown: str = ""
-    note: str = ""
-
-
-Read = Callable[[Results, Sequence[str], Sequence[str], float, float], Reading]
-"""Of results, arms, tasks, `than` and margin."""
+The estimate and its interval are not shifted; p is that of the test that the estimate is `than`, same_p of the two that
+it lies within the margin of it.
+"""
 
 
 @dataclass(frozen=True)
@@ -68,63 +60,64 @@ class Measure:
 def of_runs(found: Callable[[Results], Values], what: str) -> Read:
     """A number a run: its mean over seeds and tasks, or the mean of the arms' differences, paired by seed."""
 
-    def read(results: Results, arms: Sequence[str], tasks: Sequence[str], than: float, margin: float) -> Reading:
+    def read(results: Results, arms: Sequence[str], tasks: Sequence[str], than: float, margin: float) -> Finding:
         values = {run: value for run, value in found(results).items() if math.isfinite(value)}
-        cells = {
+        values_of = {
             (arm, task): np.array([values.get((arm, task, seed), math.nan) for seed in results.seeds])
             for arm in arms
             for task in tasks
         }
         samples = []
         for task in tasks:
-            arms_AS = np.stack([cells[arm, task] for arm in arms])
+            arms_AS = np.stack([values_of[arm, task] for arm in arms])
             there_AS = arms_AS[:, ~np.isnan(arms_AS).any(axis=0)]
             samples.append(there_AS[0] if len(arms) == 1 else paired_differences(*there_AS))
-            cells |= {
-                (arm, task): row if len(row) else cells[arm, task] for arm, row in zip(arms, there_AS, strict=True)
+            values_of |= {
+                (arm, task): row if len(row) else values_of[arm, task] for arm, row in zip(arms, there_AS, strict=True)
             }
-        means = {arm: _mean([_mean(cells[arm, task]) for task in tasks]) for arm in arms}
+        means = {arm: _mean([_mean(values_of[arm, task]) for task in tasks]) for arm in arms}
         shown = ", ".join(f"{arm} {show(mean)}" for arm, mean in means.items()) if len(arms) > 1 else ""
         evidence = _of_means(samples, than, margin)
         if len(arms) == 1:
             evidence = replace(evidence, test=evidence.test.replace("paired t test", "t test"))
-        return Reading(evidence, shown, _lacking(results, values, arms, tasks, what))
+        return Finding(evidence, shown, _lacking(results, values, arms, tasks, what))
 
     return read
 
 
-def compared(metric: Metric) -> Read:
-    """A metric of `comparisons`, over all of the claim's tasks; every task must have a comparison."""
+def of_metric(metric: Metric) -> Measure:
+    """A metric of every report as a measure: over all of the claim's tasks, each of which must have a comparison.
 
-    def read(results: Results, arms: Sequence[str], tasks: Sequence[str], than: float, margin: float) -> Reading:
-        narrowed = _narrowed(results, arms, tasks)
-        cases = compare(narrowed, (arms[0], arms[1]))[metric]
-        whole = cases[ALL_TASKS if len(tasks) > 1 else tasks[0]]
-        shown = ", ".join(f"{arm} {value}" for arm, value in zip(arms, whole.shown, strict=True))
+    It tests equality within its own margin, where it tests anything.
+    """
+
+    def read(results: Results, arms: Sequence[str], tasks: Sequence[str], than: float, margin: float) -> Finding:
+        found = compare(_narrowed(results, tuple(arms), tuple(tasks)), metric, (arms[0], arms[1]), tuple(tasks))
+        over = found[ALL_TASKS if len(tasks) > 1 else tasks[0]]
         said: dict[str, list[str]] = {}
         for task in tasks if len(tasks) > 1 else ():
-            case = cases[task]
-            for text in filter(None, (case.evidence.undefined, case.note)):
+            for text in filter(None, (found[task].evidence.undefined, found[task].note)):
                 said.setdefault(text, []).append(task)
-        each = [f"{text} ({', '.join(where)})" for text, where in said.items() if text != whole.note]
-        return Reading(whole.evidence, shown, "; ".join(filter(None, [whole.note, *each])))
+        each = [f"{text} ({', '.join(where)})" for text, where in said.items() if text != over.note]
+        return replace(over, note="; ".join(filter(None, [over.note, *each])))
 
-    return read
+    tested = None if metric is MEMORY else (NULL[RATIO if metric.ratio else DIFFERENCE], metric.margin)
+    two = f"{metric.called}, {{1}} {'over' if metric.ratio else 'less'} {{0}}"
+    return Measure("ratio" if metric.ratio else metric.unit, read, two=two, ratio=metric.ratio, tested=tested)
 
 
 def baseline_less_rest(
     results: Results, arms: Sequence[str], tasks: Sequence[str], than: float, margin: float
-) -> Reading:
+) -> Finding:
     """The part of the lead in the final pass rate that comes with the baseline, less the part of everything else.
 
     Positive: more than half of it comes with the baseline. Undefined where the arms do not differ: there is no lead.
     """
     four = results.suite.get("attribution")
     if not four:
-        return Reading(Evidence(DIFFERENCE, 0, undefined="the suite has no attribution"))
+        return nothing("the suite has no attribution")
     if {four["ppo"], four["grpo"]} != set(arms):
-        reason = f"the suite's attribution is of {four['ppo']} and {four['grpo']}"
-        return Reading(Evidence(DIFFERENCE, 0, undefined=reason))
+        return nothing(f"the suite's attribution is of {four['ppo']} and {four['grpo']}")
     effects = effects_by_seed(results)
     by_task = [effects[effects["task"] == task] for task in tasks]
     rows = zip(effects["task"], effects["seed"], effects["total"], strict=True)
@@ -132,15 +125,14 @@ def baseline_less_rest(
     note = _lacking(results, complete, ["the four arms"], tasks, "final score")
     total = mean_evidence([frame["total"].to_numpy(float) for frame in by_task], margin)
     if total.p >= ALPHA:
-        reason = f"no difference between the arms to split ({p_words(total.p)})"
-        return Reading(Evidence(DIFFERENCE, total.n, undefined=reason), note=note)
+        return nothing(f"no difference between the arms to split ({p_words(total.p)})", note, total.n)
     sign = math.copysign(1.0, total.estimate)
     parts = [[sign * frame[name].to_numpy(float) for frame in by_task] for name in ("everything else", "baseline")]
     rest, own = (_mean([_mean(values) for values in part]) for part in parts)
     samples = [paired_differences(*both) for both in zip(*parts, strict=True)]
     leader = four["grpo" if sign > 0 else "ppo"]
     shown = f"of {leader}'s lead of {show(abs(total.estimate))}, baseline {show(own)}, everything else {show(rest)}"
-    return Reading(_of_means(samples, than, margin), shown, note)
+    return Finding(_of_means(samples, than, margin), shown, note)
 
 
 def final_column(name: str) -> Callable[[Results], Values]:
@@ -178,12 +170,6 @@ def exploitation(results: Results) -> Values:
     return by_run(ahead.groupby(["arm", "task", "seed"])["ahead"].mean().reset_index(), "ahead")
 
 
-def _of_metric(metric: Metric, two: str, *, ratio: bool = False) -> Measure:
-    """One of `comparisons`' metrics, which tests equality within its own margin."""
-    tested = None if metric is MEMORY else (NULL[RATIO if ratio else DIFFERENCE], metric.margin)
-    return Measure("ratio" if ratio else metric.unit, compared(metric), two=two, ratio=ratio, tested=tested)
-
-
 MEASURES: dict[str, Measure] = {
     "baseline_less_rest": Measure(
         "share", baseline_less_rest, two="the baseline's part of the lead less the rest's, {0} and {1}"
@@ -198,10 +184,6 @@ MEASURES: dict[str, Measure] = {
         of_runs(explained_variance, "explained variance of V half-way"),
         one="variance of the true values that V explains, {0}",
     ),
-    "peak_memory": _of_metric(MEMORY, "peak memory, {1} over {0}", ratio=True),
-    "seconds": _of_metric(SECONDS, "seconds per 1,000 completions, {1} over {0}", ratio=True),
-    "seed_spread": _of_metric(SPREAD, "seed sd of the final pass rate, {1} over {0}", ratio=True),
-    "gradient_noise": _of_metric(NOISE, "gradient noise scale half-way, {1} over {0}", ratio=True),
     "ranking_gain": Measure(
         "Kendall's tau",
         of_runs(ranking_gain, "rank correlation at start and end"),
@@ -226,7 +208,7 @@ MEASURES: dict[str, Measure] = {
         one="area under the curve, {0}",
         two="area under the curve, {1} less {0}",
     ),
-    "collapses": _of_metric(COLLAPSES, "share of collapsed runs, {1} less {0}"),
+    **{metric.claim: of_metric(metric) for metric in METRICS if metric.claim},
 }
 """Every measure that a claim can name."""
 
@@ -237,8 +219,9 @@ def _of_means(samples: Sequence[Array], than: float, margin: float) -> Evidence:
     return replace(evidence, estimate=evidence.estimate + than, low=evidence.low + than, high=evidence.high + than)
 
 
+@kept
 def _narrowed(results: Results, arms: Sequence[str], tasks: Sequence[str]) -> Results:
-    """A suite of these tasks. Rows of other cells are left out of the large frames: nothing there depends on them."""
+    """A suite of these tasks, with the rows of these arms on them: other rows change the last bits of a sum."""
 
     def rows(frame: pd.DataFrame) -> pd.DataFrame:
         return frame[frame["arm"].isin(arms) & frame["task"].isin(tasks)]
@@ -259,7 +242,7 @@ def _probed(results: Results, probe: str, quantity: str, moment: str) -> pd.Data
     rows = results.probes[results.probes["key"].isin(results.complete)]
     if rows.empty:
         return rows
-    rows = moments(results)
+    rows = at_moments(results)
     return rows[(rows["probe"] == probe) & (rows["quantity"] == quantity) & (rows["moment"] == moment)]
 
 

@@ -14,56 +14,50 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
-from ppo_vs_grpo.benchmarks.analysis.judge.claim_measures import MEASURES, Measure, Reading
-from ppo_vs_grpo.benchmarks.analysis.stats.evidence import DIFFERENCE, Evidence
-from ppo_vs_grpo.benchmarks.analysis.stats.intervals import LEVEL, holm
-from ppo_vs_grpo.benchmarks.analysis.stats.ruling import ALPHA, MIN_SEEDS, p_words, show
+from ppo_vs_grpo.benchmarks.analysis.judge.claim_measures import MEASURES, Measure
+from ppo_vs_grpo.benchmarks.analysis.judge.finding import Finding, Ruled, amount, known, nothing, numbers, sentence
+from ppo_vs_grpo.benchmarks.analysis.judge.metrics import MEMORY
+from ppo_vs_grpo.benchmarks.analysis.stats.intervals import LEVEL
+from ppo_vs_grpo.benchmarks.analysis.stats.ruling import ALPHA, MIN_SEEDS, Adjusted, family, p_words, tested
 from ppo_vs_grpo.tasks.errors import UserError, nearest
 
 SUPPORTED, REFUTED, INCONCLUSIVE, NOT_TESTED = "supported", "refuted", "inconclusive", "not tested"
-UNTESTED = "peak_memory"
+UNTESTED = MEMORY.claim
 """The measure that is judged without a test."""
 
 Claim = Mapping[str, Any]
-"""A claim as suite.lock.yaml has it, with the fields of `spec.Claim`."""
+"""A claim as suite.lock.yaml has it, with the fields of `suites.sections.Claim`."""
+
+COLUMNS = (
+    *("name", "says", "here", "measure", "unit", "arms", "tasks", "side", "than", "margin", "estimate", "low", "high"),
+    *("level", "p", "same_p", "n", "test", "verdict", "reason", "sentence"),
+)
+"""A result's fields in the order of files."""
 
 
-@dataclass(frozen=True)
-class ClaimResult:
-    """A claim and what was found: `estimate` is the measure, in `unit`, with its interval at `level`, not adjusted.
+@dataclass(frozen=True, kw_only=True)
+class ClaimResult(Ruled):
+    """A claim and what was found: `estimate` is its measure.
 
-    `p` is that of the test that the measure is `than`, `same_p` that of TOST, both adjusted over the claims; `n` counts
-    pairs, of the smallest task. A number that does not exist is None, and `reason` says why.
+    `p` is that of the test that the measure is `than`, `same_p` that of TOST, both adjusted over the claims.
     """
 
     name: str
     says: str
     here: str
     measure: str
-    unit: str
     arms: tuple[str, ...]
     tasks: tuple[str, ...]
     side: str
     than: float
     margin: float
-    estimate: float | None
-    low: float | None
-    high: float | None
-    level: float | None
-    p: float | None
     same_p: float | None
-    n: int
-    test: str
-    verdict: str
-    reason: str
-    sentence: str
 
 
 def check(claims: Mapping[str, Claim]) -> None:
@@ -75,11 +69,11 @@ def check(claims: Mapping[str, Claim]) -> None:
             )
         measure = MEASURES[claim["measure"]]
         points = (claim.get("dial") or {}).get("points", {})
-        for place, cells in {"": claim, **{f"dial.points.{point}.": cells for point, cells in points.items()}}.items():
-            if not measure.takes(len(cells["arms"])):
+        for place, scope in {"": claim, **{f"dial.points.{point}.": at for point, at in points.items()}}.items():
+            if not measure.takes(len(scope["arms"])):
                 needed = " or ".join(word for count, word in ((1, "one arm"), (2, "two arms")) if measure.takes(count))
                 raise UserError(
-                    f"claims.{name}.{place}arms: {', '.join(cells['arms'])}: {claim['measure']} is of {needed}"
+                    f"claims.{name}.{place}arms: {', '.join(scope['arms'])}: {claim['measure']} is of {needed}"
                 )
         _check_numbers(name, claim, measure)
 
@@ -88,21 +82,17 @@ def judge_claims(results: Results) -> tuple[ClaimResult, ...]:
     """The verdict on every claim of the suite, in its order. Raises UserError as `check` does."""
     claims = results.suite.get("claims") or {}
     check(claims)
-    readings = {name: reading(results, claim, claim) for name, claim in claims.items()}
-    found = [one.evidence for one in readings.values()]
-    tested = [_tested(evidence) for evidence in found]
-    p_C = holm(np.where(tested, [evidence.p for evidence in found], np.nan))
-    same_p_C = holm(np.where(tested, [evidence.same_p for evidence in found], np.nan))
-    over = f" (Holm over {sum(tested)} claims)" if sum(tested) > 1 else ""
+    found = [reading(results, claim, claim) for claim in claims.values()]
+    adjusted = family([one.evidence for one in found], "claims")
     return tuple(
-        _result(name, claim, readings[name], float(p), float(same_p), over)
-        for (name, claim), p, same_p in zip(claims.items(), p_C, same_p_C, strict=True)
+        _result(name, claim, one, p) for (name, claim), one, p in zip(claims.items(), found, adjusted, strict=True)
     )
 
 
 def claims_json(judged: Sequence[ClaimResult]) -> list[dict[str, Any]]:
     """Every field of every claim's result, as JSON has it: None for what does not exist."""
-    return [asdict(one) | {"arms": list(one.arms), "tasks": list(one.tasks)} for one in judged]
+    rows = [{name: getattr(one, name) for name in COLUMNS} for one in judged]
+    return [row | {"arms": list(row["arms"]), "tasks": list(row["tasks"])} for row in rows]
 
 
 def dials(results: Results) -> pd.DataFrame:
@@ -114,26 +104,31 @@ def dials(results: Results) -> pd.DataFrame:
     check(claims)
     rows = []
     for name, claim in claims.items():
-        for point, cells in (claim.get("dial") or {}).get("points", {}).items():
-            evidence = reading(results, claim, cells).evidence
-            row = [evidence.estimate, evidence.low, evidence.high] if _known(evidence) else [math.nan] * 3
-            rows.append([name, claim["dial"]["setting"], point, *row, evidence.n])
+        for point, scope in (claim.get("dial") or {}).get("points", {}).items():
+            evidence = reading(results, claim, scope).evidence
+            row = [evidence.estimate, evidence.low, evidence.high, evidence.n]
+            rows.append([name, claim["dial"]["setting"], point, *row])
     table = pd.DataFrame(rows, columns=["claim", "setting", "point", "estimate", "low", "high", "n"])
     return table.astype({"estimate": float, "low": float, "high": float, "n": int})
 
 
-def reading(results: Results, claim: Claim, cells: Claim) -> Reading:
-    """The claim's measure in these cells, its own or a dial's; undefined where the suite has no such cells."""
-    for arm in cells["arms"]:
+def reading(results: Results, claim: Claim, scope: Claim) -> Finding:
+    """The claim's measure of these arms on these tasks, the claim's own or a dial's; undefined where they do not run.
+
+    The estimate is there only where it is one over all the tasks.
+    """
+    for arm in scope["arms"]:
         if arm not in results.arms:
-            return _nothing(f"the suite has no arm {arm}")
-        for task in cells["tasks"]:
+            return nothing(f"the suite has no arm {arm}")
+        for task in scope["tasks"]:
             if task not in results.runs_on(arm):
-                return _nothing(
-                    f"{arm} does not run on {task}" if task in results.tasks else f"the suite has no task {task}"
-                )
-    measure = MEASURES[claim["measure"]]
-    return measure.read(results, cells["arms"], cells["tasks"], claim["than"], claim["margin"])
+                known_task = task in results.tasks
+                return nothing(f"{arm} does not run on {task}" if known_task else f"the suite has no task {task}")
+    read = MEASURES[claim["measure"]].read
+    found = read(results, scope["arms"], scope["tasks"], claim["than"], claim["margin"])
+    if found.evidence.n > 0 and math.isfinite(found.evidence.estimate):
+        return found
+    return replace(found, evidence=replace(found.evidence, estimate=math.nan, low=math.nan, high=math.nan))
 
 
 def within(claim: Claim) -> str:
@@ -150,68 +145,47 @@ def _check_numbers(name: str, claim: Claim, measure: Measure) -> None:
         raise UserError(
             f"claims.{name}.margin: {margin}: {claim['measure']} is a ratio; a factor above 1, such as 1.05"
         )
-    for key, given, tested in zip(("than", "margin"), (than, margin), measure.tested or (than, margin), strict=True):
-        if given != tested:
-            raise UserError(f"claims.{name}.{key}: {given}: {claim['measure']} is tested with {tested:g} only")
+    for key, given, only in zip(("than", "margin"), (than, margin), measure.tested or (than, margin), strict=True):
+        if given != only:
+            raise UserError(f"claims.{name}.{key}: {given}: {claim['measure']} is tested with {only:g} only")
 
 
-def _nothing(reason: str) -> Reading:
-    return Reading(Evidence(DIFFERENCE, 0, undefined=reason))
-
-
-def _known(evidence: Evidence) -> bool:
-    """Whether there is an estimate over all the tasks."""
-    return evidence.n > 0 and math.isfinite(evidence.estimate)
-
-
-def _tested(evidence: Evidence) -> bool:
-    return _known(evidence) and evidence.n >= MIN_SEEDS and not math.isnan(evidence.p)
-
-
-def _result(name: str, claim: Claim, found: Reading, p: float, same_p: float, over: str) -> ClaimResult:
-    evidence, measure = found.evidence, MEASURES[claim["measure"]]
-    verdict, reason = _rule(claim, found, p, same_p, over)
-    numbers = [evidence.estimate, evidence.low, evidence.high] if _known(evidence) else [math.nan] * 3
-    estimate, low, high, p_there, same_there = (x if math.isfinite(x) else None for x in (*numbers, p, same_p))
+def _result(name: str, claim: Claim, found: Finding, adjusted: Adjusted) -> ClaimResult:
+    verdict, reason = _rule(claim, found, adjusted)
     return ClaimResult(
         name=name,
         says=claim["says"],
         here=claim["here"],
         measure=claim["measure"],
-        unit=measure.unit,
+        unit=MEASURES[claim["measure"]].unit,
         arms=tuple(claim["arms"]),
         tasks=tuple(claim["tasks"]),
         side=claim["side"],
         than=float(claim["than"]),
         margin=float(claim["margin"]),
-        estimate=estimate,
-        low=low,
-        high=high,
-        level=None if low is None or high is None else LEVEL,
-        p=p_there,
-        same_p=same_there,
-        n=evidence.n,
-        test=evidence.test,
+        **numbers(found.evidence, adjusted),
+        same_p=known(adjusted.same_p),
         verdict=verdict,
         reason=reason,
-        sentence=_sentence(name, claim, found, _amount(estimate, low, high), verdict, reason),
+        sentence=sentence(_parts(name, claim, found), verdict, reason),
     )
 
 
-def _rule(claim: Claim, found: Reading, p: float, same_p: float, over: str) -> tuple[str, str]:
-    """The verdict and its reason, from p-values that are adjusted already."""
+def _rule(claim: Claim, found: Finding, adjusted: Adjusted) -> tuple[str, str]:
+    """The verdict and its reason."""
     evidence, note = found.evidence, f"; {found.note}" if found.note else ""
     than, side = f"{claim['than']:g}", claim["side"]
+    p, same_p, over = adjusted.p, adjusted.same_p, adjusted.over
     if evidence.undefined:
         return NOT_TESTED, evidence.undefined + note
-    if not _known(evidence):
+    if math.isnan(evidence.estimate):
         return NOT_TESTED, found.note or "nothing to read"
     if claim["measure"] == UNTESTED:
         ratio = evidence.estimate / claim["than"]
         beyond = (ratio if side == "above" else 1 / ratio) > claim["margin"]
         where = f"{'' if beyond else 'not '}more than a factor of {claim['margin']:g} {side} {than}"
         return (SUPPORTED if beyond else REFUTED), f"{where}, without a test{note}"
-    if not _tested(evidence):
+    if not tested(evidence):
         return NOT_TESTED, f"n = {evidence.n}, a claim needs {MIN_SEEDS}{note}"
     if same_p < ALPHA:
         return REFUTED, f"{within(claim)}: TOST {p_words(same_p)}{over} is below {ALPHA:g}{note}"
@@ -223,19 +197,12 @@ def _rule(claim: Claim, found: Reading, p: float, same_p: float, over: str) -> t
     return INCONCLUSIVE, f"neither on one side of {than}, {p_words(p)}{over}, {same}{note}"
 
 
-def _amount(estimate: float | None, low: float | None, high: float | None) -> str:
-    """An estimate with its interval, such as `0.026 (0.018 to 0.033)`; empty where there is none."""
-    if estimate is None:
-        return ""
-    return show(estimate) + ("" if low is None or high is None else f" ({show(low)} to {show(high)})")
-
-
-def _sentence(name: str, claim: Claim, found: Reading, amount: str, verdict: str, reason: str) -> str:
-    """One sentence with what was claimed, the values, the estimate, its interval, n, the test, the verdict and why."""
-    parts = [f"{name}: {claim['here'].rstrip('.')}"]
-    if amount:
-        evidence, measured = found.evidence, MEASURES[claim["measure"]].words(claim["arms"])
-        interval = "" if math.isnan(evidence.low) else f", {LEVEL:.0%} interval"
-        parts.append(f"{measured} on {', '.join(claim['tasks'])}{interval}: {amount}")
-        parts += [found.shown] * bool(found.shown) + [f"n = {evidence.n}, {evidence.test}"]
-    return f"{'; '.join(parts)}: {verdict}, since {reason}."
+def _parts(name: str, claim: Claim, found: Finding) -> list[str]:
+    """What a sentence says: what was claimed, the estimate, its interval, the values, n and the test."""
+    evidence, claimed = found.evidence, f"{name}: {claim['here'].rstrip('.')}"
+    if math.isnan(evidence.estimate):
+        return [claimed]
+    measured = f"{MEASURES[claim['measure']].words(claim['arms'])} on {', '.join(claim['tasks'])}"
+    interval = "" if math.isnan(evidence.low) else f", {LEVEL:.0%} interval"
+    estimate = amount(*map(known, (evidence.estimate, evidence.low, evidence.high)))
+    return [claimed, f"{measured}{interval}: {estimate}", found.shown, f"n = {evidence.n}, {evidence.test}"]

@@ -1,4 +1,4 @@
-"""The headline in full: the difference of two arms' final held-out pass rate, looked at in every way that is usual."""
+"""The difference in full: that of two arms' final held-out pass rate, looked at in every way that is usual."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ppo_vs_grpo.benchmarks.analysis.frames.arms import choose_pair, shared_tasks
 from ppo_vs_grpo.benchmarks.analysis.frames.results import ALL_TASKS, Results
-from ppo_vs_grpo.benchmarks.analysis.judge.pairs import choose_pair, final_scores, shared_tasks
+from ppo_vs_grpo.benchmarks.analysis.judge.pairs import final_scores
 from ppo_vs_grpo.benchmarks.analysis.stats.intervals import (
     aggregates,
     improvement,

@@ -9,11 +9,10 @@ import numpy as np
 import pandas as pd
 
 from ppo_vs_grpo.benchmarks.analysis.frames import costs
-from ppo_vs_grpo.benchmarks.analysis.frames.probes import moments
-from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
+from ppo_vs_grpo.benchmarks.analysis.frames.probes import at_moments
+from ppo_vs_grpo.benchmarks.analysis.frames.results import Results, kept
 from ppo_vs_grpo.benchmarks.analysis.stats.curves import first_crossing
 from ppo_vs_grpo.benchmarks.analysis.stats.intervals import Array
-from ppo_vs_grpo.tasks.errors import UserError, nearest
 
 COLLAPSE = 0.5
 """A run whose final pass rate is below this share of its own start's has collapsed."""
@@ -65,32 +64,7 @@ class Threshold:
         return self.start + HALF_WAY * (self.best - self.start) if self.best > self.start else np.nan
 
 
-def choose_pair(results: Results, first: str | None = None, second: str | None = None) -> tuple[str, str] | None:
-    """The two arms to judge: those named, else the first of algorithm ppo and of grpo, else the suite's first two.
-
-    None where the suite has one arm. Raises UserError for a label that is no arm, and for one arm twice.
-    """
-    for label in (first, second):
-        if label is not None and label not in results.arms:
-            raise UserError(f"suite {results.name}: no arm {label!r}; {nearest(label, results.arms)}")
-    if first is not None and first == second:
-        raise UserError(f"suite {results.name}: arm {first!r} twice; a verdict needs two arms")
-    if len(results.arms) < 2:
-        return None
-    if first is None and second is None:
-        by = {results.suite["arms"][arm].get("algorithm"): arm for arm in reversed(results.arms)}
-        if "ppo" in by and "grpo" in by:
-            return by["ppo"], by["grpo"]
-    others = [arm for arm in results.arms if arm not in (first, second)]
-    return first or others[0], second or others[0 if first else 1]
-
-
-def shared_tasks(results: Results, pair: tuple[str, str]) -> list[str]:
-    """The tasks on which both arms run, in the suite's order: a verdict knows of no other."""
-    first, second = (results.runs_on(arm) for arm in pair)
-    return [task for task in first if task in second]
-
-
+@kept
 def final_scores(results: Results, pair: tuple[str, str], metric: str = "pass_rate") -> dict[str, Paired]:
     """By task, a column of `Results.score_matrix` of both arms."""
     matrix = results.score_matrix(metric)
@@ -100,6 +74,7 @@ def final_scores(results: Results, pair: tuple[str, str], metric: str = "pass_ra
     }
 
 
+@kept
 def collapses(results: Results, pair: tuple[str, str]) -> dict[str, Paired]:
     """By task, 1 for a collapsed run and 0 for another; NaN for a failed run, a missing one, and one without a start.
 
@@ -128,11 +103,12 @@ def collapse_count(collapsed: Sequence[Paired], pair: tuple[str, str]) -> str:
     return ", ".join(f"{arm} {values.sum():.0f} of {len(values)}" for arm, values in zip(pair, arms, strict=True))
 
 
+@kept
 def gradient_moments(results: Results, pair: tuple[str, str]) -> dict[str, tuple[Paired, Paired]]:
     """By task, tr(Sigma) and unbiased |g|^2 of each arm's own gradient in the middle of its complete runs."""
     middle = results.probes
     if len(middle):
-        middle = moments(results)
+        middle = at_moments(results)
         middle = middle[middle["moment"].eq("middle") & middle["probe"].eq("gradient") & middle["subject"].eq("own")]
 
     def of(quantity: str) -> dict[str, Paired]:
@@ -143,6 +119,7 @@ def gradient_moments(results: Results, pair: tuple[str, str]) -> dict[str, tuple
     return {task: (trace[task], signal[task]) for task in results.tasks}
 
 
+@kept
 def peak_megabytes(results: Results, pair: tuple[str, str], task: str) -> tuple[str, Array, Array]:
     """What was measured, and the peak of each measured run of either arm in MB (10^6 bytes), shape (runs,) each.
 
@@ -160,6 +137,7 @@ def peak_megabytes(results: Results, pair: tuple[str, str], task: str) -> tuple[
     return "the process", np.asarray(arms[0], float), np.asarray(arms[1], float)
 
 
+@kept
 def timed_seconds(results: Results, pair: tuple[str, str]) -> dict[str, Paired]:
     """By task, training seconds per 1,000 completions of each repeat of the timing pass that had the machine alone."""
     timing = results.runs[results.runs["purpose"] == "timing"]
@@ -170,6 +148,7 @@ def timed_seconds(results: Results, pair: tuple[str, str]) -> dict[str, Paired]:
     return _by_task(results, pair, found, tuple(repeats))
 
 
+@kept
 def threshold(results: Results, pair: tuple[str, str], task: str) -> Threshold:
     """Half-way from the mean start of both arms' runs to the higher of the arms' mean final pass rates."""
     finals = results.finals[(results.finals["task"] == task) & results.finals["arm"].isin(pair)]
@@ -177,6 +156,7 @@ def threshold(results: Results, pair: tuple[str, str], task: str) -> Threshold:
     return Threshold(float(finals["start_pass_rate"].astype(float).mean()), float(best))
 
 
+@kept
 def crossings(results: Results, pair: tuple[str, str], budget: str) -> dict[str, Paired]:
     """By task, where each run first reached the task's threshold; infinite where it never did, diverged or not.
 

@@ -1,1 +1,13 @@
-"""How results are shown: pages, tables, figures, the terminal."""
+"""How results are shown: pages, tables, figures, the terminal.
+
+- `contents`: which tables and figures a suite has
+- `tables`: tables that no other room makes, and numbers as text
+- `first_page`: tables of the first page
+- `captions`: titles and explanations of tables and figures
+- `write`: report.html, report.md, claims.json, figures/ and tables/
+- `verify`: a report against its runs
+- `compare`: two results folders side by side
+- `terminal`: what commands print
+- `figures`: the drawings
+- `templates`: the pages, as Jinja has them
+"""

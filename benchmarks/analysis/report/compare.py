@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from ppo_vs_grpo.benchmarks.analysis.frames import outcomes
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
 from ppo_vs_grpo.benchmarks.analysis.report import tables
 from ppo_vs_grpo.tasks.errors import UserError
@@ -19,8 +20,8 @@ def compare(one: Results, other: Results) -> pd.DataFrame:
     `paired_se` is the standard error of the mean difference over the seeds that both have, of the final score only:
     elsewhere, and with fewer than two such seeds, it does not exist. UserError where nothing is common.
     """
-    left, right = (tables.summary(results).set_index(["task", "arm"]) for results in (one, other))
-    common = [cell for cell in left.index if cell in right.index]
+    left, right = (outcomes.summary(results).set_index(["task", "arm"]) for results in (one, other))
+    common = [place for place in left.index if place in right.index]
     if not common:
         raise UserError(
             f"compare: {one.name} has {_named(left)}, {other.name} has {_named(right)}: no task and arm in common"

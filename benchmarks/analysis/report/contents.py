@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ppo_vs_grpo.benchmarks.analysis.frames import probes, speed
+from ppo_vs_grpo.benchmarks.analysis.frames import outcomes, probes, speed
 from ppo_vs_grpo.benchmarks.analysis.frames.attribution import attribution_table
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
 from ppo_vs_grpo.benchmarks.analysis.frames.throughput import throughput_table
 from ppo_vs_grpo.benchmarks.analysis.judge import claims
 from ppo_vs_grpo.benchmarks.analysis.judge.claims import ClaimResult, judge_claims
 from ppo_vs_grpo.benchmarks.analysis.judge.differences import difference_table
-from ppo_vs_grpo.benchmarks.analysis.judge.verdicts import Judgement, judge, power_table, table_of
+from ppo_vs_grpo.benchmarks.analysis.judge.verdicts import Verdict, judge, power_table, table_of
 from ppo_vs_grpo.benchmarks.analysis.report import captions, first_page, tables
 from ppo_vs_grpo.benchmarks.analysis.report.figures.attribution import attribution_figure
 from ppo_vs_grpo.benchmarks.analysis.report.figures.claims import dial_figure
@@ -25,12 +25,35 @@ from ppo_vs_grpo.benchmarks.analysis.report.figures.probes import probe_figure
 from ppo_vs_grpo.benchmarks.analysis.report.figures.speed import ratio_figure, scaling_figure, throughput_figure
 from ppo_vs_grpo.benchmarks.analysis.report.figures.theory import theory_figure
 
+Table = Callable[[Results], pd.DataFrame]
+
+ALWAYS: dict[str, Table] = {
+    "summary": outcomes.summary,
+    "final_scores": outcomes.final_scores,
+    "variance": tables.variance,
+    "memory": tables.memory,
+    "seconds": tables.seconds,
+    "unfinished": tables.unfinished,
+    "environment": tables.environment,
+}
+"""Tables of every report, by the stem of their CSV files."""
+
+PROBED: dict[str, Table] = {
+    "gradient_noise": probes.gradient_noise,
+    "baselines": probes.baselines,
+    "critic": probes.critic,
+    "ranking": probes.ranking,
+    "memory_by_role": probes.memory_by_role,
+    "operations": probes.operations,
+}
+"""Tables of a suite with probes."""
+
 
 @dataclass(frozen=True)
 class Judged:
     """What may be said of a suite: the verdicts on its two arms, and those on its claims."""
 
-    judgements: tuple[Judgement, ...]
+    verdicts: tuple[Verdict, ...]
     claims: tuple[ClaimResult, ...]
 
 
@@ -42,13 +65,10 @@ def judged(results: Results) -> Judged:
 def make_tables(results: Results, found: Judged) -> dict[str, pd.DataFrame]:
     """Every table of the report, by the stem of its CSV file."""
     differing, shared = tables.configuration(results)
-    made = {
-        name: getattr(tables, name)(results)
-        for name in ("summary", "final_scores", "variance", "memory", "seconds", "unfinished", "environment")
-    }
+    made = {name: table(results) for name, table in ALWAYS.items()}
     made |= {"configuration_differing": differing, "configuration_shared": shared}
     made |= {
-        "verdicts": table_of(found.judgements),
+        "verdicts": table_of(found.verdicts),
         "power": power_table(results),
         "differences": difference_table(results),
     }
@@ -61,12 +81,11 @@ def make_tables(results: Results, found: Judged) -> dict[str, pd.DataFrame]:
     if results.suite.get("throughput"):
         made["throughput"] = throughput_table(results)
     if len(results.probes):
-        names = ("gradient_noise", "baselines", "critic", "ranking", "memory_by_role", "operations")
-        made |= {name: getattr(probes, name)(results) for name in names}
+        made |= {name: table(results) for name, table in PROBED.items()}
     return {name: made[name] for name in captions.TABLES if name in made}
 
 
-def _drawings(results: Results) -> dict[str, Callable[[Results, str], Figure]]:
+def drawings(results: Results) -> dict[str, Callable[[Results, str], Figure]]:
     """What draws each of the suite's figures, by its stem."""
     found: dict[str, Callable[[Results, str], Figure]] = {"overview": overview_figure}
     if any(claim.get("dial") for claim in results.suite.get("claims", {}).values()):

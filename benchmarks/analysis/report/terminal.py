@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from ppo_vs_grpo.benchmarks.analysis.frames import outcomes
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
 from ppo_vs_grpo.benchmarks.analysis.report import first_page, tables
 from ppo_vs_grpo.benchmarks.analysis.report.contents import Judged
@@ -14,6 +15,12 @@ from ppo_vs_grpo.benchmarks.analysis.report.contents import Judged
 if TYPE_CHECKING:
     from pandas import DataFrame
     from rich.console import Console
+
+TERMINAL = {
+    **{"task": "task", "arm": "arm", "n": "n", "start": "start", "final": "final mean", "seed_sd": "seed sd"},
+    **{"seconds_per_1000": "s per 1,000 completions", "peak_memory_mb": "peak memory MB", "note": "note"},
+}
+"""Columns of the summary, and what the terminal and the report call them."""
 
 
 def print_rows(console: Console, rows: Sequence[tuple[str, ...]]) -> None:
@@ -45,22 +52,15 @@ def print_summary(console: Console, frame: DataFrame) -> None:
             console.print(f"{note}: {names}", style="dim", markup=False, highlight=False)
 
 
-TERMINAL = {
-    **{"task": "task", "arm": "arm", "n": "n", "start": "start", "final": "final mean", "seed_sd": "seed sd"},
-    **{"seconds_per_1000": "s per 1,000 completions", "peak_memory_mb": "peak memory MB", "note": "note"},
-}
-"""Columns of the summary, and what the terminal and the report call them."""
-
-
 def summary(results: Results) -> pd.DataFrame:
     """A small table of text for the terminal: a row per task and arm, a dash for what does not exist."""
-    table = tables.dashed(tables.summary(results))
+    table = tables.dashed(outcomes.summary(results))
     return table[list(TERMINAL)].rename(columns=TERMINAL)
 
 
-def headlines(found: Judged) -> list[str]:
+def lead_sentences(found: Judged) -> list[str]:
     """The verdict on the first metric as a sentence, and each claim's verdict: what a terminal says of a report."""
     return [
-        first_page.whole(found.judgements)[0].sentence,
+        first_page.over_all_tasks(found.verdicts)[0].sentence,
         *(f"{one.name} {one.verdict}: {one.here}" for one in found.claims),
     ]

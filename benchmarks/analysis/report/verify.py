@@ -16,7 +16,7 @@ from ppo_vs_grpo.tasks.errors import UserError
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class Mismatch:
     """Something of a report that its runs do not say: where, what is there and what should be."""
 
     where: str
@@ -24,8 +24,8 @@ class Difference:
     expected: str
 
 
-def verify(folder: Path, results: Path | None = None) -> list[Difference]:
-    """Compare the report in `folder` with its runs, cell by cell and file by file; empty when all agrees.
+def verify(folder: Path, results: Path | None = None) -> list[Mismatch]:
+    """Compare the report in `folder` with its runs, value by value and file by file; empty when all agrees.
 
     The runs lie in the folder above, else in `results`. UserError where there is no report or there are no runs.
     """
@@ -37,21 +37,21 @@ def verify(folder: Path, results: Path | None = None) -> list[Difference]:
         if (folder / LOCK).is_file():  # a published report has its suite beside it
             shutil.copy((results or folder.parent) / LOCK, made / LOCK)
         names = sorted({str(path.relative_to(root)) for root in (folder, made) for path in root.rglob("*.*")})
-        return [difference for name in names for difference in _differences(name, folder / name, made / name)]
+        return [mismatch for name in names for mismatch in _mismatches(name, folder / name, made / name)]
 
 
-def _differences(name: str, theirs: Path, ours: Path) -> list[Difference]:
+def _mismatches(name: str, theirs: Path, ours: Path) -> list[Mismatch]:
     if not theirs.exists() or not ours.exists():
         state = {True: "there", False: "missing"}
-        return [Difference(name, state[theirs.exists()], state[ours.exists()])]
+        return [Mismatch(name, state[theirs.exists()], state[ours.exists()])]
     if theirs.read_bytes() == ours.read_bytes():
         return []
-    cells = _cells(name, theirs, ours) if name.endswith(".csv") else []
-    return cells or [Difference(name, "other content", "what the runs give; look at the tables first")]
+    values = table_cells(name, theirs, ours) if name.endswith(".csv") else []
+    return values or [Mismatch(name, "other content", "what the runs give; look at the tables first")]
 
 
-def _cells(name: str, theirs: Path, ours: Path) -> list[Difference]:
-    """The cells of two tables that differ, each with its row, from 1, and its column."""
+def table_cells(name: str, theirs: Path, ours: Path) -> list[Mismatch]:
+    """The values of two tables that differ, each with its row, from 1, and its column."""
     tables = []
     for path in (theirs, ours):
         with path.open(newline="", encoding="utf-8") as file:
@@ -59,8 +59,8 @@ def _cells(name: str, theirs: Path, ours: Path) -> list[Difference]:
     header = max(tables, key=len)[0] if any(tables) else []
     found = []
     for place, (row, expected) in enumerate(zip_longest(*tables, fillvalue=[])):
-        for column, (cell, right) in enumerate(zip_longest(row, expected, fillvalue="")):
-            if cell != right:
+        for column, (value, right) in enumerate(zip_longest(row, expected, fillvalue="")):
+            if value != right:
                 title = header[column] if column < len(header) else str(column + 1)
-                found.append(Difference(f"{name}, row {place}, {title}", cell or "nothing", right or "nothing"))
+                found.append(Mismatch(f"{name}, row {place}, {title}", value or "nothing", right or "nothing"))
     return found

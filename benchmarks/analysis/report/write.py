@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -15,9 +14,9 @@ import pandas as pd
 
 from ppo_vs_grpo.benchmarks.analysis.frames import probes
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results, unmatched
-from ppo_vs_grpo.benchmarks.analysis.judge import claims
+from ppo_vs_grpo.benchmarks.analysis.judge import claims, verdicts
 from ppo_vs_grpo.benchmarks.analysis.report import captions, first_page, tables
-from ppo_vs_grpo.benchmarks.analysis.report.contents import Judged, _drawings, judged, make_tables
+from ppo_vs_grpo.benchmarks.analysis.report.contents import Judged, drawings, judged, make_tables
 from ppo_vs_grpo.benchmarks.analysis.report.figures import canvas
 from ppo_vs_grpo.benchmarks.analysis.report.terminal import summary
 from ppo_vs_grpo.tasks.errors import UserError
@@ -81,8 +80,8 @@ def write(results: Results, out: Path, found: Judged | None = None) -> Path:
 
 def _write_claims(results: Results, name: str, found: Judged, path: Path) -> None:
     """The verdicts and the claims for machines: what does not exist is null."""
-    verdicts = [asdict(judgement) for judgement in found.judgements]
-    content = {"report": name, "suite": results.name, "verdicts": verdicts, "claims": claims.claims_json(found.claims)}
+    both = {"verdicts": verdicts.rows_of(found.verdicts), "claims": claims.claims_json(found.claims)}
+    content = {"report": name, "suite": results.name, **both}
     path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8", newline="\n")
 
 
@@ -90,7 +89,7 @@ def _draw(results: Results, name: str, out: Path) -> list[dict[str, str]]:
     """Draw the figures; returns stem, title, explanation and caption of each."""
     sign = f"{results.name} · report {name}"
     drawn = []
-    for stem, draw in _drawings(results).items():
+    for stem, draw in drawings(results).items():
         canvas.save(draw(results, sign), out / "figures" / stem)
         title, says = captions.FIGURES.get(stem, (stem.removeprefix("task_"), captions.TASK_FIGURE))
         about = {"theory": "Ten worlds"}.get(stem, "All tasks" if stem in captions.FIGURES else title)
@@ -106,7 +105,6 @@ def _content(
     at_a_glance = summary(results)
     if (at_a_glance["note"] == tables.DASH).all():
         at_a_glance = at_a_glance.drop(columns="note")
-    judgements = found.judgements
     return {
         "suite": results.suite,
         "id": name,
@@ -116,10 +114,10 @@ def _content(
         "planned": len(training) + int((results.missing["purpose"] == "train").sum()),
         "timed": int((results.runs["purpose"] == "timing").sum()),
         "claims": first_page.claims(made["claims"]) if found.claims else None,
-        "verdicts": first_page.verdicts(judgements),
-        "verdicts_by_task": first_page.verdicts_by_task(judgements),
-        "lead": first_page.whole(judgements)[0].sentence,
-        "sentences": [claim.sentence for claim in found.claims] + [judgement.sentence for judgement in judgements],
+        "verdicts": first_page.verdicts(found.verdicts),
+        "verdicts_by_task": first_page.verdicts_by_task(found.verdicts),
+        "lead": first_page.over_all_tasks(found.verdicts)[0].sentence,
+        "sentences": [one.sentence for one in (*found.claims, *found.verdicts)],
         "summary": at_a_glance,
         "figures": drawn,
         "tables": [
@@ -171,13 +169,13 @@ def _about(results: Results, stem: str) -> str:
 def _markdown(table: pd.DataFrame) -> str:
     """A table of text as Markdown."""
     rows = [list(table.columns), ["---"] * len(table.columns), *table.to_numpy().tolist()]
-    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows)
+    return "\n".join("| " + " | ".join(str(value).replace("|", "\\|") for value in row) + " |" for row in rows)
 
 
 def _kinds(table: pd.DataFrame) -> list[str]:
-    """For each column of a table of text, the attribute of its cells: that of a number, or none."""
-    numbers = [all(re.fullmatch(r"-|-?[\d,.]+(e-?\d+)?", cell) for cell in table[name]) for name in table]
-    filled = [any(cell != tables.DASH for cell in table[name]) for name in table]
+    """For each column of a table of text, the attribute of what stands in it: that of a number, or none."""
+    numbers = [all(re.fullmatch(r"-|-?[\d,.]+(e-?\d+)?", text) for text in table[name]) for name in table]
+    filled = [any(text != tables.DASH for text in table[name]) for name in table]
     return [" class=n" if number and some else "" for number, some in zip(numbers, filled, strict=True)]
 
 

@@ -1,4 +1,4 @@
-"""Estimates over seeds and how sure they are: intervals, exact tests, effect sizes, Holm's correction.
+"""Estimates over seeds and how sure they are: intervals, exact tests, effect sizes.
 
 Pure functions of arrays. A sample is a row of finite numbers, one per seed; a difference is a seed's score under the
 second arm less that under the first. What too little data cannot tell is NaN, never an exception; what is no sample
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import betaincinv, stdtr, stdtrit
+from scipy.special import betaincinv, stdtrit
 
 Array = NDArray[np.float64]
 
@@ -120,27 +120,6 @@ def satterthwaite_interval(samples: Sequence[ArrayLike], level: float = LEVEL) -
     return MeanInterval(n, mean, root / len(rows), freedom, mean - half, mean + half)
 
 
-def one_sided_p(differences_S: ArrayLike, null: float = 0.0) -> float:
-    """p of a one-sided t test that the mean is above `null`; NaN below two values.
-
-    Without spread t is infinite whatever n is. There the sign-flip test stands in, which has p = 2^-n for values that
-    are all above `null`, and 1 for others.
-    """
-    sample = _sample(differences_S)
-    if len(sample) < 2:
-        return math.nan
-    variance, distance = _variance(sample), float(sample.mean()) - null
-    if variance == 0:
-        return 0.5 ** len(sample) if distance > 0 else 1.0
-    return float(stdtr(len(sample) - 1, -distance / math.sqrt(variance / len(sample))))
-
-
-def two_sided_p(differences_S: ArrayLike) -> float:
-    """p of the paired t test that the mean is not 0; NaN below two values, without spread as in `one_sided_p`."""
-    sample = _sample(differences_S)
-    return 2 * min(one_sided_p(sample), one_sided_p(-sample), 0.5)
-
-
 def sign_flip_test(differences_S: ArrayLike, generator: np.random.Generator | None = None) -> SignFlip:
     """Two-sided test that differences are symmetric around 0: how often is |mean| as large if signs are coins?
 
@@ -193,16 +172,6 @@ def improvement(differences_S: ArrayLike, level: float = LEVEL) -> Proportion:
     return Proportion(n, (wins + ties / 2) / n, low, high)
 
 
-def improvement_over_all_pairs(first_ST: ArrayLike, second_ST: ArrayLike) -> float:
-    """P(second > first), ties counted half, over all pairs of runs of a task, mean over tasks.
-
-    The unpaired estimate (Agarwal et al. 2021): it ignores that seeds are paired. Scores are
-    (seeds, tasks); the arms may have different numbers of seeds.
-    """
-    first, second = np.asarray(first_ST, float), np.asarray(second_ST, float)
-    return float(((1 + np.sign(second[:, None] - first[None, :])) / 2).mean(axis=(0, 1)).mean())
-
-
 def aggregates(scores_ST: ArrayLike) -> Aggregates:
     """Aggregates of scores (seeds, tasks). NaN is a missing run; a task without any is left out.
 
@@ -228,19 +197,6 @@ def standardised_effect(differences_S: ArrayLike) -> float:
     sample = _sample(differences_S)
     variance = _variance(sample) if len(sample) > 1 else 0.0
     return float(sample.mean()) / math.sqrt(variance) if variance > 0 else math.nan
-
-
-def holm(p_F: ArrayLike) -> Array:
-    """Holm's (1979) adjusted p-values of a family, in its order: claims with p < alpha have familywise error alpha.
-
-    A NaN was not tested: it stays NaN and does not count.
-    """
-    p = np.asarray(p_F, float)
-    adjusted = np.full(p.shape, np.nan)
-    tested = np.flatnonzero(~np.isnan(p))
-    order = tested[np.argsort(p[tested], kind="stable")]
-    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * np.arange(len(order), 0, -1)))
-    return adjusted
 
 
 def _sample(values: ArrayLike) -> Array:

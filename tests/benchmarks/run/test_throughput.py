@@ -174,4 +174,4 @@ def test_results_have_the_passes(fake: FakeRun) -> None:
     assert fake.run() == 0
     lock = fake.results / "suite.lock.yaml"
     assert "throughput:" in lock.read_text()
-    assert load(fake.results, whole=False).throughput == tuple(read(fake.results))
+    assert load(fake.results, strict=False).throughput == tuple(read(fake.results))

@@ -1,1 +1,13 @@
-"""The report's figures."""
+"""The report's figures.
+
+- `style`: colours, fonts and fills
+- `canvas`: sizes, legends, captions, files
+- `panels`: single panels, a frame drawn on given axes
+- `overview`: all tasks at a glance, and each task in full
+- `attribution`: the baseline's effect and that of everything else
+- `costs`: what an update costs, and curves by cost
+- `probes`: baselines, gradients and the critic
+- `claims`: each claim's measure over a setting
+- `speed`: peers on equal work, how cost grows, runs an hour
+- `theory`: the exact variance of the policy gradient
+"""

@@ -24,12 +24,12 @@ def save(figure: Figure, stem: Path) -> None:
     with matplotlib.rc_context(style.STYLE):
         drawn = io.StringIO()
         figure.savefig(drawn, format="svg", metadata={"Date": None, "Creator": None})
-        stem.with_suffix(".svg").write_text(_shortened(drawn.getvalue()), encoding="utf-8", newline="\n")
+        stem.with_suffix(".svg").write_text(shortened(drawn.getvalue()), encoding="utf-8", newline="\n")
         figure.savefig(stem.with_suffix(".png"), dpi=160, metadata={"Software": None})
         figure.savefig(stem.with_suffix(".pdf"), metadata={"CreationDate": None, "Creator": None, "Producer": None})
 
 
-def _shortened(svg: str) -> str:
+def shortened(svg: str) -> str:
     """A drawing without indentation, whose places have two decimals, a hundredth of a point: a page carries many."""
     places = r'\b(?:d|x|y)="[^"]*"|translate\([^)]*\)'
     svg = re.sub(places, lambda place: re.sub(r"(\.\d\d)\d+", r"\1", place[0]), svg)
@@ -53,7 +53,7 @@ def timed(results: Results, costs: pd.DataFrame) -> pd.DataFrame:
     return costs[costs["arm"].isin(arms)] if arms else costs
 
 
-def _of(frame: pd.DataFrame, task: str) -> pd.DataFrame:
+def of_task(frame: pd.DataFrame, task: str) -> pd.DataFrame:
     """The rows of one task."""
     return frame[frame["task"] == task]
 

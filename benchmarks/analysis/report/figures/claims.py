@@ -79,7 +79,7 @@ def dial(points: pd.DataFrame, claim: Mapping[str, Any], ax: Axes) -> Axes:
 
 def comparable(claim: Mapping[str, Any]) -> bool:
     """Whether the dial's points measure what the claim does: as many arms against each other."""
-    return all(len(cells["arms"]) == len(claim["arms"]) for cells in claim["dial"]["points"].values())
+    return all(len(point["arms"]) == len(claim["arms"]) for point in claim["dial"]["points"].values())
 
 
 def _title(name: str, claim: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import EngFormatter, MaxNLocator
 from matplotlib.transforms import blended_transform_factory
 
+from ppo_vs_grpo.algorithms.shared.config import PHASES
 from ppo_vs_grpo.benchmarks.analysis.frames.costs import (
     BUDGETS,
     flops_by_phase,
@@ -32,7 +33,6 @@ from ppo_vs_grpo.benchmarks.analysis.report.figures.canvas import (
     legend_rows,
     timed,
 )
-from ppo_vs_grpo.benchmarks.records.schema import PHASES
 
 ROLE_COLOURS = {
     **{"policy.params": "#0B3C5D", "policy.grads": "#328CC1", "optimizer.policy": "#9CC9E3"},

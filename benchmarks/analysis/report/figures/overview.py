@@ -12,13 +12,13 @@ from ppo_vs_grpo.benchmarks.analysis.frames.costs import peak_memory, phase_seco
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
 from ppo_vs_grpo.benchmarks.analysis.report.figures import panels, style
 from ppo_vs_grpo.benchmarks.analysis.report.figures.canvas import (
-    _of,
     add_caption,
     algorithms,
     arms_on,
     blank,
     legend,
     legend_rows,
+    of_task,
     timed,
 )
 
@@ -26,9 +26,9 @@ from ppo_vs_grpo.benchmarks.analysis.report.figures.canvas import (
 def task_figure(results: Results, task: str, caption: str = "") -> Figure:
     """Reward, variance, memory and wall-clock of every arm that runs on one task."""
     colours = arms_on(results, task)
-    memory = timed(results, _of(peak_memory(results), task))
-    seconds = timed(results, _of(phase_seconds(results), task))
-    scores, metrics = _of(results.scores, task), _of(results.metrics, task)
+    memory = timed(results, of_task(peak_memory(results), task))
+    seconds = timed(results, of_task(phase_seconds(results), task))
+    scores, metrics = of_task(results.scores, task), of_task(results.metrics, task)
     metrics = metrics[metrics["key"].isin(results.complete)]
     bars = max(memory.groupby("phase")["arm"].nunique().sum(), 4)
     low = max(1.7, 0.3 * len(colours), min(0.14 * bars, 0.8 + 0.07 * bars))
@@ -82,12 +82,12 @@ def overview_figure(results: Results, caption: str = "") -> Figure:
         for row, task in enumerate(results.tasks):
             curve, final, time_ax, bytes_ax = (figure.add_subplot(grid[row, column]) for column in range(4))
             here = arms_on(results, task)
-            panels.learning_curve(_of(results.scores, task), curve, here)
+            panels.learning_curve(of_task(results.scores, task), curve, here)
             curve.set_ylabel(textwrap.fill(task, 15), fontweight="bold")
-            panels.final_scores(_of(results.finals, task), final, here)
+            panels.final_scores(of_task(results.finals, task), final, here)
             final.set_ylim(curve.get_ylim())
-            panels.totals(_of(seconds, task), "total_s", time_ax, here)
-            panels.totals(_of(memory, task), "mb", bytes_ax, here, digits=0)
+            panels.totals(of_task(seconds, task), "total_s", time_ax, here)
+            panels.totals(of_task(memory, task), "mb", bytes_ax, here, digits=0)
             last = row == len(results.tasks) - 1
             curve.tick_params(labelbottom=last)
             if row == 0:

@@ -13,9 +13,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
+from ppo_vs_grpo.algorithms.shared.config import PHASES
 from ppo_vs_grpo.benchmarks.analysis.frames.costs import MEMORY_PHASES
 from ppo_vs_grpo.benchmarks.analysis.report.figures.style import ALERT, FAINT, INK, PHASE_COLOURS, fill
-from ppo_vs_grpo.benchmarks.records.schema import PHASES
 
 TRACE_POINTS = 100
 """A training trace longer than this is drawn as means over equal stretches of completions."""

@@ -23,7 +23,7 @@ PHRASES = {"middle": "in mid-run", "end": "at the end"}
 def probe_figure(results: Results, caption: str = "") -> Figure:
     """A row a task: residual variance by baseline, cosine by estimator, value error by position; in mid-run."""
     colours = style.arm_colours(algorithms(results))
-    moment = MOMENT if MOMENT in set(probes.moments(results)["moment"]) else "end"
+    moment = MOMENT if MOMENT in set(probes.at_moments(results)["moment"]) else "end"
     left, middle, right, critics = (
         table(results)[lambda frame: frame["moment"] == moment]
         for table in (probes.baselines, probes.gradient_noise, probes.value_error, probes.critic)

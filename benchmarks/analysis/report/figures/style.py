@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ppo_vs_grpo.benchmarks.records.schema import PHASES
+from ppo_vs_grpo.algorithms.shared.config import PHASES
 
 ALGORITHM_COLOURS = {"ppo": "#0072B2", "grpo": "#D55E00"}
 

@@ -89,7 +89,8 @@ def test_one_seed_has_no_interval_and_none_has_no_row() -> None:
     made = additive(0.2, 0.1, 0.0)
     made.score_matrix()["grpo"].iloc[1:, 0] = np.nan
     assert attribution_table(made)[["low", "high"]].isna().all(axis=None)
-    made.score_matrix()["grpo"].iloc[0, 0] = np.nan
+    made = additive(0.2, 0.1, 0.0)
+    made.score_matrix()["grpo"].iloc[:, 0] = np.nan
     assert attribution_table(made).empty
 
 

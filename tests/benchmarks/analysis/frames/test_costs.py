@@ -13,8 +13,8 @@ import pytest
 from ppo_vs_grpo.benchmarks import load
 from ppo_vs_grpo.benchmarks.analysis.frames.costs import (
     BUDGETS,
+    alone_means,
     flops_by_phase,
-    headline,
     memory_by_role,
     phase_seconds,
     scores_by_cost,
@@ -58,7 +58,7 @@ def test_a_curve_has_what_each_evaluation_had_cost() -> None:
     assert list(curve["tokens"]) == [0, *metrics.loc[[256, 512, 768, 1024], "tokens"]]
     assert list(curve["optimizer_steps"]) == [0, 4, 8, 12, 16]
     assert list(curve["flops"]) == pytest.approx(list(2e6 * curve["completions"]))  # two phases of 1e6 each
-    pace = headline(phase_seconds(results()), "total_s")["recall", "ppo"] / 1000
+    pace = alone_means(phase_seconds(results()), "total_s")["recall", "ppo"] / 1000
     assert list(curve["seconds"]) == pytest.approx(list(pace * curve["completions"]))
     assert not curve["contended"].any()
 

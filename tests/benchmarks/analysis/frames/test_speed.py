@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from handmade import made
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
-from ppo_vs_grpo.benchmarks.analysis.frames.speed import headline, pairs, ratios, speed_runs
+from ppo_vs_grpo.benchmarks.analysis.frames.speed import pairs, ratios, sentences, speed_runs
 from ppo_vs_grpo.benchmarks.analysis.report.figures import speed
 from ppo_vs_grpo.benchmarks.records.schema import PHASES, RUN_COLUMNS
 
@@ -104,11 +104,11 @@ def test_a_repeat_on_a_shared_machine_counts_only_where_there_is_no_other() -> N
     table = ratios(shared).set_index("cell")
     assert table.loc["a", ["n", "times", "note"]].tolist() == [1, pytest.approx(2), ""]
     assert table.loc["b", ["n", "times", "note"]].tolist() == [1, pytest.approx(3), "contended"]
-    (said,) = headline(shared)
+    (said,) = sentences(shared)
     assert said == (
         "On equal work trl takes 2.00 to 2.00 times the seconds of ours (1 cell, medians of 1 repeat or more)."
     )
-    assert "no cell was measured alone" in headline(results(STEPS, contended=tuple(STEPS)))[0]
+    assert "no cell was measured alone" in sentences(results(STEPS, contended=tuple(STEPS)))[0]
 
 
 def test_a_peer_that_failed_is_named_and_the_rest_stands() -> None:

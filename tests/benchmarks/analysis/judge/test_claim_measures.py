@@ -14,7 +14,16 @@ from handmade import OTHER_WAVE, WAVE
 from ppo_vs_grpo.benchmarks.analysis.frames.results import ALL_TASKS, Results
 from ppo_vs_grpo.benchmarks.analysis.judge.claim_measures import MEASURES
 from ppo_vs_grpo.benchmarks.analysis.judge.claims import ClaimResult, judge_claims
-from ppo_vs_grpo.benchmarks.analysis.judge.metrics import AREA, COLLAPSES, FINAL, NOISE, SECONDS, SPREAD, compare
+from ppo_vs_grpo.benchmarks.analysis.judge.metrics import (
+    AREA,
+    COLLAPSES,
+    FINAL,
+    NOISE,
+    SECONDS,
+    SPREAD,
+    Metric,
+    compare,
+)
 
 T7, SE = 2.364624251592785, math.sqrt(5 / 7 / 8)
 SAME = [0.5] * 8
@@ -182,12 +191,12 @@ def three_tasks() -> Results:
     ],
 )
 def test_metrics_of_two_arms_are_those_of_the_verdicts_on_the_claims_tasks(
-    measure: str, metric: object, margin: float
+    measure: str, metric: Metric, margin: float
 ) -> None:
     results, than = three_tasks(), float(measure in RATIOS)
     found = judged(results, measure, "ppo", "grpo", tasks=["a", "b"], than=than, margin=margin)
     two = replace(results, suite={**results.suite, "tasks": {"a": {}, "b": {}}})
-    evidence = compare(two, ("ppo", "grpo"))[metric][ALL_TASKS].evidence  # type: ignore[index]
+    evidence = compare(two, metric, ("ppo", "grpo"), tuple(two.tasks))[ALL_TASKS].evidence
     expected = [evidence.estimate, evidence.low, evidence.high, evidence.p, evidence.same_p]
     numbers = [math.nan if x is None else x for x in (found.estimate, found.low, found.high, found.p, found.same_p)]
     assert numbers == pytest.approx(expected, nan_ok=True)

@@ -14,7 +14,7 @@ from scipy import stats as oracle
 from claimed import claim, claiming, probed, scored
 from handmade import WAVE
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
-from ppo_vs_grpo.benchmarks.analysis.judge.claims import ClaimResult, claims_json, dials, judge_claims
+from ppo_vs_grpo.benchmarks.analysis.judge.claims import COLUMNS, ClaimResult, claims_json, dials, judge_claims
 from ppo_vs_grpo.benchmarks.analysis.report.first_page import claims_table
 
 SAME = [0.5] * 8
@@ -229,7 +229,8 @@ def test_claims_leave_as_json_with_every_field_in_their_order() -> None:
     written = claims_json(judge_claims(full()))
     assert json.loads(json.dumps(written, allow_nan=False)) == written
     assert [one["name"] for one in written] == ["S1", "S2", "S3"]
-    assert list(written[0]) == [field.name for field in fields(ClaimResult)]
+    assert list(written[0]) == list(COLUMNS)
+    assert sorted(COLUMNS) == sorted(field.name for field in fields(ClaimResult))
     first, last = written[0], written[2]
     assert (first["says"], first["arms"], first["tasks"]) == ("A source says so.", ["base", "more"], ["a"])
     assert (first["side"], first["than"], first["margin"], first["level"]) == ("above", 0.0, 0.05, 0.95)

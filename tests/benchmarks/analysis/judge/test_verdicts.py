@@ -12,12 +12,11 @@ import numpy as np
 import pytest
 from scipy import stats as oracle
 
-from handmade import OTHER_WAVE, WAVE, made
+from handmade import OTHER_WAVE, WAVE, made, verdicts_on
 from ppo_vs_grpo.benchmarks import load
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
 from ppo_vs_grpo.benchmarks.analysis.judge.metrics import METRICS
-from ppo_vs_grpo.benchmarks.analysis.judge.verdicts import Judgement, judge, judgement_table, power_table
-from ppo_vs_grpo.benchmarks.analysis.stats.ruling import verdicts
+from ppo_vs_grpo.benchmarks.analysis.judge.verdicts import Verdict, judge, power_table, verdict_table
 from synthetic import make_suite, write_probes, write_results
 
 FINAL, AREA, SPREAD, COLLAPSES, NOISE, MEMORY, SECONDS, COMPLETIONS_TO, SECONDS_TO = (m.name for m in METRICS)
@@ -50,11 +49,11 @@ def two_tasks() -> Results:
 
 
 @cache
-def judged() -> tuple[Judgement, ...]:
+def judged() -> tuple[Verdict, ...]:
     return judge(two_tasks())
 
 
-def said(rows: tuple[Judgement, ...], metric: str, task: str = "a") -> Judgement:
+def said(rows: tuple[Verdict, ...], metric: str, task: str = "a") -> Verdict:
     (found,) = [one for one in rows if (one.metric, one.task) == (metric, task)]
     return found
 
@@ -93,20 +92,16 @@ def test_an_area_is_of_the_curve() -> None:
     assert (found.first_value, found.second_value) == pytest.approx((0.35, 0.40))
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_the_rule_is_that_of_verdicts(seed: int) -> None:
-    draw = np.random.default_rng(seed)
-    samples = {
-        task: draw.normal(draw.choice([0.0, 0.05]), draw.choice([0.02, 0.06]), 6 + i) for i, task in enumerate("abcd")
-    }
-    longest = 9
-    pad = {task: [*curves(0.5 + values), *[None] * (longest - len(values))] for task, values in samples.items()}
-    results = made({"ppo": {task: curves([0.5] * longest) for task in samples}, "grpo": pad})
-    rows = judge(results)
-    for task, verdict in verdicts(samples, arms=("ppo", "grpo")).items():
+def test_runs_are_judged_by_the_differences_of_their_seeds() -> None:
+    draw = np.random.default_rng(0)
+    spread = {"a": (0.05, 0.02), "b": (0.05, 0.02), "c": (0.0, 0.06), "d": (0.0, 0.02)}
+    samples = {task: draw.normal(*spread[task], 6 + i) for i, task in enumerate(spread)}
+    pad = {task: [*curves(0.5 + values), *[None] * (9 - len(values))] for task, values in samples.items()}
+    rows = judge(made({"ppo": {task: curves([0.5] * 9) for task in samples}, "grpo": pad}))
+    for task, expected in verdicts_on(samples, arms=("ppo", "grpo")).items():
         found = said(rows, FINAL, task)
-        assert found.verdict == verdict.text
-        assert found.p == (None if math.isnan(verdict.p) else pytest.approx(verdict.p))
+        assert found.verdict == expected.verdict
+        assert found.p == (None if expected.p is None else pytest.approx(expected.p))
 
 
 def test_a_spread_is_a_ratio_of_standard_deviations() -> None:
@@ -198,7 +193,7 @@ def test_runs_that_never_get_there_are_infinitely_late() -> None:
     )
 
 
-def mirrored(one: Judgement, other: Judgement) -> None:
+def mirrored(one: Verdict, other: Verdict) -> None:
     assert (one.verdict, one.n, one.test, one.effect) == (other.verdict, other.n, other.test, other.effect)
     assert (one.first_value, one.second_value) == (other.second_value, other.first_value)
     assert one.p == (None if other.p is None else pytest.approx(other.p))
@@ -228,7 +223,7 @@ def test_an_arm_against_its_copy_is_never_better() -> None:
 
 
 def test_a_frame_of_them() -> None:
-    table = judgement_table(written())
+    table = verdict_table(written())
     assert len(table) == len(METRICS) * 3
     assert table["estimate"].dtype == float
     assert not table["sentence"].str.contains(r"\bnan\b|\binf\b").any()

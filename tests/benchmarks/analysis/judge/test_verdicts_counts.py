@@ -12,10 +12,10 @@ import pytest
 from scipy import stats as oracle
 
 from handmade import OTHER_WAVE, WAVE, made
+from ppo_vs_grpo.benchmarks.analysis.frames.arms import shared_tasks
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
 from ppo_vs_grpo.benchmarks.analysis.judge.metrics import METRICS
-from ppo_vs_grpo.benchmarks.analysis.judge.pairs import shared_tasks
-from ppo_vs_grpo.benchmarks.analysis.judge.verdicts import Judgement, judge, judgement_table, power_table
+from ppo_vs_grpo.benchmarks.analysis.judge.verdicts import Verdict, judge, power_table, verdict_table
 
 FINAL, AREA, SPREAD, COLLAPSES, NOISE, MEMORY, SECONDS, COMPLETIONS_TO, SECONDS_TO = (m.name for m in METRICS)
 T4 = 2.7764451051977987
@@ -27,7 +27,7 @@ def curves(finals: Any, start: float = 0.2) -> list[tuple[float, float]]:
     return [(start, float(final)) for final in finals]
 
 
-def said(results: Results, metric: str, task: str) -> Judgement:
+def said(results: Results, metric: str, task: str) -> Verdict:
     (found,) = [one for one in judge(results) if (one.metric, one.task) == (metric, task)]
     return found
 
@@ -87,7 +87,7 @@ def test_collapsed_runs_are_counted_beside_every_verdict() -> None:
         "b": "; collapsed runs: ppo 0 of 9, grpo 1 of 9",
         "all tasks": "; collapsed runs: ppo 1 of 27, grpo 1 of 26",
     }
-    table = judgement_table(results)
+    table = verdict_table(results)
     for metric in set(table["metric"]) - {COLLAPSES}:
         of_metric = table[table["metric"] == metric].set_index("task")
         for task, end in ends.items():
@@ -101,7 +101,7 @@ def test_collapsed_runs_are_counted_beside_every_verdict() -> None:
 
 def test_nothing_is_said_of_collapses_where_there_are_none() -> None:
     cells = {"a": curves(LEVEL)}
-    assert not judgement_table(made({"ppo": cells, "grpo": cells}))["reason"].str.contains("collapsed").any()
+    assert not verdict_table(made({"ppo": cells, "grpo": cells}))["reason"].str.contains("collapsed").any()
 
 
 def test_a_run_without_a_start_is_not_known_to_have_collapsed() -> None:

@@ -10,10 +10,10 @@ import pytest
 
 from handmade import OTHER_WAVE, WAVE, made
 from ppo_vs_grpo.benchmarks import load
+from ppo_vs_grpo.benchmarks.analysis.frames.arms import choose_pair
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
 from ppo_vs_grpo.benchmarks.analysis.judge.metrics import METRICS
-from ppo_vs_grpo.benchmarks.analysis.judge.pairs import choose_pair
-from ppo_vs_grpo.benchmarks.analysis.judge.verdicts import Judgement, judge, judgement_table, power_table
+from ppo_vs_grpo.benchmarks.analysis.judge.verdicts import Verdict, judge, power_table, verdict_table
 from ppo_vs_grpo.benchmarks.analysis.report import tables
 from ppo_vs_grpo.tasks.errors import UserError
 from synthetic import make_suite, write_probes, write_results
@@ -21,7 +21,7 @@ from synthetic import make_suite, write_probes, write_results
 FINAL, AREA, SPREAD, COLLAPSES, NOISE, MEMORY, SECONDS, COMPLETIONS_TO, SECONDS_TO = (m.name for m in METRICS)
 
 
-def rows(results: Results) -> dict[str, Judgement]:
+def rows(results: Results) -> dict[str, Verdict]:
     """The first task's judgement of each metric; every number of every row is one, or None."""
     found = judge(results)
     for one in found:
@@ -153,7 +153,7 @@ def test_one_arm_has_nothing_beside_it() -> None:
     assert list(power["reason"]) == ["the suite has 1 arm, ppo; a verdict needs two"]
     assert (power["seeds_needed"].tolist(), power["n"].tolist()) == ([None], [0])
     assert tables.dashed(power).loc[0].tolist()[2:5] == ["-", "-", "-"]
-    assert len(judgement_table(results)) == len(METRICS)
+    assert len(verdict_table(results)) == len(METRICS)
 
 
 def test_which_two_arms() -> None:

@@ -61,7 +61,7 @@ def test_a_damaged_run_is_left_out_by_name_and_takes_the_verdict_with_it(tmp_pat
     ended = CliRunner().invoke(app, ["report", str(tmp_path)])
     assert ended.exit_code == 1
     assert says in ended.stderr.replace("\n", " ")
-    results = load(tmp_path, whole=False)
+    results = load(tmp_path, strict=False)
     (row,) = results.missing.to_dict("records")
     assert (row["arm"], row["seed"], row["state"]) == ("grpo", 3, "unreadable")
     assert says in row["message"]
@@ -78,12 +78,12 @@ def test_a_damaged_run_is_left_out_by_name_and_takes_the_verdict_with_it(tmp_pat
 def test_whole_results_leave_nothing_out(tmp_path: Path) -> None:
     write_results(tmp_path, make_suite(**SHAPE | {"seeds": 2}))
     assert CliRunner().invoke(app, ["report", str(tmp_path)]).exit_code == 0
-    assert load(tmp_path, whole=False).missing.empty
+    assert load(tmp_path, strict=False).missing.empty
 
 
 def test_of_two_protocols_the_newer_one_is_read(tmp_path: Path) -> None:
     write_results(tmp_path, make_suite(**SHAPE | {"seeds": 2}))
     edit_manifest(run_folder(tmp_path, "grpo.recall.s1"), protocol=2)
-    results = load(tmp_path, whole=False)
+    results = load(tmp_path, strict=False)
     assert results.runs["key"].str.startswith("grpo.recall.s1").tolist() == [True]
     assert set(results.missing["state"]) == {"unreadable"}

@@ -14,6 +14,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from ppo_vs_grpo.benchmarks import load
+from ppo_vs_grpo.benchmarks.analysis.frames import outcomes
 from ppo_vs_grpo.benchmarks.analysis.frames.attribution import attribution_table
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results, unmatched
 from ppo_vs_grpo.benchmarks.analysis.report import tables
@@ -66,16 +67,16 @@ def test_what_was_never_to_run_is_not_missing(results: Results, tmp_path: Path) 
 
 
 def test_tables_have_a_row_for_what_was_to_run(results: Results) -> None:
-    summary, variance = tables.summary(results), tables.variance(results)
+    summary, variance = outcomes.summary(results), tables.variance(results)
     assert list(zip(summary["task"], summary["arm"], strict=True)) == CELLS
     assert list(zip(variance["task"], variance["arm"], strict=True)) == CELLS
     assert set(summary["n"]) == set(summary["planned"]) == {3}
-    for table in (tables.final_scores(results), tables.memory(results), tables.seconds(results)):
+    for table in (outcomes.final_scores(results), tables.memory(results), tables.seconds(results)):
         assert list(dict.fromkeys(zip(table["task"], table["arm"], strict=True))) == CELLS
 
 
 def test_an_arm_that_is_not_timed_has_no_seconds_and_says_so(results: Results) -> None:
-    summary = tables.summary(results).set_index(["task", "arm"])
+    summary = outcomes.summary(results).set_index(["task", "arm"])
     timed = [("sorting", "ppo"), ("sorting", "grpo-left"), ("recall", "ppo")]
     assert summary["seconds_per_1000"].notna().to_dict() == {cell: cell in timed for cell in CELLS}
     assert summary["note"].to_dict() == {cell: "-" if cell in timed else "not timed" for cell in CELLS}

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from handmade import OTHER_WAVE, WAVE, made
-from ppo_vs_grpo.benchmarks.analysis.judge.verdicts import Judgement, judge
+from ppo_vs_grpo.benchmarks.analysis.judge.verdicts import Verdict, judge
 from ppo_vs_grpo.benchmarks.analysis.report import first_page
 
-FIRST = Judgement(
+FIRST = Verdict(
     metric="final score",
     task="sorting",
     unit="share",

@@ -15,7 +15,7 @@ from ppo_vs_grpo.benchmarks import load
 from ppo_vs_grpo.benchmarks.__main__ import app
 from ppo_vs_grpo.benchmarks.analysis.report import write
 from ppo_vs_grpo.benchmarks.analysis.report.compare import compare, differing
-from ppo_vs_grpo.benchmarks.analysis.report.verify import Difference, verify
+from ppo_vs_grpo.benchmarks.analysis.report.verify import Mismatch, verify
 from ppo_vs_grpo.tasks.errors import UserError
 from synthetic import make_suite, write_results
 
@@ -53,7 +53,7 @@ def test_a_changed_cell_is_named(folder: Path) -> None:
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
     right, table.loc[1, "final"] = table.loc[1, "final"], "0.999"
     table.to_csv(path, index=False, lineterminator="\n")
-    assert verify(folder / "report") == [Difference("tables/summary.csv, row 2, final", "0.999", right)]
+    assert verify(folder / "report") == [Mismatch("tables/summary.csv, row 2, final", "0.999", right)]
     ran = CliRunner().invoke(app, ["verify", str(folder / "report")])
     assert ran.exit_code == 1
     assert f"tables/summary.csv, row 2, final: 0.999; the runs say {right}" in ran.output
@@ -88,7 +88,7 @@ def test_a_row_that_is_too_long_and_a_table_that_is_empty(folder: Path) -> None:
     (tables / "power.csv").write_text("")
     wide = f"tables/summary.csv, row 1, {lines[0].count(',') + 2}"
     found = verify(folder / "report")
-    assert [one for one in found if "summary" in one.where] == [Difference(wide, "more", "nothing")]
+    assert [one for one in found if "summary" in one.where] == [Mismatch(wide, "more", "nothing")]
     assert len([one for one in found if "power" in one.where]) == sum(
         bool(cell) for line in whole for cell in line.split(",")
     )

@@ -15,7 +15,7 @@ from matplotlib.text import Text
 
 from ppo_vs_grpo.algorithms import ALGORITHMS
 from ppo_vs_grpo.benchmarks import load
-from ppo_vs_grpo.benchmarks.analysis.frames.costs import headline, peak_memory, phase_seconds
+from ppo_vs_grpo.benchmarks.analysis.frames.costs import alone_means, peak_memory, phase_seconds
 from ppo_vs_grpo.benchmarks.analysis.report.figures import canvas, panels, style
 from ppo_vs_grpo.benchmarks.analysis.report.figures.overview import overview_figure, task_figure
 from synthetic import make_suite, write_results
@@ -107,11 +107,11 @@ def test_stacked_seconds_add_up_from_zero(folder: Path) -> None:
     assert min(bar.get_x() for bar in bars) == 0 == ax.get_xlim()[0]
 
 
-def test_contended_runs_are_labelled_and_no_headline(tmp_path: Path) -> None:
+def test_contended_runs_are_labelled_and_count_in_no_mean(tmp_path: Path) -> None:
     write_results(tmp_path, make_suite(**SMALL), contended_timing=True)
     seconds = phase_seconds(load(tmp_path))
     assert seconds["contended"].all()
-    assert headline(seconds, "total_s").empty
+    assert alone_means(seconds, "total_s").empty
     ax = panels.seconds_by_phase(seconds.query("task == 'recall'"), axes(), list(COLOURS))
     assert "contended: runs shared the machine" in [text.get_text() for text in ax.texts]
     columns = panels.totals(seconds.query("task == 'recall'"), "total_s", axes(), COLOURS)
