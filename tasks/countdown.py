@@ -15,7 +15,7 @@ from typing import ClassVar
 import numpy as np
 
 from ppo_vs_grpo.tasks.base import Problem, Score
-from ppo_vs_grpo.tasks.options import share, whole
+from ppo_vs_grpo.tasks.options import share, whole_number
 
 OPERATORS = "+-*"
 HIGHEST_TARGET = 99
@@ -36,7 +36,7 @@ class Countdown:
     best_score = 1.0
 
     def __init__(self, numbers: int = 3, demo_accuracy: float = 0.7) -> None:
-        self.numbers = whole("numbers", numbers, 3, 4)
+        self.numbers = whole_number("numbers", numbers, 3, 4)
         self.demo_accuracy = share("demo_accuracy", demo_accuracy)
         self.max_new_tokens = 2 * self.numbers
 

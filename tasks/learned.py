@@ -15,7 +15,7 @@ import numpy as np
 
 from ppo_vs_grpo.tasks import make_gold
 from ppo_vs_grpo.tasks.base import Problem, Score
-from ppo_vs_grpo.tasks.options import share, whole
+from ppo_vs_grpo.tasks.options import share, whole_number
 
 Judge = Callable[[Sequence[str], Sequence[str]], list[float]]
 """The rewards of completions by a model, from their prompts and their texts."""
@@ -44,9 +44,9 @@ class Learned:
         models: int = 1,
     ) -> None:
         self.gold = make_gold(task, options)
-        self.preferences = whole("preferences", preferences, 10, 100_000)
+        self.preferences = whole_number("preferences", preferences, 10, 100_000)
         self.label_temperature = share("label_temperature", label_temperature)
-        self.models = whole("models", models, 1, 64)
+        self.models = whole_number("models", models, 1, 64)
         self.max_new_tokens, self.best_score = self.gold.max_new_tokens, self.gold.best_score
         self.judge: Judge | None = None
 

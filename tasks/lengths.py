@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 
 from ppo_vs_grpo.tasks.base import Problem, Score
-from ppo_vs_grpo.tasks.options import whole
+from ppo_vs_grpo.tasks.options import whole_number
 
 CHARACTERS = "".join(map(chr, range(32, 127)))
 
@@ -28,9 +28,9 @@ class Lengths:
     best_score = 1.0
 
     def __init__(self, new_tokens: int = 64, mean_tokens: int = 0, prompt_tokens: int = 16) -> None:
-        self.max_new_tokens = whole("new_tokens", new_tokens, 1, 1024)
-        self.mean_tokens = whole("mean_tokens", mean_tokens, 0, 1024)
-        self.prompt_tokens = whole("prompt_tokens", prompt_tokens, 1, 1024)
+        self.max_new_tokens = whole_number("new_tokens", new_tokens, 1, 1024)
+        self.mean_tokens = whole_number("mean_tokens", mean_tokens, 0, 1024)
+        self.prompt_tokens = whole_number("prompt_tokens", prompt_tokens, 1, 1024)
 
     def draw(self, rng: np.random.Generator) -> Problem:
         """Draw the characters of a prompt."""

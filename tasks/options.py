@@ -9,7 +9,7 @@ from typing import Any
 from ppo_vs_grpo.tasks.errors import UserError, nearest
 
 
-def whole(option: str, value: Any, low: int, high: int) -> int:
+def whole_number(option: str, value: Any, low: int, high: int) -> int:
     """A whole number in low..high, both included; True and 3.0 are none."""
     if type(value) is not int or not low <= value <= high:
         raise _wrong(option, value, f"a whole number from {low} to {high}")

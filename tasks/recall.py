@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 
 from ppo_vs_grpo.tasks.base import Problem, Score
-from ppo_vs_grpo.tasks.options import share, whole
+from ppo_vs_grpo.tasks.options import share, whole_number
 
 KEYS = "abcdefgh"
 VALUES = "0123456789"
@@ -33,8 +33,8 @@ class Recall:
     best_score = 1.0
 
     def __init__(self, horizon: int = 12, pairs: int = 7, demo_accuracy: float = 0.22) -> None:
-        self.horizon = whole("horizon", horizon, 1, 256)
-        self.pairs = whole("pairs", pairs, 4, len(KEYS))
+        self.horizon = whole_number("horizon", horizon, 1, 256)
+        self.pairs = whole_number("pairs", pairs, 4, len(KEYS))
         self.demo_accuracy = share("demo_accuracy", demo_accuracy)
         self.max_new_tokens = self.horizon + 1
 

@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 
 from ppo_vs_grpo.tasks.base import Problem, Score
-from ppo_vs_grpo.tasks.options import flag, share, whole
+from ppo_vs_grpo.tasks.options import flag, share, whole_number
 
 
 class Sorting:
@@ -29,7 +29,7 @@ class Sorting:
     best_score = 1.0
 
     def __init__(self, length: int = 10, graded: bool = True, demo_accuracy: float = 0.05) -> None:
-        self.length = whole("length", length, 4, 14)
+        self.length = whole_number("length", length, 4, 14)
         self.graded = flag("graded", graded)
         self.demo_accuracy = share("demo_accuracy", demo_accuracy)
         self.max_new_tokens = self.length + 1

@@ -71,7 +71,7 @@ class Collector:
             engine = replace(self.engine, max_new_tokens=rollouts.max_tokens - t)
             uniforms_TB = self.uniforms(f"continuations-{t}", draw, len(rows) * needs.continuations)
             continued = engine.generate(asked, needs.continuations, uniforms_TB)
-            scored = self.score(whole(continued, heads, rollouts.max_tokens, engine.pad))
+            scored = self.score(joined_to_heads(continued, heads, rollouts.max_tokens, engine.pad))
             rewards_bK = scored.rewards_B.view(len(rows), needs.continuations)
             values_BT[rows, t] = rewards_bK.nanmean(1).nan_to_num(0.0)
             total += rewards_bK.numel()
@@ -138,7 +138,7 @@ def prefixes(rollouts: Rollouts, starts: Sequence[tuple[int, int]]) -> tuple[Pro
     return Prompts(tuple(asked.problems[group] for group in groups), ids), heads
 
 
-def whole(continued: Rollouts, heads: Sequence[list[int]], limit: int, pad: int) -> Rollouts:
+def joined_to_heads(continued: Rollouts, heads: Sequence[list[int]], limit: int, pad: int) -> Rollouts:
     """Head and continuation as one completion of the problem, no longer than the limit; for its score alone."""
     lengths_B = continued.mask_BT.sum(1).tolist()
     sampled = zip(continued.group_B.tolist(), continued.completion_BT.tolist(), lengths_B, strict=True)

@@ -35,7 +35,7 @@ def group_spread(rewards_B: Tensor, group_B: Tensor) -> tuple[float | None, floa
     return sum(stds) / len(stds), sum(float(r.min()) == float(r.max()) for r in groups) / len(groups)
 
 
-def _explained(values_BT: Tensor | None, returns_BT: Tensor | None, mask_BT: Tensor) -> float | None:
+def explained_variance(values_BT: Tensor | None, returns_BT: Tensor | None, mask_BT: Tensor) -> float | None:
     """1 - Var(returns - V) / Var(returns), against the lambda-returns the critic was fitted to; a training aid only."""
     if values_BT is None or returns_BT is None:
         return None

@@ -14,7 +14,7 @@ from ppo_vs_grpo.algorithms.base import Algorithm
 from ppo_vs_grpo.algorithms.shared.collector import Collector, cost, encode, first_groups, joined, varied
 from ppo_vs_grpo.algorithms.shared.config import TrainConfig
 from ppo_vs_grpo.algorithms.shared.meters import PeakMemory, PhaseClock
-from ppo_vs_grpo.algorithms.shared.metrics import _explained, sampled_metrics
+from ppo_vs_grpo.algorithms.shared.metrics import explained_variance, sampled_metrics
 from ppo_vs_grpo.algorithms.shared.networks.likelihood import logp
 from ppo_vs_grpo.algorithms.shared.networks.models import Models, build, refresh_reference, values
 from ppo_vs_grpo.algorithms.shared.networks.sequences import Sequences, join, over_rows
@@ -208,7 +208,7 @@ class Trainer:
             **self._totals,
             **sampled_metrics(scored),
             "advantage_std": float(batch.advantages_BT[mask_BT].std(correction=0)),
-            "value_explained_variance": _explained(batch.values_old_BT, batch.returns_BT, mask_BT),
+            "value_explained_variance": explained_variance(batch.values_old_BT, batch.returns_BT, mask_BT),
             "learning_rate": rate,
             **learned,
             **{f"{name}_s": seconds for name, seconds in self._clock.take().items()},

@@ -119,7 +119,7 @@ def _accumulate(
         loss = algorithm.loss(micro, output, denominators)
         terms = [term for term in (None if critic_only else loss.policy, loss.value) if term is not None]
         torch.stack(terms).sum().backward()
-        seen = {"policy_loss": loss.policy.detach(), **_token_sums(micro, output, learner.train, tokens)}
+        seen = {"policy_loss": loss.policy.detach(), **token_sums(micro, output, learner.train, tokens)}
         if loss.value is not None:
             seen["value_loss"] = loss.value.detach()
         ratio_error_max = torch.maximum(ratio_error_max, seen.pop("ratio_error_max").cpu())
@@ -156,7 +156,7 @@ def _gradient_square(parameters: list[nn.Parameter]) -> Tensor:
 
 
 @torch.no_grad()
-def _token_sums(batch: Batch, output: PolicyOutput, train: TrainConfig, tokens: int) -> dict[str, Tensor]:
+def token_sums(batch: Batch, output: PolicyOutput, train: TrainConfig, tokens: int) -> dict[str, Tensor]:
     """Each micro-batch's share of the step's token means, and its largest |ratio - 1|."""
     mask_BT = batch.mask_BT
     ratio_BT = (output.logp_BT - batch.logp_old_BT).exp()

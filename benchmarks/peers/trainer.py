@@ -71,7 +71,7 @@ def one_at_a_time(loop: Callable[[Callable[[What], None]], None]) -> Iterator[Wh
 
 Report = Callable[[UpdateRecord | None], None]
 Loop = Callable[["PeerTrainer", Path, Report], None]
-"""A library's training in a scratch folder; it reports through `Steps`."""
+"""A library's training in a scratch folder; it reports through `UpdateSteps`."""
 
 
 class PeerTrainer:
@@ -191,7 +191,7 @@ class PeerTrainer:
         return UpdateRecord(self._number, metrics, scored)
 
 
-class Steps(TrainerCallback):
+class UpdateSteps(TrainerCallback):
     """Turns a library's steps, `per_update` of them, into updates and their time: from report to report."""
 
     def __init__(self, peer: PeerTrainer, report: Report, per_update: int) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ppo_vs_grpo.benchmarks.peers.trainer import QUIET, PeerTrainer, Report, Steps, micro_batch_rows
+from ppo_vs_grpo.benchmarks.peers.trainer import QUIET, PeerTrainer, Report, UpdateSteps, micro_batch_rows
 from ppo_vs_grpo.tasks.errors import UserError
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def loop(peer: PeerTrainer, folder: Path, report: Report) -> None:
         _arguments(peer, folder, steps),
         train_dataset=Dataset.from_dict({"prompt": [problem.prompt for problem in peer.prompts.problems]}),
         processing_class=peer.tokenizer,
-        callbacks=[Steps(peer, report, per_update=steps)],
+        callbacks=[UpdateSteps(peer, report, per_update=steps)],
     ).train()
 
 

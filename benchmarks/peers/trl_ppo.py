@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from ppo_vs_grpo.benchmarks.peers.trainer import QUIET, PeerTrainer, Report, Steps, micro_batch_rows
+from ppo_vs_grpo.benchmarks.peers.trainer import QUIET, PeerTrainer, Report, UpdateSteps, micro_batch_rows
 from ppo_vs_grpo.tasks.errors import UserError
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def loop(peer: PeerTrainer, folder: Path, report: Report) -> None:
         model=peer.policy,
         ref_model=copy.deepcopy(peer.policy),
         train_dataset=Dataset.from_dict({"input_ids": queries}),
-        callbacks=[Steps(peer, report, per_update=1)],
+        callbacks=[UpdateSteps(peer, report, per_update=1)],
         **networks,
     )
     size = peer.train.batch_completions  # its own loader shuffles

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ppo_vs_grpo.benchmarks.probes.estimates import (
-    _ROUNDING,
+    ROUNDING,
     Estimate,
     Floats,
     Ints,
+    cluster_sums,
     jackknife,
-    moments,
     sums,
     variance,
 )
@@ -124,10 +124,10 @@ def _quality(
     if len(reward_M) == 0:
         nothing = Estimate(None, None)
         return BaselineQuality(name, nothing, nothing, nothing)
-    whole_P6 = moments(prompt_M, weight_M, reward_M)
+    whole_P6 = cluster_sums(prompt_M, weight_M, reward_M)
 
     def estimate(residual_M: Floats, about_mean: bool) -> Estimate:
-        left_P6 = moments(prompt_M, weight_M, residual_M)
+        left_P6 = cluster_sums(prompt_M, weight_M, residual_M)
         rest_P2 = sums(prompt_M, (weight_M * residual_M**2, weight_M * noise_M))
 
         def ratio(total_C: Floats) -> float | None:
@@ -163,7 +163,7 @@ def break_even_group_size(rewards_PG: Floats, prompts_P: Prefixes) -> BreakEven:
     parts_PC = np.stack([np.ones(n), within_P, error_P], 1)
     within = jackknife(parts_PC, lambda s: float(s[1] / s[0]) if s[0] > 0 else None)
     mse = jackknife(parts_PC, lambda s: float(s[2] / s[0]) if s[0] > 0 else None)
-    ratio = jackknife(parts_PC, lambda s: float(s[2] / s[1]) if s[1] > _ROUNDING else None)
+    ratio = jackknife(parts_PC, lambda s: float(s[2] / s[1]) if s[1] > ROUNDING else None)
     if ratio.value is None:
         better = error_P.sum() > 0
         note = "no reward varies within a prompt, so any group " + ("is exact" if better else "and the head agree")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from ppo_vs_grpo.algorithms.shared.collector import prefixes, whole
+from ppo_vs_grpo.algorithms.shared.collector import joined_to_heads, prefixes
 from ppo_vs_grpo.algorithms.shared.networks import models
 from ppo_vs_grpo.algorithms.shared.networks.sequences import join, over_rows
 from ppo_vs_grpo.algorithms.shared.scoring import score
@@ -135,6 +135,6 @@ def _continue(trainer: Trainer, rollouts: Rollouts, start_N2: Ints, continuation
         stream = rng("probe-values", trainer.task.name, seed, "continuations", call)
         shape = (engine.max_new_tokens, len(starts) * continuations)
         continued = engine.generate(asked, continuations, stream.random(shape, dtype="float32"))
-        scored = score(whole(continued, heads, limit, engine.pad), trainer.task, trainer.tokenizer)
+        scored = score(joined_to_heads(continued, heads, limit, engine.pad), trainer.task, trainer.tokenizer)
         rewards_NK[of_call] = scored.rewards_B.double().cpu().numpy().reshape(-1, continuations)
     return rewards_NK

@@ -6,7 +6,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ppo_vs_grpo.benchmarks.probes.estimates import Estimate, Floats, Ints, jackknife, moments, spread, sums, variance
+from ppo_vs_grpo.benchmarks.probes.estimates import (
+    Estimate,
+    Floats,
+    Ints,
+    cluster_sums,
+    jackknife,
+    spread,
+    sums,
+    variance,
+)
 from ppo_vs_grpo.benchmarks.probes.prefixes import Prefixes
 
 BINS = 10
@@ -96,7 +105,7 @@ def _errors(prefixes: Prefixes, value_N: Floats, chosen_N: np.ndarray) -> tuple[
     off_N, ones_N = value_N - mean_N, np.ones(len(mean_N))
     known_N = 0 * ones_N if noise_N is None else noise_N[chosen_N]
     rest_P3 = sums(unit_N, (off_N, off_N**2, known_N))
-    parts_PC = np.concatenate([rest_P3, moments(unit_N, ones_N, mean_N)], 1)
+    parts_PC = np.concatenate([rest_P3, cluster_sums(unit_N, ones_N, mean_N)], 1)
 
     def mse(total_C: Floats) -> float | None:
         return float((total_C[1] - total_C[2]) / total_C[3]) if total_C[3] > 0 else None

@@ -15,7 +15,7 @@ Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.int64]
 
 
-_ROUNDING = 1e-12
+ROUNDING = 1e-12
 """A variance below this share of the mean square is rounding, and means 0."""
 
 
@@ -53,7 +53,7 @@ def sums(unit_M: Ints, columns: Iterable[Floats]) -> Floats:
     return np.stack([np.bincount(unit_M, weights=column)[present] for column in columns], 1)
 
 
-def moments(unit_M: Ints, weight_M: Floats, x_M: Floats) -> Floats:
+def cluster_sums(unit_M: Ints, weight_M: Floats, x_M: Floats) -> Floats:
     """What `variance` needs of x and its weights, by prompt: (P, 6)."""
     shifted_M = x_M - x_M[0]  # a constant becomes exactly 0
     own_P3 = sums(unit_M, (weight_M, weight_M * shifted_M, weight_M * shifted_M**2))
@@ -73,4 +73,4 @@ def variance(total_6: Floats) -> float | None:
         return None
     c = a / n
     value: float = q / n - c * c + (aa - 2 * c * na + c * c * nn) / pairs
-    return 0.0 if abs(value) <= _ROUNDING * q / n else value
+    return 0.0 if abs(value) <= ROUNDING * q / n else value

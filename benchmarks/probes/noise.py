@@ -65,11 +65,11 @@ def statistics(gradients_UD: Tensor, reference_D: Tensor | None = None) -> Gradi
     away_UD = kept_UD - mean_D
     away_square_U = away_UD.square().sum(1)
     scatter, square, along = away_square_U.sum(), mean_D @ mean_D, mean_D @ toward_D
-    whole = _moments(scatter, square, along, n)
+    whole = _from_sums(scatter, square, along, n)
     errors = {}
     if n > 2:
         # The mean without unit u is mean - away_u / (n - 1), and all that is needed of it follows.
-        without = _moments(
+        without = _from_sums(
             scatter - away_square_U * n / (n - 1),
             square - 2 * (away_UD @ mean_D) / (n - 1) + away_square_U / (n - 1) ** 2,
             along - (away_UD @ toward_D) / (n - 1),
@@ -99,7 +99,7 @@ def split(gradients_UGD: Tensor) -> Split:
     return Split(_square(mean_UD - mean_UD.mean(0)) / (units - 1) - within / size, within, skipped)
 
 
-def _moments(scatter: Tensor, square: Tensor, along: Tensor, count: int) -> dict[str, Tensor]:
+def _from_sums(scatter: Tensor, square: Tensor, along: Tensor, count: int) -> dict[str, Tensor]:
     """From sum |g - mean|^2, |mean|^2 and the mean's length along the reference; NaN where undefined."""
     trace = scatter / (count - 1)
     signal = square - trace / count

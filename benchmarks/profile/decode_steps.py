@@ -10,7 +10,7 @@ from ppo_vs_grpo.algorithms.shared.rollout.cache import PlaceLayer, Preallocated
 from ppo_vs_grpo.benchmarks.profile.flops import FlopCount
 
 
-class Steps:
+class DecodeSteps:
     """A model's forward pass that decodes the first token of a rollout and the last: those between repeat that output.
 
     So it does for each lot of rows that start and end together, where not all are sampled at once. The operations of

@@ -22,7 +22,7 @@ from ppo_vs_grpo.algorithms.shared.config import TrainConfig
 from ppo_vs_grpo.algorithms.shared.trainer import Trainer
 from ppo_vs_grpo.algorithms.shared.types import Prompts, Rollouts
 from ppo_vs_grpo.benchmarks.models.tiny import tokenizer
-from ppo_vs_grpo.benchmarks.profile.decode_steps import Steps
+from ppo_vs_grpo.benchmarks.profile.decode_steps import DecodeSteps
 from ppo_vs_grpo.benchmarks.profile.fake import Answers, Fake
 from ppo_vs_grpo.benchmarks.profile.flops import FlopCount, Flops
 from ppo_vs_grpo.benchmarks.profile.memory import TOTAL, Peak, Tracker
@@ -110,7 +110,7 @@ def _predicted(config: PretrainedConfig, arm: str, made: Made, work: Work) -> Pr
     counting = FlopCount(tracker)
     attach(tracker, trainer)
     policy = trainer.models.policy
-    policy.forward = Steps(policy.forward, counting)
+    policy.forward = DecodeSteps(policy.forward, counting)
     with Answers(fake, _Lengths.SAMPLED), tracker, counting:
         if short != work:
             sampled = _rollout(trainer, work)

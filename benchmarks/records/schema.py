@@ -11,8 +11,6 @@ from typing import Any
 from ppo_vs_grpo.algorithms.shared.config import PHASES
 from ppo_vs_grpo.tasks.errors import UserError, nearest
 
-
-
 RUN_COLUMNS = (
     *("key", "suite", "purpose", "arm", "algorithm", "task", "seed", "cfg8", "protocol", "status", "error"),
     *("updates", "completions", "tokens", "optimizer_steps", "train_s", "wall_s", "startup_s", "eval_s"),

@@ -14,7 +14,7 @@ from zlib import crc32
 TARGETS: dict[str, tuple[str, ...]] = {
     "advantages.py": (),
     "losses.py": (),
-    "rollout.py": ("Truncation.__call__", "HuggingFaceEngine.generate", "HuggingFaceEngine._complete", "_sample"),
+    "rollout.py": ("Truncation.__call__", "HuggingFaceEngine.generate", "HuggingFaceEngine._complete", "sample_tokens"),
     "decoding.py": (
         "decoder",
         "takes_places",
@@ -32,9 +32,9 @@ TARGETS: dict[str, tuple[str, ...]] = {
         "group_spread",
         "terminal_value",
         "make_batch",
-        "_explained",
+        "explained_variance",
     ),
-    "update.py": ("Learner.set_learning_rate", "update", "_accumulate", "_token_sums", "_step"),
+    "update.py": ("Learner.set_learning_rate", "update", "_accumulate", "token_sums", "_step"),
     "sequences.py": (
         "Packed.one_later",
         "Packed.asked_of",
@@ -65,7 +65,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
         "first_groups",
         "joined",
         "prefixes",
-        "whole",
+        "joined_to_heads",
     ),
 }
 """The files of algorithms/shared and their mutated functions; () is all of them."""

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from ppo_vs_grpo.algorithms.shared.config import CriticConfig
-from ppo_vs_grpo.algorithms.shared.networks.adapters import _add_adapters
+from ppo_vs_grpo.algorithms.shared.networks.adapters import add_adapters
 from ppo_vs_grpo.algorithms.shared.networks.attention import read_packed, reads_packed
 from ppo_vs_grpo.algorithms.shared.networks.likelihood import hidden, likelihood
 from ppo_vs_grpo.algorithms.shared.networks.precision import compute_in
@@ -74,7 +74,7 @@ def build(
     if policy.get_output_embeddings() is None:
         raise UserError(f"model: {type(policy).__name__} has no output embedding, so it is not a causal language model")
     if lora_rank is not None:
-        _add_adapters(policy, lora_rank, seed)
+        add_adapters(policy, lora_rank, seed)
     policy.eval()
     read_packed(policy)
     reference = None

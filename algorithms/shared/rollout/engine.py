@@ -143,7 +143,7 @@ class HuggingFaceEngine:
         logits_bV = decoding.prefill()
         while True:
             u_b = None if uniforms_TB is None else uniforms_TB[at_b.clamp(max=limit - 1), live_b]
-            token_b, logp_b, sampler_b = _sample(logits_bV, u_b, self.temperature, self.truncation)
+            token_b, logp_b, sampler_b = sample_tokens(logits_bV, u_b, self.temperature, self.truncation)
             write = live_b[going_b], at_b[going_b]
             written.completion_BT[write] = token_b[going_b]
             written.logp_BT[write] = logp_b[going_b]
@@ -166,7 +166,7 @@ class HuggingFaceEngine:
                 logits_bV[free_b] = decoding.start(free_b, live_b[free_b])
 
 
-def _sample(
+def sample_tokens(
     logits_bV: Tensor, u_b: Tensor | None, temperature: float, truncation: Truncation
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The next tokens, and their log-probability by the policy and by the distribution drawn from: (b,) each."""
