@@ -12,7 +12,7 @@ from torch.nn.functional import pad
 from transformers import PreTrainedTokenizerBase
 
 from ppo_vs_grpo.algorithms.shared.config import Needs, TrainConfig
-from ppo_vs_grpo.algorithms.shared.rollout.engine import HuggingFaceEngine
+from ppo_vs_grpo.algorithms.shared.rollout.engine import RolloutEngine
 from ppo_vs_grpo.algorithms.shared.scoring import score
 from ppo_vs_grpo.algorithms.shared.types import Prompts, Rollouts, ScoredRollouts
 from ppo_vs_grpo.tasks.base import Problem, Task
@@ -35,7 +35,7 @@ def cost(train: TrainConfig, needs: Needs, max_new_tokens: int) -> int:
 class Collector:
     """Samples on the policy and scores by the task; every draw has random streams of its own, by its number."""
 
-    engine: HuggingFaceEngine
+    engine: RolloutEngine
     task: Task
     tokenizer: PreTrainedTokenizerBase
     train: TrainConfig
@@ -68,10 +68,9 @@ class Collector:
             if len(rows) == 0:
                 break
             asked, heads = prefixes(rollouts, [(row, t) for row in rows.tolist()])
-            engine = replace(self.engine, max_new_tokens=rollouts.max_tokens - t)
             uniforms_TB = self.uniforms(f"continuations-{t}", draw, len(rows) * needs.continuations)
-            continued = engine.generate(asked, needs.continuations, uniforms_TB)
-            scored = self.score(joined_to_heads(continued, heads, rollouts.max_tokens, engine.pad))
+            continued = self.engine.generate(asked, needs.continuations, uniforms_TB, rollouts.max_tokens - t)
+            scored = self.score(joined_to_heads(continued, heads, rollouts.max_tokens, self.engine.pad))
             rewards_bK = scored.rewards_B.view(len(rows), needs.continuations)
             values_BT[rows, t] = rewards_bK.nanmean(1).nan_to_num(0.0)
             total += rewards_bK.numel()

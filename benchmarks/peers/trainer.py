@@ -19,7 +19,7 @@ from ppo_vs_grpo.algorithms.shared.collector import encode
 from ppo_vs_grpo.algorithms.shared.config import PHASES, TrainConfig
 from ppo_vs_grpo.algorithms.shared.meters import PeakMemory, synchronize
 from ppo_vs_grpo.algorithms.shared.metrics import sampled_metrics
-from ppo_vs_grpo.algorithms.shared.rollout.engine import HuggingFaceEngine
+from ppo_vs_grpo.algorithms.shared.rollout.engine import HuggingFaceEngine, RolloutEngine
 from ppo_vs_grpo.algorithms.shared.scoring import score
 from ppo_vs_grpo.algorithms.shared.trainer import UpdateRecord
 from ppo_vs_grpo.algorithms.shared.types import Prompts, Rollouts, ScoredRollouts
@@ -97,7 +97,8 @@ class PeerTrainer:
         self.seed, self.device = seed, policy.device
         self._end: int = tokenizer.eos_token_id
         pad = self._end if tokenizer.pad_token_id is None else tokenizer.pad_token_id
-        self.engine = HuggingFaceEngine(policy, pad, self._end, self.max_new_tokens, train.temperature)
+        limit, heat = self.max_new_tokens, train.temperature
+        self.engine: RolloutEngine = HuggingFaceEngine(policy, pad, self._end, limit, heat)
         self.memory = PeakMemory(self.device)
         self._totals = {"completions": 0, "tokens": 0, "optimizer_steps": 0, "skipped_steps": 0}
         count = train.updates * train.prompts_per_update

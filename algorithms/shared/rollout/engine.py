@@ -28,8 +28,24 @@ COMPACT_BELOW = 0.75
 class RolloutEngine(Protocol):
     """Anything that completes prompts with the current policy."""
 
-    def generate(self, prompts: Prompts, group_size: int, uniforms_TB: np.ndarray | None) -> Rollouts:
-        """Complete every prompt `group_size` times."""
+    @property
+    def pad(self) -> int:
+        """The id that fills up rows."""
+        ...
+
+    @property
+    def max_new_tokens(self) -> int:
+        """The limit of a completion's length."""
+        ...
+
+    def generate(
+        self, prompts: Prompts, group_size: int, uniforms_TB: np.ndarray | None, limit: int | None = None
+    ) -> Rollouts:
+        """Complete every prompt `group_size` times, by at most `limit` tokens; None: `max_new_tokens`.
+
+        Rows of one prompt are neighbours, B = P * group_size. `uniforms_TB` holds the random number of each token of
+        each row (T at least the limit), so a row samples the same whatever rows are beside it. None is greedy.
+        """
         ...
 
 
@@ -100,13 +116,11 @@ class HuggingFaceEngine:
     room: Room = field(default_factory=Room)
 
     @torch.no_grad()
-    def generate(self, prompts: Prompts, group_size: int, uniforms_TB: np.ndarray | None) -> Rollouts:
-        """Complete every prompt `group_size` times: rows of one prompt are neighbours, B = P * group_size.
-
-        `uniforms_TB` holds the random number of each token of each row (T = max_new_tokens), so what a row samples
-        does not depend on the rows beside it; None is greedy. Equal prompts are read once, finished rows are dropped.
-        """
-        device, limit = self.model.device, self.max_new_tokens
+    def generate(
+        self, prompts: Prompts, group_size: int, uniforms_TB: np.ndarray | None, limit: int | None = None
+    ) -> Rollouts:
+        """Complete every prompt as `RolloutEngine` says. Equal prompts are read once, finished rows are dropped."""
+        device, limit = self.model.device, self.max_new_tokens if limit is None else limit
         group_B = torch.arange(len(prompts.ids), device=device).repeat_interleave(group_size)
         rows = len(group_B)
         places = min(self.rows_at_once or rows, rows)
