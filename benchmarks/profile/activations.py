@@ -31,7 +31,7 @@ class Activations:
 
     def norm_bytes(self, size: int, rows: int) -> int:
         """Kept of an RMS norm of `rows` vectors: input in float32, scale, and what a trained weight multiplies."""
-        trained = self.work.lora_rank is None
+        trained = self.work.train.lora_rank is None
         return rows * (4 * size + 4 + (self.work.d * size if trained else 0))
 
     def layer_bytes(self, part: Pass) -> int:
@@ -42,7 +42,7 @@ class Activations:
         input in float32, where that is not kept anyway, and the r numbers between its matrices; a frozen matrix
         keeps nothing.
         """
-        s, d, rank, tokens = self.shape, self.work.d, self.work.lora_rank, part.tokens
+        s, d, rank, tokens = self.shape, self.work.d, self.work.train.lora_rank, part.tokens
         kept = 2 * self.norm_bytes(s.hidden, tokens)
         if s.norms_heads:
             kept += self.norm_bytes(s.head_size, tokens * (s.heads + s.kv_heads))
@@ -57,7 +57,7 @@ class Activations:
     def trunk_bytes(self, part: Pass) -> int:
         """Kept of all layers, or only their inputs with checkpoints; of the last norm and the rotation's angles."""
         s, tokens = self.shape, part.tokens
-        layer = tokens * s.hidden * self.work.d if self.work.gradient_checkpointing else self.layer_bytes(part)
+        layer = tokens * s.hidden * self.work.d if self.work.train.gradient_checkpointing else self.layer_bytes(part)
         return s.layers * layer + self.norm_bytes(s.hidden, tokens) + 2 * tokens * s.head_size * self.work.d
 
     def at_once(self, reads: int) -> int:
@@ -72,7 +72,7 @@ class Activations:
         """Kept of the output on N completion tokens: float32 log-probabilities, 4 N V, if all are made at once; the
         hidden state for what is trained on it; and the token with the numbers that a loss is made of, some 64 bytes.
         """
-        s, d, rank = self.shape, self.work.d, self.work.lora_rank
+        s, d, rank = self.shape, self.work.d, self.work.train.lora_rank
         read = 0 if self.in_chunks(reads) else 4 * s.vocabulary
         if rank is None or self.in_chunks(reads):
             read += d * s.hidden
@@ -92,7 +92,7 @@ class Activations:
         s, d, tokens = self.shape, self.work.d, part.tokens
         laid_out = part.rows * self.work.length * (2 * d * (s.query + s.key) + 4 * s.heads)
         attending = laid_out + tokens * d * (2 * s.hidden + s.query + 2 * s.key)
-        if self.work.lora_rank is None:
+        if self.work.train.lora_rank is None:
             return max(attending, tokens * d * (3 * s.intermediate + 4 * s.hidden))
         stream = 4 * d + (4 if d < 4 else 0)
         return max(attending, tokens * ((2 * d + 8) * s.intermediate + stream * s.hidden))
@@ -109,7 +109,7 @@ class Activations:
         """
         s, reads = self.shape, part.rows * self.work.new_tokens
         policy, n = self.trunk_bytes(part) + self.output_bytes(reads), self.at_once(reads)
-        passing = self.passing_bytes(part) if self.work.gradient_checkpointing else 0
+        passing = self.passing_bytes(part) if self.work.train.gradient_checkpointing else 0
         value = self.trunk_bytes(part) + passing if self.critic == "model" else 0
         entropy = self.again_bytes(reads) + 8 * n * s.vocabulary
         return max(policy + max(entropy, value), self.trunk_bytes(part) + passing)
@@ -122,11 +122,11 @@ class Activations:
         s, d, reads = self.shape, self.work.d, part.rows * self.work.new_tokens
         trunk, output = self.trunk_bytes(part), self.output_bytes(reads)
         layer = self.gradient_bytes(part.tokens)
-        if self.work.gradient_checkpointing:
+        if self.work.train.gradient_checkpointing:
             layer += self.layer_bytes(part)
         layer -= self.norm_bytes(s.hidden, part.tokens)
         n, again = self.at_once(reads), self.again_bytes(reads)
-        embedding = s.vocabulary * s.hidden * d if self.work.lora_rank is None else 0
+        embedding = s.vocabulary * s.hidden * d if self.work.train.lora_rank is None else 0
         before, log_probs, logits = (embedding if again else 0), 4 * n * s.vocabulary, d * n * s.vocabulary
         moments = [
             output + before + again + 2 * log_probs,
@@ -140,6 +140,6 @@ class Activations:
     def last_backward_bytes(self, part: Pass) -> int:
         """The first layer's moment, or the input embedding's gradient, when all gradients are there."""
         s, d = self.shape, self.work.d
-        embedding = s.vocabulary * s.hidden * d if self.work.lora_rank is None else 0
+        embedding = s.vocabulary * s.hidden * d if self.work.train.lora_rank is None else 0
         layer = self.layer_bytes(part) + self.gradient_bytes(part.tokens)
         return max(embedding, layer - embedding)

@@ -56,11 +56,11 @@ def closed_form(config: PretrainedConfig, arm: str, work: Work) -> ClosedForm | 
     """What an arm needs for an update; None for a shape that is not known, for an arm that samples or compares
     whole distributions within its update, as `vine-ppo` and `grpo-source` do, and for products of another type.
     """
-    shape, known, train = shape_of(config), entry(arm), work.train()
+    shape, known, train = shape_of(config), entry(arm), work.train
     train = train.model_copy(update=known.train(train))
     kind = find(arm)
     needs: Needs = kind(kind.Config.model_validate(known.config), train).needs
-    if shape is None or needs.continuations or needs.exact_kl or work.products != "float32":
+    if shape is None or needs.continuations or needs.exact_kl or work.train.dtype != "float32":
         return None
     update = _Update(
         shape,
@@ -91,7 +91,7 @@ class _Update:
         w, rows = self.work, -(-self.work.completions // mini_batches)
         group_B = torch.arange(rows) * min(rows, self.prompts) // rows
         sequences = full_length(w.prompt_tokens, w.new_tokens, group_B)
-        parts = micro_batches(sequences, torch.arange(rows), w.micro_batch_tokens)
+        parts = micro_batches(sequences, torch.arange(rows), w.train.micro_batch_tokens)
         return [Pass(len(part), sequences.packed_tokens(part)) for part in parts]
 
     def held_bytes(self) -> dict[str, int]:
@@ -103,9 +103,9 @@ class _Update:
         numbers, tensors = s.parameters(output=True)
         trunk, trunk_tensors = s.parameters(output=False) if self.critic == "model" else (0, 0)
         frozen, of_trained = 0, d
-        if self.work.lora_rank is not None:
+        if self.work.train.lora_rank is not None:
             frozen, of_trained = numbers * d, 4
-            numbers, tensors = s.adapters(self.work.lora_rank)
+            numbers, tensors = s.adapters(self.work.train.lora_rank)
             trunk, trunk_tensors = (numbers, tensors) if self.critic == "model" else (0, 0)
         held = {
             "policy.params": frozen + numbers * of_trained + buffers,
@@ -124,7 +124,7 @@ class _Update:
     @property
     def at_once(self) -> int:
         """Rows that are sampled together."""
-        return min(self.work.rollout_rows or self.work.completions, self.work.completions)
+        return min(self.work.train.rollout_rows or self.work.completions, self.work.completions)
 
     def cache_bytes(self, rows: int) -> int:
         """Keys and values of every layer, with room for all tokens: 2 l K e d L a row."""
@@ -150,7 +150,7 @@ class _Update:
         w, passes = self.work, self.passes(self.mini_batches)
 
         def again(part: Pass) -> int:
-            if not w.gradient_checkpointing:
+            if not w.train.gradient_checkpointing:
                 return 0
             # The last norm is done with, and a float32 input is the checkpoint itself.
             done = self.activations.norm_bytes(self.shape.hidden, part.tokens)
@@ -203,7 +203,7 @@ class _Update:
 
     def phase_flops(self) -> dict[str, float]:
         """Operations by phase: 2 l h (2 H e + 2 K e + 3 i) a token, 2 V h one that is read, attention and adapters."""
-        s, w, rank = self.shape, self.work, self.work.lora_rank
+        s, w, rank = self.shape, self.work, self.work.train.lora_rank
         length, prompt, new, rows = self.work.length, w.prompt_tokens, w.new_tokens, w.completions
         matrices = 2 * s.layers * s.layer_matrix_parameters
         adapters = 2 * s.adapters(rank)[0] if rank is not None else 0
@@ -218,7 +218,7 @@ class _Update:
         back = tokens * (matrices * (2 if rank is None else 1) + 2 * adapters) + 2.5 * pairs
         if rank is not None:  # an embedding that is frozen asks the first query, key and value for no gradient
             back -= tokens * 2 * (s.hidden * (s.query + 2 * s.key) + 3 * rank * s.hidden)
-        if w.gradient_checkpointing:
+        if w.train.gradient_checkpointing:
             back += layers - (tokens * 2 * s.layers * s.intermediate * s.hidden if rank is None else 0)
         trunks = 2 if self.critic == "model" else 1
         flops = {"rollout": self.prompts * prefill + rows * decoded}

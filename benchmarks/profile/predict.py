@@ -27,7 +27,7 @@ from ppo_vs_grpo.benchmarks.profile.fake import Answers, Fake
 from ppo_vs_grpo.benchmarks.profile.flops import FlopCount, Flops
 from ppo_vs_grpo.benchmarks.profile.memory import TOTAL, Peak, Tracker
 from ppo_vs_grpo.benchmarks.profile.tracked import attach
-from ppo_vs_grpo.benchmarks.profile.work import Work
+from ppo_vs_grpo.benchmarks.profile.work import READ, Work
 from ppo_vs_grpo.tasks.base import Problem, Score
 
 CARDS_GB = (24, 48, 80, 141)
@@ -66,27 +66,15 @@ def predict(config: PretrainedConfig, arms: list[str], work: Work) -> list[Predi
 
 def predict_run(trainer: Trainer) -> tuple[Peak, ...]:
     """The peaks of an update of this trainer whose completions, and prompts, are all as long as they may be."""
-    algorithm, train = trainer.algorithm, trainer.train
-    prompts = trainer.collector.sample(1).prompts.ids
-    work = Work(
-        completions=train.batch_completions,
-        prompt_tokens=max(len(ids) for ids in prompts),
-        new_tokens=trainer.max_new_tokens,
-        group_size=train.group_size,
-        mini_batches=train.mini_batches,
-        micro_batch_tokens=train.micro_batch_tokens,
-        rollout_rows=train.rollout_rows,
-        beta=train.beta,
-        dtype=trainer.models.policy.dtype,
-        products=train.dtype,
-        gradient_checkpointing=train.gradient_checkpointing,
-        lora_rank=train.lora_rank,
-    )
+    algorithm, policy = trainer.algorithm, trainer.models.policy
+    longest = max(len(ids) for ids in trainer.collector.sample(1).prompts.ids)
+    train = TrainConfig(**trainer.train.model_dump(include=READ))
+    work = Work(train, longest, trainer.max_new_tokens, policy.dtype)
 
     def same(settings: TrainConfig) -> tuple[Algorithm, TrainConfig]:
         return type(algorithm)(algorithm.config, settings), settings
 
-    return _predicted(trainer.models.policy.config, algorithm.name, same, work).peaks
+    return _predicted(policy.config, algorithm.name, same, work).peaks
 
 
 Made = Callable[[TrainConfig], tuple[Algorithm, TrainConfig]]
@@ -114,9 +102,7 @@ def _predicted(config: PretrainedConfig, arm: str, made: Made, work: Work) -> Pr
     with Answers(fake, _Lengths.SAMPLED), tracker, counting:
         if short != work:
             sampled = _rollout(trainer, work)
-            trainer.collector = _Sampled.of(
-                trainer.collector, _first_groups(sampled, short.completions // short.group_size)
-            )
+            trainer.collector = _Sampled.of(trainer.collector, _first_groups(sampled, short.train.prompts_per_update))
         next(trainer.updates(1, measure_memory=True))
     rows = counting.rows(short.completions)
     if short != work:
@@ -126,10 +112,10 @@ def _predicted(config: PretrainedConfig, arm: str, made: Made, work: Work) -> Pr
 
 def _rollout(trainer: Trainer, work: Work) -> Rollouts:
     """All completions of the work, whatever the trainer's settings say."""
-    drawn = [trainer.task.draw(np.random.default_rng(i)) for i in range(work.completions // work.group_size)]
+    drawn = [trainer.task.draw(np.random.default_rng(i)) for i in range(work.train.prompts_per_update)]
     uniforms_TB = np.zeros((work.new_tokens, work.completions), dtype=np.float32)
     with trainer.memory.phase("rollout"):
-        return trainer.engine.generate(trainer.encode(drawn), work.group_size, uniforms_TB)
+        return trainer.engine.generate(trainer.encode(drawn), work.train.group_size, uniforms_TB)
 
 
 def _first_groups(sampled: Rollouts, groups: int) -> Rollouts:
@@ -157,7 +143,7 @@ class _Sampled(Collector):
 
 def _trainer(config: PretrainedConfig, made: Made, work: Work, fake: Fake) -> Trainer:
     """A trainer whose networks are fake."""
-    algorithm, train = made(work.train())
+    algorithm, train = made(work.train)
     task = _Lengths(work.prompt_tokens, work.new_tokens)
     with fake, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Accessing the data pointer of FakeTensor")

@@ -15,15 +15,7 @@ from torch import Tensor, nn
 from ppo_vs_grpo.algorithms.shared.meters import PeakMemory
 from ppo_vs_grpo.algorithms.shared.networks.models import Models
 from ppo_vs_grpo.algorithms.shared.trainer import Trainer
-from ppo_vs_grpo.benchmarks.profile.memory import Peak, Tracker
-
-
-def measure_update(trainer: Trainer) -> list[Peak]:
-    """The peaks of the trainer's next update, which a copy of it takes: the trainer and its run stay as they are."""
-    probed, tracker = tracked_copy(trainer)
-    with tracker:
-        next(probed.updates(1, measure_memory=True))
-    return tracker.peaks()
+from ppo_vs_grpo.benchmarks.profile.memory import Tracker
 
 
 def tracked_copy(trainer: Trainer) -> tuple[Trainer, Tracker]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -19,7 +20,6 @@ from ppo_vs_grpo.benchmarks.profile.flops import ON_CPU, measure_costs
 from ppo_vs_grpo.benchmarks.profile.memory import TOTAL, Peak
 from ppo_vs_grpo.benchmarks.profile.predict import Prediction, predict, predict_run
 from ppo_vs_grpo.benchmarks.profile.shapes import shape, shapes
-from ppo_vs_grpo.benchmarks.profile.tracked import measure_update
 from ppo_vs_grpo.benchmarks.profile.work import Work
 from ppo_vs_grpo.tasks.base import Problem, Score
 from ppo_vs_grpo.tasks.errors import UserError
@@ -39,10 +39,10 @@ WIDE = Qwen2Config(
     intermediate_size=192, tie_word_embeddings=True,
 )  # fmt: skip
 CASES = {
-    "nano": (NANO, Work(16, 10, 12, 4, mini_batches=2, micro_batch_tokens=100, dtype=torch.float32)),
-    "tiny": (TINY, Work(16, 20, 8, 8, mini_batches=1, micro_batch_tokens=140, dtype=torch.float32)),
-    "wide": (WIDE, Work(16, 6, 20, 8, mini_batches=1, micro_batch_tokens=104, dtype=torch.bfloat16)),
-    "waiting": (WIDE, Work(16, 40, 20, 8, 1, 400, rollout_rows=6, dtype=torch.float32)),
+    "nano": (NANO, Work.of(16, 10, 12, 4, mini_batches=2, micro_batch_tokens=100, dtype=torch.float32)),
+    "tiny": (TINY, Work.of(16, 20, 8, 8, mini_batches=1, micro_batch_tokens=140, dtype=torch.float32)),
+    "wide": (WIDE, Work.of(16, 6, 20, 8, mini_batches=1, micro_batch_tokens=104, dtype=torch.bfloat16)),
+    "waiting": (WIDE, Work.of(16, 40, 20, 8, torch.float32, mini_batches=1, micro_batch_tokens=400, rollout_rows=6)),
 }
 
 
@@ -68,7 +68,7 @@ def real(config: PretrainedConfig, arm: str, work: Work) -> Trainer:
     """A trainer whose policy never ends a completion early."""
     torch.manual_seed(0)
     policy = AutoModelForCausalLM.from_config(config, dtype=work.dtype)
-    train = work.train()
+    train = work.train
     train = train.model_copy(update=entry(arm).train(train))
     trainer = Trainer(policy, tokenizer(), Spelling(work), algorithm(arm, train), train, seed=0)
     trainer.engine = replace(trainer.engine, end=-1)
@@ -81,11 +81,11 @@ def prediction(case: str, arm: str) -> Prediction:
     return predict(CASES[case][0], [arm], CASES[case][1])[0]
 
 
-def total_bytes(peaks: list[Peak] | tuple[Peak, ...], phase: str) -> int:
+def total_bytes(peaks: Sequence[Peak], phase: str) -> int:
     return sum(row.bytes_at_total_peak for row in peaks if row.phase == phase)
 
 
-def assert_near(predicted: Prediction, measured: list[Peak]) -> None:
+def assert_near(predicted: Prediction, measured: Sequence[Peak]) -> None:
     """Within 5% of the tracker: in all, by phase, and by role where it is more than a hundredth of the peak."""
     assert predicted.total_peak_bytes == pytest.approx(total_bytes(measured, TOTAL), rel=0.05)
     for phase in {row.phase for row in measured} - {"reward"}:
@@ -100,7 +100,7 @@ def assert_near(predicted: Prediction, measured: list[Peak]) -> None:
 @pytest.mark.parametrize("arm", ARMS)
 def test_a_prediction_is_what_the_tracker_measures(case: str, arm: str) -> None:
     config, work = CASES[case]
-    assert_near(prediction(case, arm), measure_update(real(config, arm, work)))
+    assert_near(prediction(case, arm), measure_costs(real(config, arm, work)).peaks)
 
 
 @pytest.mark.parametrize("case", ["nano", "waiting"])
@@ -134,9 +134,9 @@ def test_the_critics_operations_are_what_it_adds_to_grpo() -> None:
 @pytest.mark.parametrize(
     "more",
     [
-        {"completions": 64, "mini_batches": 1},
+        {"prompts_per_update": 16, "mini_batches": 1},
         {
-            "completions": 128,
+            "prompts_per_update": 16,
             "group_size": 8,
             "micro_batch_tokens": 400,
         },  # prompts are mixed at random: fewer would tell
@@ -144,10 +144,10 @@ def test_the_critics_operations_are_what_it_adds_to_grpo() -> None:
 )
 def test_more_completions_than_a_prediction_needs_to_run_change_nothing_else(more: dict[str, int]) -> None:
     arm, (config, work) = "ppo-critic", CASES["nano"]
-    work = replace(work, **more)
+    work = work.having(**more)
     assert work.shortened() != work
     (predicted,) = predict(config, [arm], work)
-    measured = measure_update(real(config, arm, work))
+    measured = measure_costs(real(config, arm, work)).peaks
     for phase in ("rollout", "reference", "forward", "backward", TOTAL):
         assert total_bytes(predicted.peaks, phase) == pytest.approx(total_bytes(measured, phase), rel=0.05), phase
     counted = sum(row.flops_per_completion for row in measure_costs(real(config, arm, work)).flops)
@@ -155,8 +155,11 @@ def test_more_completions_than_a_prediction_needs_to_run_change_nothing_else(mor
 
 
 def test_checkpoints_trade_activations_for_operations() -> None:
-    config, work = type(NANO)(**{**NANO.to_dict(), "num_hidden_layers": 8}), replace(CASES["nano"][1], completions=8)
-    (plain,), (saving,) = (predict(config, ["grpo"], replace(work, gradient_checkpointing=on)) for on in (False, True))
+    config, work = (
+        type(NANO)(**{**NANO.to_dict(), "num_hidden_layers": 8}),
+        CASES["nano"][1].having(prompts_per_update=2),
+    )
+    (plain,), (saving,) = (predict(config, ["grpo"], work.having(gradient_checkpointing=on)) for on in (False, True))
     kept = [own_bytes(p, "forward", "activations.policy") for p in (plain, saving)]
     assert kept[1] < 0.5 * kept[0]
     assert saving.total_peak_bytes < plain.total_peak_bytes
@@ -167,7 +170,7 @@ def test_checkpoints_trade_activations_for_operations() -> None:
 
 
 def test_a_seven_billion_model_takes_seconds_and_no_memory() -> None:
-    work = Work(completions=32, prompt_tokens=64, new_tokens=64, micro_batch_tokens=512, mini_batches=1)
+    work = Work.of(completions=32, prompt_tokens=64, new_tokens=64, micro_batch_tokens=512, mini_batches=1)
     start_s = time.process_time()
     (predicted,) = predict(shape("llama-3.1-8b"), ["grpo"], work)
     assert time.process_time() - start_s < 30
