@@ -69,14 +69,6 @@ def reward_to_go(rewards_BT: Tensor, mask_BT: Tensor) -> Tensor:
     return torch.where(mask_BT, rewards.flip(1).cumsum(1).flip(1), 0.0).to(rewards_BT.dtype)
 
 
-def monte_carlo_value(rewards_B: Tensor, values_BT: Tensor, mask_BT: Tensor) -> Tensor:
-    """R - V(s_t), V(s_t) the mean reward of fresh continuations from the prefix before token t: (B, T).
-
-    Unbiased however few continuations there are, because they are independent of the row's own tokens.
-    """
-    return torch.where(mask_BT, rewards_B[:, None] - values_BT, 0.0)
-
-
 def step_difference(rewards_B: Tensor, values_BT: Tensor, mask_BT: Tensor, step_tokens: int) -> Tensor:
     """V at the end of a token's step less V at its beginning (VinePPO, arXiv 2410.01679, section 4): (B, T).
 
@@ -154,15 +146,6 @@ def leave_one_out(rewards_B: Tensor, group_B: Tensor) -> Tensor:
     _refuse_groups_of_one(group_B)
     centered_B, rated_g = _center(rewards_B, group_B)
     return (centered_B * (rated_g / (rated_g - 1).clamp(min=1))[group_B]).to(rewards_B.dtype)
-
-
-def batch_whitened(rewards_B: Tensor, eps: float = 1e-4) -> Tensor:
-    """(R - mean_B) / (std_B + eps) over the whole rollout batch (REINFORCE++, arXiv 2501.03262): (B,).
-
-    A constant batch gives exactly 0. A missing reward (NaN) gets 0 and is left out of the statistics.
-    """
-    centered_B, _ = _center(rewards_B, _one_group(rewards_B))
-    return _over(centered_B, _batch_std(rewards_B, ddof=1) + eps).to(rewards_B.dtype)
 
 
 def _one_group(rewards_B: Tensor) -> Tensor:

@@ -60,14 +60,6 @@ def k1(logp_BT: Tensor, reference_logp_BT: Tensor) -> Tensor:
     return logp_BT - reference_logp_BT
 
 
-def k2(logp_BT: Tensor, reference_logp_BT: Tensor) -> Tensor:
-    """k1^2 / 2, never negative, biased as an estimate: (B, T).
-
-    As a loss on samples of pi its expected gradient is that of the reverse KL(pi || pi_ref).
-    """
-    return (logp_BT - reference_logp_BT) ** 2 / 2
-
-
 def k3(logp_BT: Tensor, reference_logp_BT: Tensor) -> Tensor:
     """exp(-k1) - 1 + k1, never negative (arXiv 2402.03300, eq. 4): (B, T).
 

@@ -60,10 +60,7 @@ def _gradient_rows(trainer: Trainer, config: ProbeConfig, drawn: list[Any], seed
         sampled.rollouts, join(sampled.rollouts, trainer.engine.pad, trainer.models.packed), draw=PROBE_DRAWS + seed
     )
     contexts = dict.fromkeys(arms, context)
-    found = gradient.probe(
-        trainer.models, arms, sampled, contexts, trainer.train, trainer.engine.pad, reference, seed=seed
-    )
-    for name, noise in found.items():
+    for name, noise in gradient.probe(trainer, arms, sampled, contexts, reference).items():
         for quantity in ("trace", "signal", "between", "noise_scale", "cosine", "units", "skipped"):
             yield _row(
                 "gradient", name, quantity, Estimate(getattr(noise, quantity), getattr(noise, f"{quantity}_se", None))

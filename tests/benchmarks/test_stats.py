@@ -204,8 +204,6 @@ def test_point_estimates_are_rliables() -> None:
         assert found.mean == pytest.approx(fixture[f"mean_{arm}"], rel=0, abs=1e-12)
         assert found.median == pytest.approx(fixture[f"median_{arm}"], rel=0, abs=1e-12)
         assert found.iqm == pytest.approx(fixture[f"iqm_{arm}"], rel=0, abs=1e-12)
-    improvement = intervals.improvement_over_all_pairs(fixture["y"], fixture["x"])
-    assert improvement == pytest.approx(fixture["improvement_x_over_y"], rel=0, abs=1e-12)
 
 
 def test_aggregates_by_hand_with_a_missing_run_and_a_missing_task() -> None:

@@ -193,16 +193,6 @@ def improvement(differences_S: ArrayLike, level: float = LEVEL) -> Proportion:
     return Proportion(n, (wins + ties / 2) / n, low, high)
 
 
-def improvement_over_all_pairs(first_ST: ArrayLike, second_ST: ArrayLike) -> float:
-    """P(second > first), ties counted half, over all pairs of runs of a task, mean over tasks.
-
-    The unpaired estimate (Agarwal et al. 2021): it ignores that seeds are paired. Scores are
-    (seeds, tasks); the arms may have different numbers of seeds.
-    """
-    first, second = np.asarray(first_ST, float), np.asarray(second_ST, float)
-    return float(((1 + np.sign(second[:, None] - first[None, :])) / 2).mean(axis=(0, 1)).mean())
-
-
 def aggregates(scores_ST: ArrayLike) -> Aggregates:
     """Aggregates of scores (seeds, tasks). NaN is a missing run; a task without any is left out.
 
