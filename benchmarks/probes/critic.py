@@ -24,7 +24,7 @@ BINS = 10
 
 @dataclass(frozen=True, slots=True)
 class Decile:
-    """The prefixes of a tenth of the positions, from `low` on: their count, MSE_c, EV and bias, mean(V - m)."""
+    """The prefixes in a tenth of the positions, from `low` on: count, MSE_c, EV, and bias, mean(V - m)."""
 
     low: float
     n: int

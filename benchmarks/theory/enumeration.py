@@ -1,8 +1,8 @@
 """A token MDP so small that every completion can be written down: exact values, gradients, biases and variances.
 
-Two prompts, three tokens of which one ends a completion, at most three tokens: 15 completions per prompt. The policy is
-a recurrent network in float64. What an estimator does on average over samples is a finite sum here, so a
-formula can be checked to rounding, with no sampling noise.
+It has two prompts, three tokens of which one ends a completion, and completions of at most three tokens: 15 per prompt.
+The policy is a recurrent network in float64. An estimator's mean over samples is a finite sum here, so a formula can be
+checked to rounding, without sampling noise.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Policy:
 
     @staticmethod
     def random(seed: int, scale: float = 1.0) -> Policy:
-        """Normal weights from a generator of their own."""
+        """Normal weights from their own generator."""
         count = PROMPTS * HIDDEN + HIDDEN * HIDDEN + 2 * VOCABULARY * HIDDEN
         generator = torch.Generator().manual_seed(seed)
         return Policy(scale * torch.randn(count, dtype=torch.float64, generator=generator))
@@ -47,7 +47,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Enumeration:
-    """Every completion of every prompt, (B, ...) with B = prompts * completions, and what the policy makes of it."""
+    """Every completion of every prompt, (B, ...) with B = prompts * completions, its reward, and the policy."""
 
     policy: Policy
     prompt_B: Tensor
@@ -103,5 +103,5 @@ def enumerate_all(seed: int = 0, scale: float = 1.0) -> Enumeration:
 
 
 def _canonical(tokens: tuple[int, ...]) -> bool:
-    """After its first end token a completion is padded with end tokens."""
+    """Whether all tokens after the first end token are end tokens."""
     return END not in tokens or set(tokens[tokens.index(END) :]) == {END}
