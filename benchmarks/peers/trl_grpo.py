@@ -1,8 +1,8 @@
 """TRL's GRPOTrainer as an arm.
 
-Its penalty, advantages and loss are those of `algorithms/grpo.py` (tests/algorithms/test_trl_grpo.py has both on one
-batch). Differs from that arm in: random numbers, so other completions; the order of rows in a mini-batch; a learning
-rate that rises from 0, one optimizer step behind ours.
+Its penalty, advantages and loss equal those of `algorithms/grpo.py` (tests/algorithms/test_trl_grpo.py compares them on
+one batch). It differs from that arm in its random numbers, and so in its completions; in the order of rows in a
+mini-batch; and in its learning rate, which rises from 0, one optimizer step behind ours.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def loop(peer: PeerTrainer, folder: Path, report: Report) -> None:
 
 
 def _arguments(peer: PeerTrainer, folder: Path, steps: int) -> GRPOConfig:
-    """The arm's settings in TRL's words; an update is `steps` optimizer steps."""
+    """The arm's settings under TRL's names; an update is `steps` optimizer steps."""
     from trl import GRPOConfig
 
     train, config = peer.train, peer.algorithm.config.model_dump()
