@@ -213,7 +213,7 @@ def predict(
     from ppo_vs_grpo.benchmarks.profile.table import predicted_rows, work_of
 
     sizes, again = (completions, prompt_tokens, new_tokens), gradient_checkpointing
-    settings = {"gradient_checkpointing": again, "lora_rank": lora, "rollout_rows": rollout_rows}
+    settings: dict[str, Any] = {"gradient_checkpointing": again, "lora_rank": lora, "rollout_rows": rollout_rows}
     work = work_of(*sizes, dtype, micro_batch_tokens=micro_batch_tokens, **settings)
     print_rows(Console(), predicted_rows(read_config(model), arm or ["ppo", "grpo"], work))
 

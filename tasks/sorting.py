@@ -18,10 +18,10 @@ from ppo_vs_grpo.tasks.options import flag, share, whole_number
 class Sorting:
     """`length` letters, not all equal, to be written in alphabetical order.
 
-    An answer passes when it is exactly sorted. The reward is the pass, or with `graded` the share
-    of positions that hold the right letter, over the longer of answer and completion, so that
-    too short and too long lose alike. A demonstration is right with probability `demo_accuracy`,
-    else some neighbours among the sorted letters are swapped, one to three times.
+    An answer passes if it is exactly sorted. The reward is the pass, or with `graded` the share
+    of positions with the right letter, divided by the longer of answer and completion, so too
+    short and too long answers lose equally. A demonstration is right with probability
+    `demo_accuracy`; otherwise one to three swaps of neighbours disturb the sorted letters.
     """
 
     name: ClassVar[str] = "sorting"
@@ -35,7 +35,7 @@ class Sorting:
         self.max_new_tokens = self.length + 1
 
     def draw(self, rng: np.random.Generator) -> Problem:
-        """Draw letters that are not all equal: an order that cannot be wrong asks nothing."""
+        """Draw letters that are not all equal, since equal letters cannot be in a wrong order."""
         letters = ""
         while len(set(letters)) < 2:
             letters = "".join(ascii_lowercase[i] for i in rng.integers(0, 26, self.length))

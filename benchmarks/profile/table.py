@@ -1,4 +1,4 @@
-"""The command `predict`: its input checked, its answer as rows of text."""
+"""The command `predict`: checks of its input, and its answer as rows of text."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def work_of(completions: int, prompt_tokens: int, new_tokens: int, dtype: str, *
 
 
 def predicted_rows(config: PretrainedConfig, arms: list[str], work: Work) -> list[tuple[str, ...]]:
-    """A table: memory in GB (10^9 bytes) by phase and by role at the peak, what fits, operations; an arm a column."""
+    """A table with a column per arm: GB (10^9 bytes) by role at the peak and by phase, what fits, operations."""
     for arm in arms:
-        entry(arm)  # refuses an unknown name before anything is computed
+        entry(arm)  # raises UserError for an unknown name before anything is computed
     made = predict(config, arms, work)
     phases = list(dict.fromkeys(row.phase for p in made for row in p.peaks if row.phase != TOTAL))
     roles = list(dict.fromkeys(row.role for p in made for row in p.peaks if row.phase == TOTAL))
@@ -59,9 +59,9 @@ def predicted_rows(config: PretrainedConfig, arms: list[str], work: Work) -> lis
 
 
 def smaller_rows(config: PretrainedConfig, arms: list[str], work: Work) -> list[tuple[str, ...]]:
-    """What would fit: the peak with each of SMALLER, and with all, and the smallest card that holds it.
+    """The peak with each of SMALLER and with all of them, and the smallest card that holds it.
 
-    By the closed form, and by `predict` where there is none.
+    Peaks are those of the closed form, or of `predict` if there is none.
     """
     choices = SMALLER | {"all three": {key: value for change in SMALLER.values() for key, value in change.items()}}
     rows = []
@@ -79,7 +79,7 @@ def _smallest_card(peak_bytes: int) -> str:
 
 
 def closed_form_rows(config: PretrainedConfig, arms: list[str], work: Work) -> list[tuple[str, ...]]:
-    """The same by arithmetic, for comparison: GB and operations; a dash where the closed form does not know."""
+    """GB and operations by the closed form, for comparison; a dash if it has no answer."""
     forms = [closed_form(config, arm, work) for arm in arms]
 
     def row(name: str, *roles: str) -> tuple[str, ...]:
