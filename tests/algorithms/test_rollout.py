@@ -7,10 +7,10 @@ import torch
 from transformers import BloomConfig, BloomForCausalLM, MistralConfig, MistralForCausalLM, PreTrainedModel
 
 from copying import END, PAD, gpt2, llama, prompts, uniforms, whole_logp
+from ppo_vs_grpo.algorithms.shared.rollout import engine as rollout
 from ppo_vs_grpo.algorithms.shared.rollout.cache import PreallocatedLayer, rollout_cache
 from ppo_vs_grpo.algorithms.shared.rollout.decoding import GrowingDecoder, Lot, PlacesDecoder, Room, decoder
 from ppo_vs_grpo.algorithms.shared.rollout.engine import HuggingFaceEngine
-from ppo_vs_grpo.algorithms.shared.rollout.engine import engine as rollout
 from ppo_vs_grpo.algorithms.shared.types import Rollouts
 
 PROMPTS = prompts((3, 4, 5), (6, 7), (8,), (3, 4, 5))
@@ -59,6 +59,15 @@ def test_the_mask_ends_with_the_first_end_token_or_at_the_limit() -> None:
         assert not rollouts.logp_BT[row, len(tokens) :].any()
         assert (rollouts.completion_BT[row, len(tokens) :] == PAD).all()
     assert 0 < int(rollouts.ended_B.sum()) < 32
+
+
+@pytest.mark.parametrize("places", [None, 3])
+def test_a_limit_of_a_call_is_that_of_an_engine(places: int | None) -> None:
+    long, short = (HuggingFaceEngine(llama(), PAD, END, tokens, 0.7, rows_at_once=places) for tokens in (10, 4))
+    ours, theirs = long.generate(PROMPTS, 8, uniforms(10, 32), 4), short.generate(PROMPTS, 8, uniforms(10, 32))
+    assert ours.max_tokens == theirs.max_tokens == ours.mask_BT.sum(1).max() == 4
+    for name in ("completion_BT", "mask_BT", "logp_BT", "ended_B"):
+        assert torch.equal(getattr(ours, name), getattr(theirs, name)), name
 
 
 def test_pad_may_be_the_end_token() -> None:
