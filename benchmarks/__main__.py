@@ -212,8 +212,10 @@ def predict(
     from ppo_vs_grpo.benchmarks.profile.shapes import read_config
     from ppo_vs_grpo.benchmarks.profile.table import predicted_rows, work_of
 
-    sizes = (completions, prompt_tokens, new_tokens, micro_batch_tokens)
-    work = work_of(*sizes, dtype, gradient_checkpointing, lora, rollout_rows)
+    work = work_of(
+        completions, prompt_tokens, new_tokens, dtype, micro_batch_tokens=micro_batch_tokens,
+        gradient_checkpointing=gradient_checkpointing, lora_rank=lora, rollout_rows=rollout_rows,
+    )  # fmt: skip
     print_rows(Console(), predicted_rows(read_config(model), arm or ["ppo", "grpo"], work))
 
 

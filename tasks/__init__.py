@@ -1,4 +1,10 @@
-"""What is asked and how an answer is scored: one file per task, no torch."""
+"""Tasks: the questions, and the rules that score answers. One file per task, no torch.
+
+base.py     what a task is
+splits.py   train, validation and held-out prompts, and all seeds
+options.py  checks of a task's options
+errors.py   UserError, and advice for a wrong name
+"""
 
 from __future__ import annotations
 
@@ -27,9 +33,9 @@ _MEMBERS = ("name", "version", "max_new_tokens", "best_score", "draw", "demonstr
 
 
 def make(task: str, options: Mapping[str, Any] | None = None) -> Task:
-    """The task of a name in TASKS or of `package.module:Class`, built with its constructor options.
+    """The task with a name in TASKS, or of `package.module:Class`, built with its constructor options.
 
-    Raises UserError for an unknown name, a class that cannot be imported or is no task, and an
+    Raises UserError for an unknown name, for a class that cannot be imported or is not a task, and for an
     unknown or wrong option.
     """
     kind = _find(task)
@@ -53,7 +59,7 @@ def make(task: str, options: Mapping[str, Any] | None = None) -> Task:
 
 
 def make_gold(task: str, options: Mapping[str, Any] | None = None) -> Task:
-    """The task that another one wraps, and holds as `gold`; UserError for one that is itself such a wrapper."""
+    """The task that another one wraps and holds as `gold`. Raises UserError if it is itself such a wrapper."""
     try:
         made = make(task, options)
     except UserError as error:
@@ -70,7 +76,7 @@ def _find(task: str) -> Callable[..., Any]:
         raise UserError(f"task: unknown {task!r}; {nearest(task, TASKS)}, or 'package.module:Class' for your own")
     try:
         loaded = importlib.import_module(module)
-    except Exception as error:  # whatever a user's own file raises while it is imported is the user's to read
+    except Exception as error:  # the user should read whatever their own file raises
         reason = f"{type(error).__name__}: {error}"
         raise UserError(f"task: {task!r}: the module {module!r} cannot be imported ({reason})") from error
     if not callable(found := getattr(loaded, attribute, None)):

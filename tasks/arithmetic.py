@@ -5,7 +5,7 @@ A three-digit number plus a two-digit one; the answer has three digits.
     easy        "347+20=" -> "367"    whole tens, nothing to carry: one column to add
     medium      "342+25=" -> "367"    nothing to carry: two columns to add
     hard        "348+27=" -> "375"    the units carry
-    unsolvable  "?348+27="            the answer is a number drawn apart from the prompt
+    unsolvable  "?348+27="            the answer is drawn independently of the prompt
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ppo_vs_grpo.tasks.base import Problem, Score
 from ppo_vs_grpo.tasks.options import share, shares
 
 ANSWERS = range(100, 1000)
-"""Every answer is one of these; a hidden one is drawn from them uniformly."""
+"""All possible answers. That of an unsolvable prompt is drawn from them uniformly."""
 
 
 def _column(rng: np.random.Generator) -> tuple[int, int]:
@@ -62,11 +62,11 @@ STRATA: dict[str, Callable[[np.random.Generator], tuple[int, int]]] = {
 
 
 class Arithmetic:
-    """Prompts of four strata in the shares of `mix`; the reward is 1 for exactly the answer, else 0.
+    """Prompts of four strata in the shares of `mix`. The reward is 1 for exactly the answer, else 0.
 
     An unsolvable prompt says nothing about its answer: the same prompt may come again with another
-    one, and any policy passes it once in 900. `best_score` counts that luck. A demonstration is
-    right with probability `demo_accuracy`, else it has one wrong digit.
+    answer, and any policy passes it once in 900. `best_score` includes that luck. A demonstration is
+    right with probability `demo_accuracy`; otherwise it has one wrong digit.
     """
 
     name: ClassVar[str] = "arithmetic"

@@ -1,4 +1,4 @@
-"""What a task is: it draws problems, demonstrates answers and scores completions."""
+"""The interface of a task: it draws problems, demonstrates answers and scores completions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One question. `facts` is what the scorer needs; `stratum` names its difficulty class."""
+    """One question. The scorer reads `facts`; `stratum` names the difficulty class."""
 
     prompt: str
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -20,7 +20,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """The reward that trains (None or NaN: it is missing), the pass that is reported, and the reward's named parts."""
+    """The training reward (None or NaN: missing), the reported pass, and the reward's named parts."""
 
     reward: float | None
     passed: bool
@@ -30,10 +30,10 @@ class Score:
 class Task(Protocol):
     """A source of problems with a rule that scores answers.
 
-    A task draws one problem at a time; which split a problem belongs to is decided by
-    `tasks.splits` from the prompt's text, so that no task can leak training prompts into
-    the held-out set. `version` changes whenever a prompt, demonstration or score changes.
-    Every character of a prompt or a demonstration is printable ASCII.
+    A task draws one problem at a time. `tasks.splits` decides from the prompt's text which split
+    a problem belongs to, so no task can leak training prompts into the held-out set. `version`
+    changes whenever a prompt, demonstration or score changes. Every character of a prompt or a
+    demonstration is printable ASCII.
     """
 
     max_new_tokens: int
@@ -54,7 +54,7 @@ class Task(Protocol):
         ...
 
     def demonstrate(self, problem: Problem, rng: np.random.Generator) -> str:
-        """Write an answer for the warm start: well-formed, but not always right."""
+        """Write an answer for the warm start. It is well formed, but not always right."""
         ...
 
     def score(self, problem: Problem, completion: str) -> Score:

@@ -15,7 +15,7 @@ from typing import ClassVar
 import numpy as np
 
 from ppo_vs_grpo.tasks.base import Problem, Score
-from ppo_vs_grpo.tasks.options import share, whole
+from ppo_vs_grpo.tasks.options import share, whole_number
 
 OPERATORS = "+-*"
 HIGHEST_TARGET = 99
@@ -24,11 +24,11 @@ _FORM = re.compile(r"[1-9](?:[-+*][1-9])*")
 
 
 class Countdown:
-    """`numbers` digits of 1..9 and a target of 0..99, made by putting operators between them in their order.
+    """`numbers` digits from 1 to 9, and a target from 0 to 99 made by operators between them in this order.
 
     The reward is 1 for any expression that uses each number once, in any order, and reaches the
-    target, else 0. A demonstration is right with probability `demo_accuracy`: one of the right
-    expressions, uniformly; else such a one with wrong operators.
+    target, else 0. A demonstration is drawn uniformly from the right expressions. With probability
+    1 - `demo_accuracy` some of its operators are wrong.
     """
 
     name: ClassVar[str] = "countdown"
@@ -36,12 +36,12 @@ class Countdown:
     best_score = 1.0
 
     def __init__(self, numbers: int = 3, demo_accuracy: float = 0.7) -> None:
-        self.numbers = whole("numbers", numbers, 3, 4)
+        self.numbers = whole_number("numbers", numbers, 3, 4)
         self.demo_accuracy = share("demo_accuracy", demo_accuracy)
         self.max_new_tokens = 2 * self.numbers
 
     def draw(self, rng: np.random.Generator) -> Problem:
-        """Draw digits, and the value of a random expression of them as the target."""
+        """Draw digits. The target is the value of a random expression of them."""
         digits = rng.integers(1, 10, self.numbers).tolist()
         target = -1
         while not 0 <= target <= HIGHEST_TARGET:
@@ -49,7 +49,7 @@ class Countdown:
         return Problem(f"{','.join(map(str, digits))}={target}:", {"numbers": digits, "target": target})
 
     def demonstrate(self, problem: Problem, rng: np.random.Generator) -> str:
-        """Write a right expression with probability `demo_accuracy`, else one with an operator or more gone wrong."""
+        """Write a right expression with probability `demo_accuracy`, else one with wrong operators."""
         target = problem.facts["target"]
         right = [text for text, value in expressions(tuple(sorted(problem.facts["numbers"]))) if value == target]
         written = right[int(rng.integers(len(right)))]

@@ -1,4 +1,4 @@
-"""The one exception for a user's mistake, and the advice that goes with a wrong name."""
+"""The one exception for a user's mistake, and advice for a wrong name."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 class UserError(ValueError):
-    """A mistake in a suite, option, path or file: shown as one line, exit code 2, no traceback."""
+    """A mistake in a suite, option, path or file. It is shown as one line without traceback; the exit code is 2."""
 
 
 def nearest(name: object, known: Iterable[object]) -> str:

@@ -1,8 +1,8 @@
-"""A task whose training reward is a model's: what it was taught of the gold reward, with all its mistakes.
+"""A task whose training reward is that of a learned model, with the model's mistakes.
 
-The reward model is taught from pairs of completions, of which the gold reward says, with noise, which is better
-(Ouyang et al. 2022, arXiv 2203.02155; Gao et al. 2023, arXiv 2210.10760). Who trains on it can be seen to leave the
-gold reward behind: every score has the gold reward as its part `gold`, and `passed` is the gold task's.
+The reward model is taught from pairs of completions that are labelled, with noise, by the gold reward (Ouyang et al.
+2022, arXiv 2203.02155; Gao et al. 2023, arXiv 2210.10760). Every score has the gold reward as its part `gold`, and
+`passed` is the gold task's, so over-optimisation of the learned reward shows.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ import numpy as np
 
 from ppo_vs_grpo.tasks import make_gold
 from ppo_vs_grpo.tasks.base import Problem, Score
-from ppo_vs_grpo.tasks.options import share, whole
+from ppo_vs_grpo.tasks.options import share, whole_number
 
 Judge = Callable[[Sequence[str], Sequence[str]], list[float]]
-"""The rewards of completions by a model, from their prompts and their texts."""
+"""A model's rewards of completions, from their prompts and texts."""
 
 
 class Learned:
     """The problems, demonstrations and passes of the gold `task` made with `options`, under a learned reward.
 
-    The model is taught from the completions of `preferences` problems. Of two completions a wins over b with
-    probability 1 / (1 + exp((gold b - gold a) / `label_temperature`)) (Bradley and Terry 1952); at 0 the better one
-    always wins. `judge` is that model, given by who has taught it.
+    The model is taught from the completions of `preferences` problems. Completion a wins over b with probability
+    1 / (1 + exp((gold b - gold a) / `label_temperature`)) (Bradley and Terry 1952); at temperature 0 the better one
+    always wins. `judge` is the model; a caller that has it sets it.
 
-    With `models` above 1 so many are taught, each from other problems, completions and labels and from another new
-    head. A run has one of them, by its seed: paired runs share it, and seeds draw reward models as well as prompts.
+    `models` reward models are taught, each from its own problems, completions, labels and initial head. A run uses the
+    one that its seed selects: paired runs share it, and seeds vary reward models as well as prompts.
     """
 
     name: ClassVar[str] = "learned"
@@ -44,9 +44,9 @@ class Learned:
         models: int = 1,
     ) -> None:
         self.gold = make_gold(task, options)
-        self.preferences = whole("preferences", preferences, 10, 100_000)
+        self.preferences = whole_number("preferences", preferences, 10, 100_000)
         self.label_temperature = share("label_temperature", label_temperature)
-        self.models = whole("models", models, 1, 64)
+        self.models = whole_number("models", models, 1, 64)
         self.max_new_tokens, self.best_score = self.gold.max_new_tokens, self.gold.best_score
         self.judge: Judge | None = None
 
@@ -63,13 +63,13 @@ class Learned:
         return self.gold.demonstrate(problem, rng)
 
     def score(self, problem: Problem, completion: str) -> Score:
-        """The gold score: what the model is taught from, and what it is measured against."""
+        """The gold score, from which the model is taught and against which it is measured."""
         return self.gold.score(problem, completion)
 
     def score_all(self, problems: Sequence[Problem], completions: Sequence[str]) -> list[Score]:
-        """The model's rewards, all in one pass, with the gold reward as a part beside them.
+        """The model's rewards in one pass, with the gold reward as a part.
 
-        Raises ValueError before a `judge` is given.
+        Raises ValueError if `judge` is not set.
         """
         if self.judge is None:
             raise ValueError("a learned reward needs its model: set `judge`")

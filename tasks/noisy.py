@@ -1,7 +1,7 @@
-"""A task whose reward is wrong at times: the rule's, flipped or blurred before it trains.
+"""A task with a noisy reward: the gold reward is sometimes flipped, or blurred, before training sees it.
 
-A binary label that flips by chance is the noise of Natarajan et al. 2013 ("Learning with noisy labels", NeurIPS). What
-the noise costs can be seen beside it: `passed` and the part `gold` stay the gold task's.
+Randomly flipped binary labels are the noise of Natarajan et al. 2013 ("Learning with noisy labels", NeurIPS). `passed`
+and the part `gold` stay the gold task's, so the cost of the noise shows.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from ppo_vs_grpo.tasks.splits import rng
 class Noisy:
     """The gold `task` made with `options`, under a noisy reward.
 
-    With probability `flips` a reward r becomes 1 - r; then a normal number of standard deviation `spread` is added. The
-    noise is a function of prompt and completion alone: a run repeats bit for bit, every run sees the same noise, and a
-    label that is wrong stays wrong. What a lower `flips` turns wrong, a higher one does too.
+    With probability `flips` a reward r becomes 1 - r. Then a normal number with standard deviation `spread` is added.
+    The noise depends only on prompt and completion: a run repeats bit for bit, all runs see the same noise, and a wrong
+    label stays wrong. Labels that are wrong under a lower `flips` are also wrong under a higher one.
 
-    Name and version are the gold task's, and with them every stream of problems and random numbers: demonstrations,
-    start model and prompts are those of the gold task, so that two shares of wrong rewards differ in nothing else.
+    Name and version are the gold task's, and so are all streams of problems and random numbers. Demonstrations, start
+    model and prompts are those of the gold task, so two values of `flips` differ in nothing else.
     """
 
     def __init__(
@@ -47,13 +47,13 @@ class Noisy:
         return self.gold.draw(rng)
 
     def demonstrate(self, problem: Problem, rng: np.random.Generator) -> str:
-        """Demonstrate as the gold task does: the noise is in the reward only."""
+        """Demonstrate as the gold task does. Only the reward is noisy."""
         return self.gold.demonstrate(problem, rng)
 
     def score(self, problem: Problem, completion: str) -> Score:
-        """The gold score with a noisy reward, and the gold reward as a part; a missing reward stays missing.
+        """The gold score with a noisy reward, and the gold reward as a part. A missing reward stays missing.
 
-        Raises UserError where `flips` meets a reward outside 0 to 1, whose flip means nothing.
+        Raises UserError if `flips` is not 0 and a reward is outside 0 to 1, where a flip has no meaning.
         """
         gold = self.gold.score(problem, completion)
         if gold.reward is None or np.isnan(gold.reward):

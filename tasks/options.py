@@ -1,4 +1,4 @@
-"""Checks of a task's constructor options: each returns the option, or raises UserError saying what would be right."""
+"""Checks of a task's constructor options. Each returns the option, or raises UserError that says what is right."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 from ppo_vs_grpo.tasks.errors import UserError, nearest
 
 
-def whole(option: str, value: Any, low: int, high: int) -> int:
-    """A whole number in low..high, both included; True and 3.0 are none."""
+def whole_number(option: str, value: Any, low: int, high: int) -> int:
+    """A whole number from low to high, both included. True and 3.0 are not whole numbers."""
     if type(value) is not int or not low <= value <= high:
         raise _wrong(option, value, f"a whole number from {low} to {high}")
     return value
@@ -31,7 +31,7 @@ def flag(option: str, value: Any) -> bool:
 
 
 def shares(option: str, value: Any, names: Iterable[str]) -> dict[str, float]:
-    """A mapping of some of `names` to shares that sum to 1; a name left out has share 0."""
+    """A mapping of some of `names` to shares that sum to 1. A missing name has share 0."""
     known = list(names)
     if not isinstance(value, Mapping):
         raise _wrong(option, value, f"a mapping of {', '.join(known)} to shares that sum to 1")

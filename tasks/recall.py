@@ -1,7 +1,7 @@
-"""Recall: the reward hangs on one early token and is paid `horizon` tokens later. Credit assignment.
+"""Recall: the reward depends on one early token and is paid `horizon` tokens later. Credit assignment.
 
-Prompt "a3b7c1d4e9f0g5?b", a right answer "7.-_~~.-.._-": the value of the asked key, then neutral
-characters, any of them, whose only effect is to stand between the choice and its reward.
+Prompt "a3b7c1d4e9f0g5?b", a right answer "7.-_~~.-.._-": the value of the asked key, then any neutral
+characters. They only separate the choice from its reward.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 
 from ppo_vs_grpo.tasks.base import Problem, Score
-from ppo_vs_grpo.tasks.options import share, whole
+from ppo_vs_grpo.tasks.options import share, whole_number
 
 KEYS = "abcdefgh"
 VALUES = "0123456789"
@@ -19,13 +19,13 @@ NEUTRAL = ".-_~"
 
 
 class Recall:
-    """The first `pairs` letters with different digits, one of them asked; an answer is `horizon` characters.
+    """The first `pairs` letters with different digits, one of which is asked. An answer has `horizon` characters.
 
-    The reward is 1 when the first character is the asked value and exactly `horizon` - 1 neutral
-    characters follow, else 0. The form counts so that the distance from the choice to its reward
-    stays what `horizon` says; the warm start teaches it, so nearly all the reward is in the
-    first character. A demonstration has the right value with probability `demo_accuracy`, else
-    another of the listed values, and random neutral characters.
+    The reward is 1 if the first character is the asked value and exactly `horizon` - 1 neutral
+    characters follow, else 0. The form counts so that the choice stays `horizon` tokens away from
+    its reward. The warm start teaches the form, so nearly all the reward depends on the first
+    character. A demonstration has the right value with probability `demo_accuracy`, otherwise
+    another listed value, and random neutral characters.
     """
 
     name: ClassVar[str] = "recall"
@@ -33,8 +33,8 @@ class Recall:
     best_score = 1.0
 
     def __init__(self, horizon: int = 12, pairs: int = 7, demo_accuracy: float = 0.22) -> None:
-        self.horizon = whole("horizon", horizon, 1, 256)
-        self.pairs = whole("pairs", pairs, 4, len(KEYS))
+        self.horizon = whole_number("horizon", horizon, 1, 256)
+        self.pairs = whole_number("pairs", pairs, 4, len(KEYS))
         self.demo_accuracy = share("demo_accuracy", demo_accuracy)
         self.max_new_tokens = self.horizon + 1
 

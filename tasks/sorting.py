@@ -12,16 +12,16 @@ from typing import ClassVar
 import numpy as np
 
 from ppo_vs_grpo.tasks.base import Problem, Score
-from ppo_vs_grpo.tasks.options import flag, share, whole
+from ppo_vs_grpo.tasks.options import flag, share, whole_number
 
 
 class Sorting:
     """`length` letters, not all equal, to be written in alphabetical order.
 
-    An answer passes when it is exactly sorted. The reward is the pass, or with `graded` the share
-    of positions that hold the right letter, over the longer of answer and completion, so that
-    too short and too long lose alike. A demonstration is right with probability `demo_accuracy`,
-    else some neighbours among the sorted letters are swapped, one to three times.
+    An answer passes if it is exactly sorted. The reward is the pass, or with `graded` the share
+    of positions with the right letter, divided by the longer of answer and completion, so too
+    short and too long answers lose equally. A demonstration is right with probability
+    `demo_accuracy`; otherwise one to three swaps of neighbours disturb the sorted letters.
     """
 
     name: ClassVar[str] = "sorting"
@@ -29,13 +29,13 @@ class Sorting:
     best_score = 1.0
 
     def __init__(self, length: int = 10, graded: bool = True, demo_accuracy: float = 0.05) -> None:
-        self.length = whole("length", length, 4, 14)
+        self.length = whole_number("length", length, 4, 14)
         self.graded = flag("graded", graded)
         self.demo_accuracy = share("demo_accuracy", demo_accuracy)
         self.max_new_tokens = self.length + 1
 
     def draw(self, rng: np.random.Generator) -> Problem:
-        """Draw letters that are not all equal: an order that cannot be wrong asks nothing."""
+        """Draw letters that are not all equal, since equal letters cannot be in a wrong order."""
         letters = ""
         while len(set(letters)) < 2:
             letters = "".join(ascii_lowercase[i] for i in rng.integers(0, 26, self.length))

@@ -1,7 +1,7 @@
-"""Which problems are trained on, tuned on and held out, and the seeds of all of them.
+"""The problems to train on, to tune on and to hold out, and the seeds of all of them.
 
-A problem's split is decided by its prompt's text alone, so no prompt is in two splits, whatever the
-seed. Every item of a stream has a generator of its own, so two seeds share nothing but chance.
+A problem's split depends only on its prompt's text, so no prompt is in two splits under any seed.
+Every item of a stream has its own generator, so two seeds share prompts only by chance.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from ppo_vs_grpo.tasks.errors import UserError
 Split = Literal["train", "validation", "heldout"]
 
 _EIGHTHS: dict[int, Split] = {0: "heldout", 1: "validation"}
-"""The eighths of the hashes that are kept from training."""
+"""The eighths of the hashes that are not trained on."""
 
 _PATIENCE = 20_000
-"""Draws in a row that may miss before a task is said to have too few different prompts."""
+"""Consecutive draws without a new prompt after which a task counts as having too few different prompts."""
 
 
 def rng(*parts: str | int) -> np.random.Generator:
-    """A generator seeded by all parts together; different parts, or another order, give an unrelated stream."""
+    """A generator seeded by all parts together. Other parts, or another order, give an unrelated stream."""
     named = json.dumps([part if isinstance(part, str) else int(part) for part in parts])
     digest = hashlib.blake2b(named.encode(), digest_size=16).digest()
     return np.random.default_rng(np.random.SeedSequence(int.from_bytes(digest, "little")))
@@ -44,7 +44,7 @@ def problems(task: Task, split: Split, seed: int, start: int, count: int) -> lis
 
 
 def heldout(task: Task, split: Split, count: int) -> list[Problem]:
-    """The first `count` problems of a split that differ in their prompts: the same for every seed."""
+    """The first `count` problems of a split with different prompts, the same for every seed."""
     stream = rng(task.name, task.version, split, "distinct")
     found: dict[str, Problem] = {}
     while len(found) < count:
@@ -54,14 +54,14 @@ def heldout(task: Task, split: Split, count: int) -> list[Problem]:
 
 
 def demonstrations(task: Task, count: int) -> list[tuple[Problem, str]]:
-    """Problems of the train split with an answer each, for the warm start: always the same ones."""
+    """Problems of the train split, each with an answer, for the warm start. They are always the same."""
     stream = rng(task.name, task.version, "demonstrations")
     drawn = (_draw(task, "train", stream) for _ in range(count))
     return [(problem, task.demonstrate(problem, stream)) for problem in drawn]
 
 
 def data_hash(task: Task) -> str:
-    """Hex digest of a sample of everything a task says: version, problems, demonstrations and their scores."""
+    """Hex digest of a sample of a task's output: version, problems, demonstrations and their scores."""
     taught = demonstrations(task, 64)
     asked = [*heldout(task, "heldout", 32), *problems(task, "train", 0, 0, 32), *(problem for problem, _ in taught)]
     scores = [task.score(problem, answer) for problem, answer in taught]
@@ -74,7 +74,7 @@ def data_hash(task: Task) -> str:
 
 
 def _draw(task: Task, split: Split, stream: np.random.Generator, seen: Collection[str] = ()) -> Problem:
-    """Draw until a prompt falls into the split and was not seen."""
+    """Draw until a prompt is in the split and was not seen."""
     for _ in range(_PATIENCE):
         problem = task.draw(stream)
         if split_of(problem.prompt) == split and problem.prompt not in seen:

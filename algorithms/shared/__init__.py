@@ -1,1 +1,15 @@
-"""What every algorithm shares: data, rollout, scoring, losses, models, and the one training loop."""
+"""The parts that every algorithm shares.
+
+config.py      shared settings, what an algorithm needs, and the phases of training time
+types.py       frozen data between the stages of an update, and the legend of axes
+advantages.py  how rewards become a learning signal: pure formulas
+losses.py      losses per token, KL estimators, and ways to add tokens up: pure formulas
+scoring.py     rollouts scored by a task
+metrics.py     metrics of rollouts and critic
+meters.py      seconds and peak memory of each phase
+networks/      policy, critic and reference, and how they read sequences
+rollout/       sampling of completions
+collector.py   prompts drawn, completed, scored and continued
+update.py      one update: epochs, mini-batches, micro-batches, optimizer steps
+trainer.py     the training loop
+"""

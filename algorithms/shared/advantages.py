@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 Scale = Literal["group", "batch", "none"]
-"""What a centred reward is divided by."""
+"""The divisor of a centred reward."""
 
 
 def terminal(rewards_B: Tensor, mask_BT: Tensor) -> Tensor:
@@ -28,8 +28,8 @@ def gae(
     """Generalised advantage estimation (arXiv 1506.02438, eq. 16): advantages and returns, both (B, T).
 
     d_t = r_t + gamma * V_{t+1} - V_t and A_t = d_t + gamma * lam * A_{t+1}; returns are A + V.
-    V after the last token is `bootstrap_B`, 0 by default, for a row cut at the length limit too.
-    Tokens outside the mask are skipped: V and A are carried over them, and they get 0.
+    V after the last token is `bootstrap_B`. It is 0 by default, even for a row cut at the length limit.
+    Tokens outside the mask get 0; V and A pass over them unchanged.
     """
     rewards, values = rewards_BT.double(), values_BT.double()
     next_value_B = torch.zeros_like(values[:, 0]) if bootstrap_B is None else bootstrap_B.double()
@@ -55,33 +55,25 @@ def whiten(advantages_BT: Tensor, mask_BT: Tensor) -> Tensor:
 
 
 def penalised(rewards_BT: Tensor, kl_BT: Tensor, beta: float, mask_BT: Tensor) -> Tensor:
-    """The reward of each token less its share of the penalty for leaving the reference: (B, T), 0 outside the mask.
+    """Each token's reward minus beta times its KL to the reference: (B, T), 0 outside the mask.
 
-    Per token as in arXiv 2402.03300, eq. 2; of the whole completion in arXiv 2203.02155, eq. 2. Before advantages
-    are formed.
+    Applied before advantages are formed. Per token as in arXiv 2402.03300, eq. 2; arXiv 2203.02155, eq. 2, has it per
+    completion.
     """
     return (rewards_BT - beta * kl_BT) * mask_BT
 
 
 def reward_to_go(rewards_BT: Tensor, mask_BT: Tensor) -> Tensor:
-    """The sum of a row's rewards from each token on, no baseline (`none`): (B, T), 0 outside the mask."""
+    """The sum of a row's rewards from each token on, without a baseline: (B, T), 0 outside the mask."""
     rewards = torch.where(mask_BT, rewards_BT.double(), 0.0)
     return torch.where(mask_BT, rewards.flip(1).cumsum(1).flip(1), 0.0).to(rewards_BT.dtype)
 
 
-def monte_carlo_value(rewards_B: Tensor, values_BT: Tensor, mask_BT: Tensor) -> Tensor:
-    """R - V(s_t), V(s_t) the mean reward of fresh continuations from the prefix before token t: (B, T).
-
-    Unbiased however few continuations there are, because they are independent of the row's own tokens.
-    """
-    return torch.where(mask_BT, rewards_B[:, None] - values_BT, 0.0)
-
-
 def step_difference(rewards_B: Tensor, values_BT: Tensor, mask_BT: Tensor, step_tokens: int) -> Tensor:
-    """V at the end of a token's step less V at its beginning (VinePPO, arXiv 2410.01679, section 4): (B, T).
+    """V at the end of a token's step minus V at its beginning (VinePPO, arXiv 2410.01679, section 4): (B, T).
 
-    A step is `step_tokens` tokens from a row's first on, and all its tokens share its advantage; `values_BT` is read
-    at its first token only. After the last step V is the row's reward.
+    Steps of `step_tokens` tokens start at a row's first token. The tokens of a step share its advantage. `values_BT`
+    is read at the first token of each step. After the last step V is the row's reward.
     """
     values_BK = torch.where(mask_BT, values_BT, rewards_B[:, None])[:, ::step_tokens]
     after_BK = torch.cat([values_BK[:, 1:], rewards_B[:, None]], 1)
@@ -98,10 +90,10 @@ def unit_spread(advantages_BT: Tensor, mask_BT: Tensor, eps: float) -> Tensor:
 
 
 def overlong_punishment(tokens_B: Tensor, ended_B: Tensor, limit_tokens: int, buffer_tokens: int) -> Tensor:
-    """What a completion's length costs it (DAPO, arXiv 2503.14476, eq. 13): (B,), from 0 down to -1.
+    """The penalty for a completion's length (DAPO, arXiv 2503.14476, eq. 13): (B,), from 0 down to -1.
 
-    Nothing up to limit - buffer, then linearly down to -1 at the limit; -1 for a completion cut there, whose true
-    length is beyond it.
+    It is 0 up to limit - buffer, then falls linearly to -1 at the limit. A completion that was cut at the limit gets
+    -1, since its true length is beyond it.
     """
     over_B = (tokens_B - (limit_tokens - buffer_tokens)).clamp(min=0) / max(1, buffer_tokens)
     return torch.where(ended_B, -over_B, -1.0)
@@ -112,9 +104,9 @@ def group_relative(
 ) -> Tensor:
     """(R - mean_g) / (std_g + eps) within each group (arXiv 2402.03300, section 4.1.2): (B,).
 
-    `scale` "batch" divides by the rewards' standard deviation over the whole batch (arXiv 2508.08221), "none" by
-    nothing. Groups are ids, in any order. A constant group gives exactly 0, and so does a row whose reward is
-    missing (NaN), which is also left out of its group's statistics. Groups of one each raise ValueError.
+    `scale` "batch" divides by the rewards' standard deviation over the whole batch (arXiv 2508.08221); "none" does not
+    divide. Groups are ids in any order. A constant group gives exactly 0. A missing reward (NaN) gives 0 and is left
+    out of its group's statistics. Raises ValueError if every group has one row.
     """
     if scale == "none":
         return group_centered(rewards_B, group_B)
@@ -128,7 +120,7 @@ def group_relative(
 
 
 def group_mean(rewards_B: Tensor, group_B: Tensor) -> Tensor:
-    """The mean of a row's group, the row itself included: (B,). Every reward must be there; groups of one raise."""
+    """The mean of a row's group, the row itself included: (B,). No reward may be missing; groups of one raise."""
     _refuse_groups_of_one(group_B)
     rewards = rewards_B.double()
     mean_g = _total(rewards, group_B) / _total(torch.ones_like(rewards), group_B)
@@ -138,17 +130,17 @@ def group_mean(rewards_B: Tensor, group_B: Tensor) -> Tensor:
 def group_centered(rewards_B: Tensor, group_B: Tensor) -> Tensor:
     """R - mean_g, the row itself included in the mean (Dr. GRPO, arXiv 2503.20783, section 3.2): (B,).
 
-    Shrinks the expected gradient by exactly 1 - 1/G against `leave_one_out`. Constant groups, missing rewards
-    and groups of one as in `group_relative`.
+    Its expected gradient is exactly 1 - 1/G times that of `leave_one_out`. Constant groups, missing rewards and groups
+    of one are treated as in `group_relative`.
     """
     _refuse_groups_of_one(group_B)
     return _center(rewards_B, group_B)[0].to(rewards_B.dtype)
 
 
 def leave_one_out(rewards_B: Tensor, group_B: Tensor) -> Tensor:
-    """R - mean of the other rows of the group (RLOO, arXiv 2402.14740): (B,), unbiased.
+    """R - mean of the other rows of the group (RLOO, arXiv 2402.14740): (B,). Unbiased.
 
-    A row whose siblings all miss their reward gets 0. Constant groups, missing rewards and groups of one as in
+    A row gets 0 if no sibling has a reward. Constant groups, missing rewards and groups of one are treated as in
     `group_relative`.
     """
     _refuse_groups_of_one(group_B)
@@ -156,27 +148,18 @@ def leave_one_out(rewards_B: Tensor, group_B: Tensor) -> Tensor:
     return (centered_B * (rated_g / (rated_g - 1).clamp(min=1))[group_B]).to(rewards_B.dtype)
 
 
-def batch_whitened(rewards_B: Tensor, eps: float = 1e-4) -> Tensor:
-    """(R - mean_B) / (std_B + eps) over the whole rollout batch (REINFORCE++, arXiv 2501.03262): (B,).
-
-    A constant batch gives exactly 0. A missing reward (NaN) gets 0 and is left out of the statistics.
-    """
-    centered_B, _ = _center(rewards_B, _one_group(rewards_B))
-    return _over(centered_B, _batch_std(rewards_B, ddof=1) + eps).to(rewards_B.dtype)
-
-
 def _one_group(rewards_B: Tensor) -> Tensor:
     return torch.zeros(len(rewards_B), dtype=torch.long, device=rewards_B.device)
 
 
 def _batch_std(rewards_B: Tensor, ddof: int) -> Tensor:
-    """Standard deviation of the rewards that are there, over the whole batch: a float64 scalar."""
+    """Standard deviation of the batch's rewards, missing ones left out: a float64 scalar."""
     centered_B, rated_g = _center(rewards_B, _one_group(rewards_B))
     return ((centered_B**2).sum() / (rated_g[0] - ddof)).sqrt()
 
 
 def _over(centered_B: Tensor, spread_B: Tensor) -> Tensor:
-    """Divide, and leave an exact 0 what it is even where the spread is 0 too, or does not exist."""
+    """Divide; an exact 0 stays 0 even if the spread is 0 or NaN."""
     return torch.where(centered_B == 0, 0.0, centered_B / spread_B)
 
 
@@ -191,9 +174,9 @@ def _total(x_B: Tensor, group_B: Tensor) -> Tensor:
 
 
 def _center(rewards_B: Tensor, group_B: Tensor) -> tuple[Tensor, Tensor]:
-    """R - mean_g in float64, and how many rows of each group have a reward.
+    """R - mean_g in float64, and the number of rows with a reward in each group.
 
-    Exactly 0 for a missing reward and throughout a constant group, where a difference would leave rounding noise.
+    Exactly 0 for a missing reward and in a constant group, where a difference would leave rounding noise.
     """
     has_B = ~rewards_B.isnan()
     rewards = rewards_B.double().nan_to_num(0.0)

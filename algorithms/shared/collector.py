@@ -1,4 +1,4 @@
-"""From the policy to scored rollouts: draw prompts, complete them, ask for rewards; again where needed."""
+"""From the policy to scored rollouts: draw prompts, complete them, ask for rewards, and continue prefixes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.nn.functional import pad
 from transformers import PreTrainedTokenizerBase
 
 from ppo_vs_grpo.algorithms.shared.config import Needs, TrainConfig
-from ppo_vs_grpo.algorithms.shared.rollout.engine import HuggingFaceEngine
+from ppo_vs_grpo.algorithms.shared.rollout.engine import RolloutEngine
 from ppo_vs_grpo.algorithms.shared.scoring import score
 from ppo_vs_grpo.algorithms.shared.types import Prompts, Rollouts, ScoredRollouts
 from ppo_vs_grpo.tasks.base import Problem, Task
@@ -26,16 +26,16 @@ def encode(tokenizer: PreTrainedTokenizerBase, drawn: list[Problem]) -> Prompts:
 
 
 def cost(train: TrainConfig, needs: Needs, max_new_tokens: int) -> int:
-    """The most completions whose reward one update without repeated rounds can ask for."""
+    """The most rewards that one update without repeated rounds can ask for."""
     steps = -(-max_new_tokens // needs.step_tokens)
     return train.batch_completions * (1 + needs.continuations * steps)
 
 
 @dataclass(frozen=True, slots=True)
 class Collector:
-    """Samples on the policy and scores by the task; every draw has random streams of its own, by its number."""
+    """Samples from the policy and scores by the task. Each draw, by its number, has its own random streams."""
 
-    engine: HuggingFaceEngine
+    engine: RolloutEngine
     task: Task
     tokenizer: PreTrainedTokenizerBase
     train: TrainConfig
@@ -58,8 +58,8 @@ class Collector:
     def values(self, rollouts: Rollouts, draw: int, needs: Needs) -> tuple[Tensor, int, int]:
         """The mean reward of fresh completions from the prefix before every `step_tokens`-th token.
 
-        Returns V (B, T), 0 at the other tokens, and the count and tokens of the completions sampled. A missing reward
-        is left out of its mean, and V is 0 where all of them are missing.
+        Returns V (B, T), 0 at the other tokens, and the count and tokens of the sampled completions. A missing reward
+        is left out of its mean; V is 0 if all of them are missing.
         """
         mask_BT, total, tokens = rollouts.mask_BT, 0, 0
         values_BT = torch.zeros(mask_BT.shape, device=mask_BT.device)
@@ -68,10 +68,9 @@ class Collector:
             if len(rows) == 0:
                 break
             asked, heads = prefixes(rollouts, [(row, t) for row in rows.tolist()])
-            engine = replace(self.engine, max_new_tokens=rollouts.max_tokens - t)
             uniforms_TB = self.uniforms(f"continuations-{t}", draw, len(rows) * needs.continuations)
-            continued = engine.generate(asked, needs.continuations, uniforms_TB)
-            scored = self.score(whole(continued, heads, rollouts.max_tokens, engine.pad))
+            continued = self.engine.generate(asked, needs.continuations, uniforms_TB, rollouts.max_tokens - t)
+            scored = self.score(joined_to_heads(continued, heads, rollouts.max_tokens, self.engine.pad))
             rewards_bK = scored.rewards_B.view(len(rows), needs.continuations)
             values_BT[rows, t] = rewards_bK.nanmean(1).nan_to_num(0.0)
             total += rewards_bK.numel()
@@ -79,7 +78,7 @@ class Collector:
         return values_BT, total, tokens
 
     def uniforms(self, stream: str, draw: int, rows: int) -> np.ndarray:
-        """Random numbers for sampling, (T, rows): one stream a purpose and a draw."""
+        """Random numbers for sampling, (T, rows): one stream per purpose and draw."""
         generator = rng(stream, self.task.name, self.seed, draw)
         numbers: np.ndarray = generator.random((self.engine.max_new_tokens, rows), dtype="float32")
         return numbers
@@ -103,7 +102,7 @@ def first_groups(scored: ScoredRollouts, count: int) -> ScoredRollouts:
 
 
 def joined(parts: list[ScoredRollouts]) -> ScoredRollouts:
-    """Several draws as one batch: prompts one after the other, groups numbered through, padded to the widest."""
+    """Join several draws to one batch: prompts in order, groups renumbered, rows padded to the widest."""
     if len(parts) == 1:
         return parts[0]
     width = max(part.rollouts.mask_BT.shape[1] for part in parts)
@@ -130,7 +129,7 @@ def joined(parts: list[ScoredRollouts]) -> ScoredRollouts:
 
 
 def prefixes(rollouts: Rollouts, starts: Sequence[tuple[int, int]]) -> tuple[Prompts, list[list[int]]]:
-    """For each row and number of tokens, its prompt and that head of its completion as a prompt; and the heads."""
+    """For each (row, tokens): a prompt made of the row's prompt and the head of its completion; and the heads."""
     groups = [int(rollouts.group_B[row]) for row, _ in starts]
     heads = [rollouts.completion_BT[row, :tokens].tolist() for row, tokens in starts]
     asked = rollouts.prompts
@@ -138,8 +137,8 @@ def prefixes(rollouts: Rollouts, starts: Sequence[tuple[int, int]]) -> tuple[Pro
     return Prompts(tuple(asked.problems[group] for group in groups), ids), heads
 
 
-def whole(continued: Rollouts, heads: Sequence[list[int]], limit: int, pad: int) -> Rollouts:
-    """Head and continuation as one completion of the problem, no longer than the limit; for its score alone."""
+def joined_to_heads(continued: Rollouts, heads: Sequence[list[int]], limit: int, pad: int) -> Rollouts:
+    """Head and continuation as one completion of at most `limit` tokens. Only its score may be read."""
     lengths_B = continued.mask_BT.sum(1).tolist()
     sampled = zip(continued.group_B.tolist(), continued.completion_BT.tolist(), lengths_B, strict=True)
     rows = [[*heads[group], *row[:length]][:limit] for group, row, length in sampled]

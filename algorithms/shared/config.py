@@ -7,6 +7,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
+PHASES = ("rollout", "reward", "reference", "value", "update")
+"""The parts of training time; evaluation, probes and recording are not in it."""
+
 
 class Frozen(BaseModel):
     """An immutable model that refuses unknown keys."""
@@ -15,7 +18,7 @@ class Frozen(BaseModel):
 
 
 class Clip(Frozen):
-    """How far the ratio pi / pi_old may leave 1 before the objective stops to reward it."""
+    """How far the ratio pi / pi_old may leave 1 before the objective stops rewarding it."""
 
     low: float = Field(0.2, gt=0, lt=1)
     high: float = Field(0.2, gt=0)
@@ -23,29 +26,29 @@ class Clip(Frozen):
 
 
 class TrainConfig(Frozen):
-    """What is identical in every arm unless an arm declares a difference.
+    """The settings that all arms share unless an arm declares a difference.
 
     A batch is `prompts_per_update * group_size` completions. `completions` is the budget of a run.
-    `learning_rate` rises linearly over the first `warmup_completions` and then stays.
-    `micro_batch_tokens` bounds the tokens of one forward pass, each prompt once (padded rows where a
-    model does not read packed tokens); it changes memory and speed, never the gradient. `dual_clip`
-    bounds the loss of tokens with a negative advantage. `rollout_rows` bounds the completions that are sampled
-    at once, a finished one's place going to one that waits; null: all of a batch. It changes memory and speed, never
-    a completion.
+    `learning_rate` rises linearly over the first `warmup_completions` and then stays constant.
+    `micro_batch_tokens` bounds the tokens of one forward pass, each prompt counted once (padded rows if a
+    model does not read packed tokens). It changes memory and speed, never the gradient. `dual_clip`
+    bounds the loss of tokens with a negative advantage. `rollout_rows` bounds the completions sampled at once: a
+    waiting one takes the place of one that has finished. Null samples the whole batch at once. It changes memory and
+    speed, never a completion.
 
     `top_p`, `top_k` and `min_p` truncate the sampler, which then draws from another distribution than the policy's.
-    `importance_correction` weighs each token's advantage by policy / sampler; what the sampler can never draw stays
-    unseen.
+    `importance_correction` weighs each token's advantage by policy / sampler. Tokens that the sampler can never draw
+    stay unseen.
 
-    `gradient_checkpointing` keeps only the input of each layer for the backward pass, which computes the layer again:
-    memory for operations, the same gradient. `lora_rank` freezes the model and trains adapters of that rank (LoRA,
-    arXiv 2106.09685) beside every linear layer but the output embedding, at alpha = 2 x rank, the common choice; null
-    trains everything. Adapters are float32 whatever the model's dtype, and want a higher learning rate. A value head
-    is trained whole; a critic with a network of its own has adapters of its own.
+    `gradient_checkpointing` keeps only the input of each layer for the backward pass, which computes the layer again.
+    It trades operations for memory and gives the same gradient. `lora_rank` freezes the model and trains adapters of
+    that rank (LoRA, arXiv 2106.09685) beside every linear layer except the output embedding, at the common alpha =
+    2 x rank. Null trains everything. Adapters are float32 whatever the model's dtype, and need a higher learning
+    rate. A value head is trained in full; a critic with its own network has its own adapters.
 
-    `dtype` bfloat16 makes the matrix products of every pass and the key/value cache of that type, and a run with
-    adapters loads the weights that it freezes in it. What is trained, its gradients and moments stay float32: a step
-    smaller than 1/256 of a bfloat16 weight would be lost.
+    `dtype` bfloat16 is the type of the matrix products of every pass and of the key/value cache. A run with adapters
+    also loads its frozen weights in it. Trained weights, their gradients and moments stay float32: a bfloat16 weight
+    would lose steps smaller than 1/256 of it.
     """
 
     completions: int = Field(12_800, ge=1)
@@ -100,7 +103,7 @@ class TrainConfig(Frozen):
 
     @property
     def start_dtype(self) -> str:
-        """The type that a run loads the start model in."""
+        """The type in which a run loads the start model."""
         return "float32" if self.lora_rank is None else self.dtype
 
     @property
@@ -110,18 +113,18 @@ class TrainConfig(Frozen):
 
     @property
     def updates(self) -> int:
-        """Updates in the budget; a last partial batch is not run."""
+        """Updates in the budget, without a last partial batch."""
         return self.completions // self.batch_completions
 
 
 class CriticConfig(Frozen):
-    """Where V(s) comes from and how it learns.
+    """The network that gives V(s), and how it learns.
 
     `kind` "head" is a linear layer on the policy's own trunk, "model" a separate network that starts
     as a copy of the start model's trunk. `detach` keeps the value loss out of a shared trunk.
-    During the first `warmup_updates` only the critic learns, and the shared trunk is left alone.
-    `bootstrap_truncated` takes V after the last token of a completion cut at the length limit for what
-    would have followed; otherwise such a completion counts as ended.
+    During the first `warmup_updates` only the critic learns, and a shared trunk does not change.
+    `bootstrap_truncated` uses V after the last token as the value of what would have followed a completion
+    that was cut at the length limit. Otherwise such a completion counts as ended.
     """
 
     kind: Literal["head", "model"] = "head"
@@ -133,12 +136,13 @@ class CriticConfig(Frozen):
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What an algorithm asks of the trainer beside a policy and scored rollouts.
+    """What an algorithm asks of the trainer besides a policy and scored rollouts.
 
-    `group` is true where a completion is compared with others of its prompt. `reference` is whom the policy may not
-    leave: the start model, or the policy as it was before the update; with `exact_kl` the KL to it is summed
-    over the vocabulary. `sampling_rounds` above 1 draws prompts again, so often at most, until every group of the
-    batch has rewards that differ. `continuations` fresh completions from every `step_tokens`-th prefix estimate V.
+    `group` is true if a completion is compared with others of its prompt. `reference` is the policy that the KL
+    penalty refers to: the start model, or the policy before the update. With `exact_kl` the KL to it is summed
+    over the vocabulary. With `sampling_rounds` above 1, prompts are drawn again until every group of the batch has
+    rewards that differ, in at most that many rounds. `continuations` fresh completions from every `step_tokens`-th
+    prefix estimate V.
     """
 
     group: bool = False
@@ -148,7 +152,3 @@ class Needs:
     sampling_rounds: int = 1
     continuations: int = 0
     step_tokens: int = 1
-
-
-PHASES = ("rollout", "reward", "reference", "value", "update")
-"""What counts as training time; evaluation, probes and recording do not."""

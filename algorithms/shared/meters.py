@@ -41,10 +41,10 @@ class PhaseClock:
 
 @dataclass
 class PeakMemory:
-    """Peak bytes of each phase, where the platform can tell: an accelerator's allocator, or Linux's RSS mark.
+    """Peak bytes of each phase, by an accelerator's allocator or by Linux's RSS mark; other platforms have none.
 
-    A phase's peak is what was resident at the worst moment within it, everything that stays loaded included.
-    `peaks` maps (phase, source) to bytes; the phase "process" is the whole process.
+    A phase's peak is the most that was resident within it, including all that stays loaded. `peaks` maps (phase,
+    source) to bytes; the phase "process" is the whole process.
     """
 
     device: torch.device
@@ -101,6 +101,6 @@ def peak_rss_bytes() -> int:
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until the device has done what was asked of it; nothing to wait for on a CPU."""
+    """Wait until the device has finished its work; a CPU has nothing to wait for."""
     if device.type != "cpu":
         torch.accelerator.synchronize()

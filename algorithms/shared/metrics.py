@@ -1,4 +1,4 @@
-"""What an update says of its rollouts and of its critic, by name."""
+"""Metrics of an update's rollouts and of its critic, by name."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ppo_vs_grpo.algorithms.shared.types import ScoredRollouts
 
 
 def sampled_metrics(scored: ScoredRollouts) -> dict[str, float | None]:
-    """What a rated rollout batch says of itself, whoever learns from it."""
+    """Metrics of a rated rollout batch; they do not depend on the algorithm."""
     rewards_B, rollouts = scored.rewards_B, scored.rollouts
     within_std, silent = group_spread(rewards_B, rollouts.group_B)
     return {
@@ -24,9 +24,9 @@ def sampled_metrics(scored: ScoredRollouts) -> dict[str, float | None]:
 
 
 def group_spread(rewards_B: Tensor, group_B: Tensor) -> tuple[float | None, float | None]:
-    """Mean over groups of the reward's standard deviation within, and the share of groups without any.
+    """The reward's standard deviation within groups, averaged, and the share of groups with equal rewards.
 
-    Both are None where no group has two rows.
+    Both are None if no group has two rows.
     """
     groups = [rows for g in group_B.unique() if len(rows := rewards_B[group_B == g]) > 1]
     if not groups:
@@ -35,8 +35,11 @@ def group_spread(rewards_B: Tensor, group_B: Tensor) -> tuple[float | None, floa
     return sum(stds) / len(stds), sum(float(r.min()) == float(r.max()) for r in groups) / len(groups)
 
 
-def _explained(values_BT: Tensor | None, returns_BT: Tensor | None, mask_BT: Tensor) -> float | None:
-    """1 - Var(returns - V) / Var(returns), against the lambda-returns the critic was fitted to; a training aid only."""
+def explained_variance(values_BT: Tensor | None, returns_BT: Tensor | None, mask_BT: Tensor) -> float | None:
+    """1 - Var(returns - V) / Var(returns), against the lambda-returns that the critic was fitted to.
+
+    It helps to watch training and is no measure of quality. None without a critic or with constant returns.
+    """
     if values_BT is None or returns_BT is None:
         return None
     returns_N, error_N = returns_BT[mask_BT], (returns_BT - values_BT)[mask_BT]

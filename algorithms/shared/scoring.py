@@ -1,4 +1,4 @@
-"""Rollouts and a task make scored rollouts: the only place that calls a reward."""
+"""Score rollouts by a task. No other module calls a reward."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def texts(rollouts: Rollouts, tokenizer: PreTrainedTokenizerBase) -> list[str]:
 
 
 def score(rollouts: Rollouts, task: Task, tokenizer: PreTrainedTokenizerBase) -> ScoredRollouts:
-    """Score every completion by the task's rule, or all at once by its `score_all(problems, completions)`.
+    """Score every completion by the task's rule, or all at once if it has `score_all(problems, completions)`.
 
-    A task has that method, which returns a list of scores, where one pass over many is cheaper: a learned reward.
+    That method returns a list of scores. A learned reward has it, since one pass over many completions is cheaper.
     """
     problems = [rollouts.prompts.problems[g] for g in rollouts.group_B.tolist()]
     written = texts(rollouts, tokenizer)

@@ -14,7 +14,7 @@ from ppo_vs_grpo.algorithms.base import Algorithm
 from ppo_vs_grpo.algorithms.shared.collector import Collector, cost, encode, first_groups, joined, varied
 from ppo_vs_grpo.algorithms.shared.config import TrainConfig
 from ppo_vs_grpo.algorithms.shared.meters import PeakMemory, PhaseClock
-from ppo_vs_grpo.algorithms.shared.metrics import _explained, sampled_metrics
+from ppo_vs_grpo.algorithms.shared.metrics import explained_variance, sampled_metrics
 from ppo_vs_grpo.algorithms.shared.networks.likelihood import logp
 from ppo_vs_grpo.algorithms.shared.networks.models import Models, build, refresh_reference, values
 from ppo_vs_grpo.algorithms.shared.networks.sequences import Sequences, join, over_rows
@@ -26,10 +26,10 @@ from ppo_vs_grpo.tasks.errors import UserError
 from ppo_vs_grpo.tasks.splits import rng
 
 MAX_SKIPPED_STEPS = 10
-"""Optimizer steps with a non-finite loss or gradient that a run survives."""
+"""A run survives this many optimizer steps with a non-finite loss or gradient."""
 
 NO_FLOAT64 = ("mps",)
-"""Kinds of device without float64, in which advantages are computed: there the CPU computes them."""
+"""Device types without float64. Advantages need it, so the CPU computes them for these."""
 
 
 class DivergedError(RuntimeError):
@@ -38,7 +38,7 @@ class DivergedError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class UpdateRecord:
-    """What one update did: its number from 1, its numbers by name, its rollouts, the peak memory of its phases."""
+    """One update: its number from 1, its metrics by name, its rollouts."""
 
     update: int
     metrics: dict[str, float | int | bool | None]
@@ -46,7 +46,7 @@ class UpdateRecord:
 
 
 class Trainer:
-    """A policy in training: `updates` yields a record after each update; the policy can be read in between."""
+    """A policy in training. `updates` yields a record after each update; the policy can be read in between."""
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class Trainer:
 
     @property
     def completions(self) -> int:
-        """What the updates so far took from the budget."""
+        """Completions of the budget used so far."""
         return self._totals["completions"]
 
     def encode(self, problems: list[Problem]) -> Prompts:
@@ -91,7 +91,7 @@ class Trainer:
         return encode(self.tokenizer, problems)
 
     def updates(self, count: int, measure_memory: bool = False) -> Iterator[UpdateRecord]:
-        """Run `count` more updates. Raises DivergedError past the limit of skipped steps."""
+        """Run `count` more updates. Raises DivergedError if more than MAX_SKIPPED_STEPS steps were skipped."""
         for _ in range(count):
             yield self._update(measure_memory, budget=None)
 
@@ -135,9 +135,9 @@ class Trainer:
         return UpdateRecord(number, self._metrics(number, scored, batch, learned, rate), sampled)
 
     def _collect(self, measure_memory: bool, budget: int | None) -> ScoredRollouts:
-        """The batch to learn from; with several rounds, groups whose rewards agree are replaced.
+        """The batch to learn from. With several rounds, groups with equal rewards are replaced.
 
-        Where no group varies, the last round is the batch.
+        If no group varies, the last round is the batch.
         """
         size, kept = self.train.batch_completions, []
         for round_ in range(1, self.algorithm.needs.sampling_rounds + 1):
@@ -169,9 +169,9 @@ class Trainer:
         draw: int,
         phase: Callable[[str], AbstractContextManager[None]] = lambda name: nullcontext(),
     ) -> tuple[Context, int, int]:
-        """Ask the reference and the critic about the rollouts, each only where there is one; or continue them.
+        """Ask reference and critic about the rollouts, if the run has them, or estimate V by continuations.
 
-        Returns the context, and the count and tokens of the completions sampled for it; `draw` names their random
+        Returns the context, and the count and tokens of the completions sampled for it. `draw` names their random
         stream. Each part runs inside its `phase`.
         """
         completions = tokens = 0
@@ -208,7 +208,7 @@ class Trainer:
             **self._totals,
             **sampled_metrics(scored),
             "advantage_std": float(batch.advantages_BT[mask_BT].std(correction=0)),
-            "value_explained_variance": _explained(batch.values_old_BT, batch.returns_BT, mask_BT),
+            "value_explained_variance": explained_variance(batch.values_old_BT, batch.returns_BT, mask_BT),
             "learning_rate": rate,
             **learned,
             **{f"{name}_s": seconds for name, seconds in self._clock.take().items()},
@@ -216,15 +216,15 @@ class Trainer:
 
 
 def terminal_value(after_BT: Tensor, rollouts: Rollouts) -> Tensor:
-    """V after the last token of a completion that was cut, 0 for one that ended: (B,)."""
+    """V after the last token of a completion that was cut; 0 for one that ended: (B,)."""
     last_B1 = rollouts.mask_BT.sum(1, keepdim=True) - 1
     return torch.where(rollouts.ended_B, 0.0, after_BT.gather(1, last_B1)[:, 0])
 
 
 def make_batch(algorithm: Algorithm, scored: ScoredRollouts, context: Context, train: TrainConfig) -> Batch:
-    """What the losses read: the algorithm's learning signal beside what the models said before the update.
+    """The batch that the losses read: advantages, returns, and the models' outputs before the update.
 
-    Advantages are weighed by policy / sampler where the sampler was truncated: each token its own weight.
+    With `importance_correction` each token's advantage is weighted by policy / sampler.
     """
     rollouts, device = scored.rollouts, scored.rewards_B.device
     if device.type in NO_FLOAT64:

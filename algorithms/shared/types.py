@@ -29,7 +29,7 @@ Data = TypeVar("Data", bound="DataclassInstance")
 
 
 def moved(data: Data, device: torch.device | str) -> Data:
-    """The same data with its tensors, and those of the data inside it, on the device."""
+    """The same data with all its tensors, nested ones included, on the device."""
 
     def there(value: object) -> object:
         if isinstance(value, Tensor):
@@ -53,10 +53,10 @@ class Prompts:
 class Rollouts:
     """B completions of P prompts.
 
-    `group_B` says which prompt a row answers. `logp_BT` is the log-probability by the sampling policy, at
-    the sampling temperature, 0 outside the mask. `sampler_logp_BT` is that of the distribution drawn from, another one
-    where the sampler is truncated. `ended_B` is the finish reason: True for the end token,
-    False for the limit of `max_tokens`.
+    `group_B` is the index of each row's prompt. `logp_BT` is the log-probability under the sampling policy at
+    the sampling temperature, 0 outside the mask. `sampler_logp_BT` is that under the distribution drawn from, which
+    differs if the sampler is truncated. `ended_B` is the finish reason: True for the end token, False for the limit
+    of `max_tokens`.
     """
 
     prompts: Prompts
@@ -76,7 +76,7 @@ class Rollouts:
 
 @dataclass(frozen=True, slots=True)
 class ScoredRollouts:
-    """Rollouts with a reward per row (NaN: the reward is missing), the pass, and the reward's parts."""
+    """Rollouts with a reward per row (NaN: missing), whether it passed, and the reward's parts."""
 
     rollouts: Rollouts
     rewards_B: Tensor
@@ -98,10 +98,10 @@ class ScoredRollouts:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What the models say of the rollouts before the update; None where the algorithm has no use for it.
+    """What the models say of the rollouts before the update; None for what the algorithm does not use.
 
-    `values_BT` is V before each token, a critic's or the mean of fresh continuations'; `bootstrap_B` the critic's V
-    after the last token of a completion cut at the length limit, 0 for one that ended.
+    `values_BT` is V before each token, from a critic or from fresh continuations. `bootstrap_B` is the critic's V
+    after the last token of a completion cut at the length limit, and 0 for one that ended.
     """
 
     reference_logp_BT: Tensor | None
@@ -111,7 +111,7 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class Advantages:
-    """The learning signal per token, and the critic's targets where there is a critic."""
+    """The learning signal per token, and the critic's targets if there is a critic."""
 
     advantages_BT: Tensor
     returns_BT: Tensor | None
@@ -119,7 +119,7 @@ class Advantages:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """All that a loss may read about some rows, fixed during the update."""
+    """All that a loss may read about some rows. It does not change during the update."""
 
     mask_BT: Tensor
     logp_old_BT: Tensor
@@ -136,9 +136,9 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class PolicyOutput:
-    """What the models being trained say of a batch: 0 outside the mask, entropy without gradient.
+    """Outputs of the models in training for a batch: 0 outside the mask. The entropy has no gradient.
 
-    `reference_kl_BT` is KL(reference || policy) over the whole vocabulary, where an algorithm needs it.
+    `reference_kl_BT` is KL(reference || policy) over the whole vocabulary, if an algorithm needs it.
     """
 
     logp_BT: Tensor
@@ -161,24 +161,24 @@ class Denominators:
 
 @dataclass(frozen=True, slots=True)
 class LossOutput:
-    """The two terms of a loss, scalars; their sum is what the step descends."""
+    """The two terms of a loss, scalars. The step descends their sum."""
 
     policy: Tensor
     value: Tensor | None
 
 
 def from_critic(tensor: Tensor | None) -> Tensor:
-    """What only a critic provides; ValueError where the run has none."""
+    """The tensor that only a critic provides; raises ValueError if it is None."""
     return _there(tensor, "a critic, and the run has none")
 
 
 def from_reference(tensor: Tensor | None) -> Tensor:
-    """What only the reference model provides; ValueError where it was not asked."""
+    """The tensor that only the reference model provides; raises ValueError if it is None."""
     return _there(tensor, "the exact KL to the reference, and it was not computed")
 
 
 def from_continuations(tensor: Tensor | None) -> Tensor:
-    """What only fresh continuations provide; ValueError where none were sampled."""
+    """The tensor that only fresh continuations provide; raises ValueError if it is None."""
     return _there(tensor, "Monte Carlo values, and no continuations were sampled")
 
 

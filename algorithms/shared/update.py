@@ -27,15 +27,15 @@ REPORTS = (
     "gradient_signal",
     "gradient_trace",
 )
-"""What `update` tells of the steps it took; None where there is no critic, no reference, or no finite step.
+"""The metrics that `update` returns; None without a critic, a reference, or a finite step.
 
-`gradient_signal` and `gradient_trace` are `split_noise` of the policy network, None where no step was taken in halves.
+`gradient_signal` and `gradient_trace` are `split_noise` of the policy network, None if no step was taken in halves.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Learner:
-    """The networks with their optimizer: one group of parameters for the policy, one for the critic's own."""
+    """The networks and their optimizer: a parameter group for the policy, and one for the critic's own parameters."""
 
     models: Models
     optimizer: torch.optim.AdamW
@@ -43,7 +43,7 @@ class Learner:
     critic_learning_rate: float
 
     def set_learning_rate(self, completions: int) -> float:
-        """Warm up linearly in consumed completions, then hold; returns the policy's rate."""
+        """Warm up linearly in consumed completions, then stay constant. Returns the policy's rate."""
         share = min(1.0, completions / self.train.warmup_completions) if self.train.warmup_completions else 1.0
         rates = (self.train.learning_rate, self.critic_learning_rate)
         for group, rate in zip(self.optimizer.param_groups, rates, strict=False):
@@ -52,7 +52,7 @@ class Learner:
 
 
 def learner(models: Models, algorithm: Algorithm, train: TrainConfig) -> Learner:
-    """Make the optimizer: AdamW, no weight decay, the same in every arm."""
+    """Make the optimizer: AdamW without weight decay, the same in every arm."""
     groups = [{"params": models.policy_parameters()}]
     if models.value_parameters():
         groups.append({"params": models.value_parameters()})
@@ -69,10 +69,10 @@ def update(
     shuffle: np.random.Generator,
     critic_only: bool,
 ) -> dict[str, float | None]:
-    """Fit the models to one rollout batch; `critic_only` leaves the policy as it is.
+    """Fit the models to one rollout batch; with `critic_only` the policy does not change.
 
-    Returns the means of REPORTS over the optimizer steps taken (of `ratio_error_max` the largest), and the counts
-    `optimizer_steps` and `skipped_steps`: a step whose loss or gradient is not finite is skipped.
+    Returns the means of REPORTS over the optimizer steps taken (the maximum for `ratio_error_max`), and the counts
+    `optimizer_steps` and `skipped_steps`. A step whose loss or gradient is not finite is skipped.
     """
     rows, train = len(sequences.ids_BL), learner.train
     taken: dict[str, list[float]] = {}
@@ -99,7 +99,7 @@ def _accumulate(
     index: Tensor,
     critic_only: bool,
 ) -> dict[str, float] | None:
-    """Add up the gradients of one optimizer step; None when its loss is not finite."""
+    """Add up the gradients of one optimizer step. Returns its metrics, or None if its loss is not finite."""
     learner.optimizer.zero_grad(set_to_none=True)
     tokens = int(batch.mask_BT[index].sum())
     longest = learner.train.max_new_tokens or batch.mask_BT.shape[1]
@@ -119,7 +119,7 @@ def _accumulate(
         loss = algorithm.loss(micro, output, denominators)
         terms = [term for term in (None if critic_only else loss.policy, loss.value) if term is not None]
         torch.stack(terms).sum().backward()
-        seen = {"policy_loss": loss.policy.detach(), **_token_sums(micro, output, learner.train, tokens)}
+        seen = {"policy_loss": loss.policy.detach(), **token_sums(micro, output, learner.train, tokens)}
         if loss.value is not None:
             seen["value_loss"] = loss.value.detach()
         ratio_error_max = torch.maximum(ratio_error_max, seen.pop("ratio_error_max").cpu())
@@ -136,9 +136,9 @@ def _accumulate(
 def split_noise(small_square: float, small_units: int, big_square: float, big_units: int) -> dict[str, float]:
     """Unbiased |E g|^2 (`gradient_signal`) and tr(Sigma) of one unit (`gradient_trace`) from two squared norms.
 
-    `big_square` is |g|^2 of a mean over independent units, `small_square` that of some of these: McCandlish et al.
-    2018, arXiv 1812.06162, appendix A.1. Here a unit is a prompt's rows in the step. One step says little, and the
-    signal may come out negative: divide sums over many steps.
+    `big_square` is |g|^2 of a mean over independent units, `small_square` that over some of them (McCandlish et al.
+    2018, arXiv 1812.06162, appendix A.1). Here a unit is a prompt's rows in the step. One step says little, and its
+    signal may be negative: take the ratio of sums over many steps.
     """
     signal = (big_units * big_square - small_units * small_square) / (big_units - small_units)
     return {
@@ -156,8 +156,8 @@ def _gradient_square(parameters: list[nn.Parameter]) -> Tensor:
 
 
 @torch.no_grad()
-def _token_sums(batch: Batch, output: PolicyOutput, train: TrainConfig, tokens: int) -> dict[str, Tensor]:
-    """Each micro-batch's share of the step's token means, and its largest |ratio - 1|."""
+def token_sums(batch: Batch, output: PolicyOutput, train: TrainConfig, tokens: int) -> dict[str, Tensor]:
+    """A micro-batch's share of the step's token means, and its largest |ratio - 1|."""
     mask_BT = batch.mask_BT
     ratio_BT = (output.logp_BT - batch.logp_old_BT).exp()
     clipped_BT = torch.where(batch.advantages_BT > 0, ratio_BT > 1 + train.clip_high, ratio_BT < 1 - train.clip_low) & (
@@ -174,7 +174,7 @@ def _token_sums(batch: Batch, output: PolicyOutput, train: TrainConfig, tokens: 
 
 
 def _step(learner: Learner, seen: dict[str, float]) -> bool:
-    """Clip each group's gradient by its own norm and step, unless a norm is not finite."""
+    """Clip each group's gradient by its own norm and step. Returns False, without a step, if a norm is not finite."""
     names = ("grad_norm", "grad_norm_value")
     parameters = (learner.models.policy_parameters(), learner.models.value_parameters())
     norms = {}

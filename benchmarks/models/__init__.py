@@ -1,1 +1,8 @@
-"""What runs start from."""
+"""Models that runs start from.
+
+store.py   start models by name and task: found, hashed, built once
+tiny.py    shapes, tokenizer and random weights of the models made here
+taught.py  a warm start from demonstrations
+blank.py   random weights, with completions of a given length
+reward.py  reward models taught from preferences
+"""

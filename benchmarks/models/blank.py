@@ -1,8 +1,8 @@
-"""Start models that are not taught: random weights, and an end token as likely as a speed cell asks.
+"""Untaught start models: random weights, and an end token with a given probability.
 
-What a completion costs depends on how many tokens it has, so a comparison of speed sets that. One dimension of the
-hidden state is the same for every token: the embedding writes it, so loud that no layer changes it, and the output
-embedding reads from it how likely each token is. The others are drawn as in `tiny.untrained`.
+The cost of a completion depends on its number of tokens, so a comparison of speed fixes that number. One dimension of
+the hidden state is the same for every token. The embedding writes it so large that no layer changes it, and the output
+embedding turns it into the probability of each token. The other weights are drawn as in `tiny.untrained`.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from ppo_vs_grpo.benchmarks.models.tiny import Size
 
 RECIPE = 2
-"""Version of what `make` does; part of the content hash."""
+"""Version of `make`; part of the content hash."""
 
 NEVER = -30.0
-"""Logit, beside 0 for a character, of a token that is not to be drawn."""
+"""Logit of a token that must not be drawn; a character has 0."""
 
 LOUD = 100.0
-"""The constant dimension, many times what the layers add to the others: what it says is nearly all that is said."""
+"""The constant dimension. It is so much larger than the others that it alone decides the logits."""
 
 
 def make(task: Lengths, size: Size, folder: Path) -> None:
-    """Save a model of this size into the folder whose completions have the task's lengths."""
+    """Save a model of this size, whose completions have the task's lengths, into the folder."""
     import torch
 
     characters = tiny.tokenizer()

@@ -26,10 +26,10 @@ RECIPE = 1
 """Version of how a reward model is taught; part of the start model's content hash."""
 
 STREAM = 10**6
-"""The seed of the problems that the first model's preferences are about, the next one's is one more; no run has it."""
+"""Seed of the problems behind the first model's preferences; each further model adds one. No run uses these seeds."""
 
 SAMPLES = 2
-"""Completions of each problem by the start model; a demonstration is added."""
+"""Completions of each problem by the start model; a demonstration comes on top."""
 
 BATCH, EPOCHS, LEARNING_RATE = 64, 2, 1e-3
 
@@ -44,15 +44,15 @@ class Candidates:
 
 
 def chance_to_win(ahead: float, temperature: float) -> float:
-    """1 / (1 + exp(-ahead / temperature)), which cannot overflow as a tangent; its limit at temperature 0."""
+    """1 / (1 + exp(-ahead / temperature)), or its limit at temperature 0. As a tanh it cannot overflow."""
     return (1 + float(np.tanh(ahead / temperature / 2) if temperature else np.sign(ahead))) / 2
 
 
 def preferences(asked: Sequence[Candidates], temperature: float, stream: np.random.Generator) -> list[dict[str, str]]:
-    """Every pair of a problem's different completions, as `prompt`, `chosen` and `rejected`.
+    """Every pair of a problem's distinct completions, as `prompt`, `chosen` and `rejected`.
 
-    The label is drawn by Bradley and Terry's model at the temperature; a pair of equal rewards falls either way. At
-    temperature 0 such pairs say nothing and are left out.
+    The label is drawn by Bradley and Terry's model at the temperature. A pair with equal rewards may fall either way;
+    at temperature 0 such pairs are left out.
     """
     pairs = []
     for candidates in asked:
@@ -68,19 +68,19 @@ def preferences(asked: Sequence[Candidates], temperature: float, stream: np.rand
 
 
 def saved(start: Path, model: int) -> Path:
-    """The folder inside a start model's that holds its reward model of this number."""
+    """The folder of reward model number `model`, inside the start model's folder."""
     return start / (f"reward-{model}" if model else "reward")
 
 
 def _stream(task: Learned, use: str, model: int) -> np.random.Generator:
-    """A model's own random numbers. The first one's bear no number: it is the same model however many there are."""
+    """A model's own random numbers. The first model's have no number, so it does not depend on how many there are."""
     return rng(use, task.name, task.version, *([model] if model else []))
 
 
 def candidates(
     task: Learned, policy: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, model: int = 0
 ) -> list[Candidates]:
-    """What a model's preferences are about: samples of the start model and a demonstration for each problem."""
+    """The completions behind a model's preferences: samples of the start model and a demonstration per problem."""
     from ppo_vs_grpo.algorithms.shared.collector import encode
     from ppo_vs_grpo.algorithms.shared.rollout.engine import HuggingFaceEngine
     from ppo_vs_grpo.algorithms.shared.scoring import texts
@@ -101,10 +101,10 @@ def candidates(
 
 
 def teach(task: Learned, start: Path, number: int = 0) -> None:
-    """Teach the reward model of this number from the start model saved in the folder, and save it inside.
+    """Teach reward model `number` from the start model saved in the folder, and save it inside.
 
-    Its rewards are shifted and scaled to the gold reward's mean and standard deviation over what it was taught from:
-    preferences fix neither, and beta should weigh the same under both rewards.
+    Its rewards are shifted and scaled to the gold reward's mean and standard deviation over the taught completions:
+    preferences fix neither, and beta should have the same weight under both rewards.
     """
     import torch
     from datasets import Dataset
@@ -144,7 +144,7 @@ def teach(task: Learned, start: Path, number: int = 0) -> None:
 
 
 def load(start: Path, number: int = 0, device: str = "cpu") -> Judge:
-    """The reward model of this number, saved beside the start model, on the device."""
+    """Reward model `number`, saved beside the start model, on the device."""
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
@@ -154,7 +154,7 @@ def load(start: Path, number: int = 0, device: str = "cpu") -> Judge:
 
 
 def judge_of(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Judge:
-    """Rewards by a sequence classifier, read at the end token that follows every completion, cut ones too."""
+    """Rewards by a sequence classifier, read at an end token after every completion, even one that was cut."""
     import torch
 
     model.eval()

@@ -1,10 +1,8 @@
 """Start models by name and task: found, hashed, built once.
 
-Embedded ones are tiny Hugging Face models made on the spot and taught a task's form.
-
-A start model knows how an answer looks and is sometimes right, so that rewards are neither all 0 nor all 1.
-It is built once per size and task, cached by the hash of everything that makes it, and shared by all runs.
-Importing this module imports neither torch nor TRL; only building does.
+Embedded start models are tiny Hugging Face models that are made here and taught a task's form. They know how an answer
+looks and are sometimes right, so that rewards are neither all 0 nor all 1. Each is built once per size and task, cached
+by the hash of everything that determines it, and shared by all runs. Only building imports torch and TRL.
 """
 
 from __future__ import annotations
@@ -36,9 +34,12 @@ from ppo_vs_grpo.tasks.splits import demonstrations
 
 CACHE_VARIABLE = "PPO_VS_GRPO_CACHE"
 
+Options = Mapping[str, Any]
+"""A task's constructor options."""
+
 
 def cache_folder(override: Path | None = None) -> Path:
-    """Where start models live: the override, else the environment variable, else the user's cache folder."""
+    """The folder of start models: the override, else the environment variable, else the user's cache folder."""
     if override is not None:
         return override.expanduser()
     if named := os.environ.get(CACHE_VARIABLE):
@@ -46,12 +47,8 @@ def cache_folder(override: Path | None = None) -> Path:
     return user_cache_path("ppo-vs-grpo") / "starts"
 
 
-Options = Mapping[str, Any]
-"""What a task is made with."""
-
-
 def locate(start: str, task: str, options: Options, cache: Path) -> Path:
-    """The folder of a start model, whether built or not. A path must hold a saved model, else UserError."""
+    """The folder of a start model, built or not. Raises UserError for a path without a saved model."""
     if start in SIZES:
         return cache / f"{start}.{task.replace(':', '.')}.{_content_hash(start, task, options)}"
     if isinstance(make(task, options), Learned):
@@ -68,7 +65,7 @@ def locate(start: str, task: str, options: Options, cache: Path) -> Path:
 
 
 def digest(start: str, task: str, options: Options) -> str:
-    """What tells two start models apart: the content hash of an embedded one, a hash of the files at a path."""
+    """An identifier of a start model: the content hash of an embedded one, a hash of the files at a path."""
     if start in SIZES:
         return _content_hash(start, task, options)
     folder = locate(start, task, options, Path())
@@ -81,12 +78,12 @@ def digest(start: str, task: str, options: Options) -> str:
 
 
 def is_built(folder: Path) -> bool:
-    """Whether the folder holds a complete model; folders appear whole, by a rename."""
+    """Whether the folder holds a complete model. Folders appear complete, by a rename."""
     return (folder / "config.json").is_file()
 
 
 def build(start: str, task: str, options: Options, cache: Path) -> Path:
-    """Build an embedded start model unless it is there; several processes may ask at once."""
+    """Build an embedded start model unless it exists. Several processes may ask at once."""
     from filelock import FileLock
 
     folder = locate(start, task, options, cache)

@@ -14,14 +14,13 @@ if TYPE_CHECKING:
     from transformers import TrainerCallback, TrainerState
 
 RECIPE = 1
-"""Version of what `warm_start` does beyond a size's numbers; part of the content hash."""
-
+"""Version of `warm_start` apart from a size's numbers; part of the content hash."""
 
 TEACHING: dict[str, Any] = {
     **{"lr_scheduler_type": "cosine", "use_cpu": True, "bf16": False, "gradient_checkpointing": False, "seed": 0},
     **{"report_to": [], "save_strategy": "no", "logging_strategy": "no", "disable_tqdm": True},
 }
-"""Settings of TRL's trainers that teach a start model or its reward model: quiet, repeatable, nothing left behind."""
+"""Settings of TRL's trainers that teach a start model or its reward model: quiet, repeatable, no files left behind."""
 
 
 def warm_start(size: Size, task: Task, folder: Path) -> None:
@@ -53,7 +52,7 @@ def warm_start(size: Size, task: Task, folder: Path) -> None:
 
 
 def told_steps(what: str) -> TrainerCallback:
-    """Print every quarter of a training's steps, a line each: the log is all that a process beside it can see."""
+    """Print a line after each quarter of the steps; other processes see only the log."""
     from transformers import TrainerCallback
 
     class Told(TrainerCallback):

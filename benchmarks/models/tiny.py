@@ -1,4 +1,4 @@
-"""Shapes, tokenizer and random weights of the models made on the spot."""
+"""Shapes, tokenizer and random weights of the embedded models."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from ppo_vs_grpo.tasks import lengths
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-
 CHARACTERS = lengths.CHARACTERS + "\n"
 
 
@@ -18,9 +17,9 @@ CHARACTERS = lengths.CHARACTERS + "\n"
 class Size:
     """A Llama shape and its warm start.
 
-    Weights start five times wider than the library's default: with 64 to 256 hidden units the default
-    leaves attention uniform for the first hundreds of steps, and a warm start of seconds ends before it
-    learns to read the prompt (docs/log.md has the numbers).
+    Weights start five times wider than the library's default. With 64 to 256 hidden units the default keeps
+    attention uniform for the first hundreds of steps, and a warm start of seconds ends before the model learns
+    to read the prompt (numbers in docs/log.md).
     """
 
     hidden: int
@@ -42,7 +41,7 @@ SIZES = {
 
 
 def tokenizer() -> PreTrainedTokenizerFast:
-    """One token per printable ASCII character; pad, begin and end tokens are three different ones."""
+    """One token per printable ASCII character, with distinct pad, begin and end tokens."""
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
@@ -61,7 +60,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 
 def untrained(size: Size, characters: PreTrainedTokenizerFast, tied: bool = True) -> LlamaForCausalLM:
-    """A Llama of this shape with random weights, always the same ones; `tied`: input and output share an embedding."""
+    """A Llama of this shape with random weights, always the same. `tied`: input and output share an embedding."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 

@@ -1,6 +1,11 @@
 """Trainers of other libraries as arms: the same spec in, the same records out.
 
-This module imports no peer: a suite can be read, and a report made, where none is installed.
+settings.py  the settings that a peer accepts
+trainer.py   a library's training loop, one update at a time
+trl_grpo.py  TRL's GRPOTrainer
+trl_ppo.py   TRL's PPOTrainer
+
+This module imports no peer, so suites can be read and reports made without one installed.
 """
 
 from __future__ import annotations
@@ -14,15 +19,15 @@ from pathlib import Path
 from ppo_vs_grpo.tasks.errors import UserError
 
 CURRENT = Path(sys.prefix) / "trl-current"
-"""TRL's current release, beside the one of the environment, which is the last with a PPOTrainer."""
+"""TRL's current release. The environment has another: the last one with a PPOTrainer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A trainer by name: the module with its loop, whose settings it takes, and what it is.
+    """A peer: the module of its loop, the algorithm whose settings it takes, and a description.
 
-    `frozen` says that what lives when training starts is kept from the garbage collector, as in every arm of this
-    package; otherwise the peer runs as its library ships it. `current` takes the library from CURRENT.
+    `frozen` keeps objects that exist when training starts from the garbage collector, as in every arm of this
+    package. Otherwise the peer runs as its library ships it. `current` takes the library from CURRENT.
     """
 
     module: str
@@ -43,9 +48,9 @@ PEERS = {
 
 
 def find(name: str) -> Callable[..., None]:
-    """The peer's training loop, for `driving.PeerTrainer`; UserError where CURRENT is asked for and is not there.
+    """The peer's training loop, for `PeerTrainer`. Raises UserError if it needs CURRENT, which is not installed.
 
-    Of two releases a process can import one: the first that is found.
+    A process can import only one of two releases: the first that is found.
     """
     peer = PEERS[name]
     if peer.current:

@@ -1,4 +1,4 @@
-"""What a peer may be asked: the settings of the algorithm that it stands for, less what it cannot do."""
+"""The settings that a peer accepts: those of the algorithm that it stands for, except what it cannot do."""
 
 from __future__ import annotations
 
@@ -9,30 +9,32 @@ from ppo_vs_grpo.algorithms.shared.config import TrainConfig
 from ppo_vs_grpo.benchmarks.peers import PEERS
 from ppo_vs_grpo.tasks.errors import UserError, nearest
 
-
-def settings_of(name: str) -> str:
-    """The algorithm whose settings an arm takes: itself, or what a peer stands for; UserError for an unknown name."""
-    if name not in {**ALGORITHMS, **PEERS}:
-        raise UserError(f"algorithm: unknown {name!r}; {nearest(name, [*ALGORITHMS, *PEERS])}")
-    return PEERS[name].stands_for if name in PEERS else name
-
-
 FIXED = {
     **{"top_p": 1.0, "top_k": 0, "min_p": 0.0, "dual_clip": None, "lora_rank": None},
     **{"gradient_checkpointing": False, "importance_correction": False, "rollout_rows": None},
     "dtype": "float32",
 }
-"""Shared settings that no peer has been set up for, and the only value with which a peer runs."""
+"""Shared settings that no peer supports, and the only value with which a peer runs."""
 
 OWN_FIXED: dict[str, dict[str, Any]] = {
     "grpo": {"ddof": 1, "eps": 1e-4, "kl": "k3"},
     "ppo-critic": {"value_lam": None, "whiten": True},
 }
+"""The same for an algorithm's own settings."""
+
 CRITIC_FIXED = {"kind": "model", "detach": False, "warmup_updates": 0, "bootstrap_truncated": False}
+"""The same for a critic's settings."""
+
+
+def settings_of(name: str) -> str:
+    """The algorithm whose settings an arm takes. Raises UserError for an unknown name."""
+    if name not in {**ALGORITHMS, **PEERS}:
+        raise UserError(f"algorithm: unknown {name!r}; {nearest(name, [*ALGORITHMS, *PEERS])}")
+    return PEERS[name].stands_for if name in PEERS else name
 
 
 def check_settings(name: str, config: dict[str, Any], train: TrainConfig) -> None:
-    """Raise a UserError, which begins with the key, where a peer is asked for what it cannot do."""
+    """Raise a UserError that begins with the key if a peer cannot do what a setting asks."""
     if name not in PEERS:
         return
     asked: dict[str, tuple[Any, Any]] = {f"train.{key}": (getattr(train, key), only) for key, only in FIXED.items()}

@@ -1,4 +1,4 @@
-"""What every peer shares: a library's own training loop, taken one update at a time, and the records of it."""
+"""A library's own training loop, taken one update at a time, and its records; shared by all peers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ppo_vs_grpo.algorithms.shared.collector import encode
 from ppo_vs_grpo.algorithms.shared.config import PHASES, TrainConfig
 from ppo_vs_grpo.algorithms.shared.meters import PeakMemory, synchronize
 from ppo_vs_grpo.algorithms.shared.metrics import sampled_metrics
-from ppo_vs_grpo.algorithms.shared.rollout.engine import HuggingFaceEngine
+from ppo_vs_grpo.algorithms.shared.rollout.engine import HuggingFaceEngine, RolloutEngine
 from ppo_vs_grpo.algorithms.shared.scoring import score
 from ppo_vs_grpo.algorithms.shared.trainer import UpdateRecord
 from ppo_vs_grpo.algorithms.shared.types import Prompts, Rollouts, ScoredRollouts
@@ -34,13 +34,13 @@ QUIET: dict[str, Any] = {
     **{"bf16": False, "gradient_checkpointing": False, "remove_unused_columns": False, "weight_decay": 0.0},
     "lr_scheduler_type": "constant_with_warmup",
 }
-"""What a TRL trainer needs to be as fast as it can: no logging, no checkpoints of either kind, float32."""
+"""Settings with which a TRL trainer is fastest: no logging, no checkpoints of either kind, float32."""
 
 
 def one_at_a_time(loop: Callable[[Callable[[What], None]], None]) -> Iterator[What]:
-    """Run `loop(report)` on a thread that stands still between what it reports and the request for more.
+    """Run `loop(report)` on a thread that waits after each report until the next one is asked for.
 
-    Never do both sides run at once. What the loop raises is raised here.
+    The two sides never run at once. Exceptions of the loop are raised here.
     """
     reports: SimpleQueue[tuple[str, Any]] = SimpleQueue()
     go = Semaphore(0)
@@ -71,15 +71,15 @@ def one_at_a_time(loop: Callable[[Callable[[What], None]], None]) -> Iterator[Wh
 
 Report = Callable[[UpdateRecord | None], None]
 Loop = Callable[["PeerTrainer", Path, Report], None]
-"""A library's training in a scratch folder; it reports through `Steps`."""
+"""Runs a library's training in a scratch folder and reports through `UpdateSteps`."""
 
 
 class PeerTrainer:
-    """A library's trainer with the face of `Trainer`: what runs, evaluations and reports ask of one.
+    """A library's trainer with the interface of `Trainer` that runs, evaluations and reports use.
 
     `loop` builds the library's trainer around `policy`, runs it to the end of the budget and calls `sampled` once per
-    rollout batch. What a library does not tell is None in the records, and its time is split in two: `rollout` is all
-    until the rewards are asked for, its passes of reference and critic included, `update` all after.
+    rollout batch. Metrics that a library does not report are None. Time is split in two around the rewards: `rollout`
+    is all before them, including passes of reference and critic, and `update` is all after them.
     """
 
     def __init__(
@@ -97,7 +97,8 @@ class PeerTrainer:
         self.seed, self.device = seed, policy.device
         self._end: int = tokenizer.eos_token_id
         pad = self._end if tokenizer.pad_token_id is None else tokenizer.pad_token_id
-        self.engine = HuggingFaceEngine(policy, pad, self._end, self.max_new_tokens, train.temperature)
+        limit, heat = self.max_new_tokens, train.temperature
+        self.engine: RolloutEngine = HuggingFaceEngine(policy, pad, self._end, limit, heat)
         self.memory = PeakMemory(self.device)
         self._totals = {"completions": 0, "tokens": 0, "optimizer_steps": 0, "skipped_steps": 0}
         count = train.updates * train.prompts_per_update
@@ -106,16 +107,16 @@ class PeerTrainer:
         self._scored: ScoredRollouts | None = None
         self._began_s = self._asked_s = self._answered_s = 0.0
         self._records = one_at_a_time(partial(self._in_a_folder, loop))
-        next(self._records)  # what the callback reports when the library has been imported and its trainer built
+        next(self._records)  # the callback's report that the library is imported and its trainer built
 
     @property
     def width(self) -> int:
-        """Tokens of the longest prompt and of the longest completion that there can be."""
+        """Tokens of the longest prompt plus those of the longest possible completion."""
         return max(map(len, self.prompts.ids)) + self.max_new_tokens
 
     @property
     def completions(self) -> int:
-        """What the updates so far took from the budget."""
+        """Completions of the budget used so far."""
         return self._totals["completions"]
 
     def encode(self, drawn: list[Problem]) -> Prompts:
@@ -123,7 +124,7 @@ class PeerTrainer:
         return encode(self.tokenizer, drawn)
 
     def updates(self, count: int, measure_memory: bool = False) -> Iterator[UpdateRecord]:
-        """Run `count` more updates; none to measure memory, for a library's phases cannot be told apart from here."""
+        """Run `count` more updates; none to measure memory, since a library's phases cannot be told apart."""
         for _ in range(0 if measure_memory else count):
             yield from self._next()
 
@@ -141,15 +142,15 @@ class PeerTrainer:
             next(self._records, None)  # so that the library's loop ends and leaves no folder behind
 
     def next_prompts(self) -> Prompts:
-        """The prompts of the update that runs, those that every arm has: P of the budget's `prompts`."""
+        """The prompts of the current update, the same as in every arm: P of the budget's `prompts`."""
         size = self.train.prompts_per_update
         part = slice(self._number * size, (self._number + 1) * size)
         return Prompts(self.prompts.problems[part], self.prompts.ids[part])
 
     def sampled(self, completions: Sequence[Sequence[int]]) -> ScoredRollouts:
-        """Score the completions of the update that runs, B lists of ids in the order of the prompts, each of a group.
+        """Score the completions of the current update: B lists of ids, group by group in the order of the prompts.
 
-        An id after the first end token is no part of a completion.
+        Ids after the first end token are ignored.
         """
         synchronize(self.device)
         self._asked_s = time.perf_counter()
@@ -163,11 +164,11 @@ class PeerTrainer:
             loop(self, Path(folder), report)
 
     def start_clock(self) -> None:
-        """Begin an update's time."""
+        """Start the time of an update."""
         self._began_s = time.perf_counter()
 
     def update(self) -> UpdateRecord:
-        """The record of the update that has just ended."""
+        """The record of the update that just ended."""
         synchronize(self.device)
         now_s = time.perf_counter()
         if self._scored is None:
@@ -191,20 +192,20 @@ class PeerTrainer:
         return UpdateRecord(self._number, metrics, scored)
 
 
-class Steps(TrainerCallback):
-    """Turns a library's steps, `per_update` of them, into updates and their time: from report to report."""
+class UpdateSteps(TrainerCallback):
+    """Turns `per_update` steps of a library into one update, whose time runs from report to report."""
 
     def __init__(self, peer: PeerTrainer, report: Report, per_update: int) -> None:
         self._peer, self._report, self._per_update = peer, report, per_update
         self._steps = 0
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Say that all is set up, and start the clock of the first update."""
+        """Report that everything is set up, and start the clock of the first update."""
         self._report(None)
         self._peer.start_clock()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Report an update when its last step is done."""
+        """Report an update after its last step."""
         self._steps += 1
         if self._steps == self._per_update:
             self._steps = 0
@@ -213,7 +214,7 @@ class Steps(TrainerCallback):
 
 
 def micro_batch_rows(step_rows: int, width: int, budget_tokens: int) -> int:
-    """The most rows of one pass that divide a step's and hold no more than the budget of padded tokens; at least 1."""
+    """The largest divisor of a step's rows whose padded tokens fit the budget; at least 1."""
     fitting = [rows for rows in range(1, step_rows + 1) if step_rows % rows == 0 and rows * width <= budget_tokens]
     return max(fitting, default=1)
 
@@ -221,7 +222,7 @@ def micro_batch_rows(step_rows: int, width: int, budget_tokens: int) -> int:
 def as_rollouts(
     prompts: Prompts, group_size: int, completions: Sequence[Sequence[int]], end: int, max_tokens: int
 ) -> Rollouts:
-    """Lists of ids as rollouts, each cut after its end token; their log-probabilities are not known and are 0."""
+    """Lists of ids as rollouts, each cut after its end token. Log-probabilities are unknown and set to 0."""
     kept = [list(ids[: ids.index(end) + 1] if end in ids else ids) for ids in map(list, completions)]
     lengths_B = torch.tensor([len(ids) for ids in kept])
     mask_BT = torch.arange(int(lengths_B.max())) < lengths_B[:, None]

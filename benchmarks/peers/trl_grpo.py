@@ -1,8 +1,8 @@
 """TRL's GRPOTrainer as an arm.
 
-Its penalty, advantages and loss are those of `algorithms/grpo.py` (tests/algorithms/test_trl_grpo.py has both on one
-batch). Differs from that arm in: random numbers, so other completions; the order of rows in a mini-batch; a learning
-rate that rises from 0, one optimizer step behind ours.
+Its penalty, advantages and loss equal those of `algorithms/grpo.py` (tests/algorithms/test_trl_grpo.py compares them on
+one batch). It differs from that arm in its random numbers, and so in its completions; in the order of rows in a
+mini-batch; and in its learning rate, which rises from 0, one optimizer step behind ours.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ppo_vs_grpo.benchmarks.peers.trainer import QUIET, PeerTrainer, Report, Steps, micro_batch_rows
+from ppo_vs_grpo.benchmarks.peers.trainer import QUIET, PeerTrainer, Report, UpdateSteps, micro_batch_rows
 from ppo_vs_grpo.tasks.errors import UserError
 
 if TYPE_CHECKING:
@@ -45,12 +45,12 @@ def loop(peer: PeerTrainer, folder: Path, report: Report) -> None:
         _arguments(peer, folder, steps),
         train_dataset=Dataset.from_dict({"prompt": [problem.prompt for problem in peer.prompts.problems]}),
         processing_class=peer.tokenizer,
-        callbacks=[Steps(peer, report, per_update=steps)],
+        callbacks=[UpdateSteps(peer, report, per_update=steps)],
     ).train()
 
 
 def _arguments(peer: PeerTrainer, folder: Path, steps: int) -> GRPOConfig:
-    """The arm's settings in TRL's words; an update is `steps` optimizer steps."""
+    """The arm's settings under TRL's names; an update is `steps` optimizer steps."""
     from trl import GRPOConfig
 
     train, config = peer.train, peer.algorithm.config.model_dump()

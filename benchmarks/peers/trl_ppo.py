@@ -1,9 +1,11 @@
-"""TRL's PPOTrainer as an arm: the last release with one is 1.12.0.
+"""TRL's PPOTrainer as an arm. The last release with one is 1.12.0.
 
-Differs from `algorithms/ppo.py` with a critic of its own in: the reward comes one step after the end token, where that
-step fits, and the step has a share in the value loss (tests/algorithms/test_trl_ppo.py has both on one batch); policy
-and critic have one optimizer and no bound on the gradient's norm; random numbers, so other completions; the learning
-rate rises from 0, one update behind ours.
+It differs from `algorithms/ppo.py` with a separate critic:
+- The reward comes one step after the end token, if that step fits, and the step counts in the value loss
+  (tests/algorithms/test_trl_ppo.py compares both on one batch).
+- Policy and critic share an optimizer, and the gradient's norm is not bounded.
+- Random numbers, and so completions, differ.
+- The learning rate rises from 0, one update behind ours.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from ppo_vs_grpo.benchmarks.peers.trainer import QUIET, PeerTrainer, Report, Steps, micro_batch_rows
+from ppo_vs_grpo.benchmarks.peers.trainer import QUIET, PeerTrainer, Report, UpdateSteps, micro_batch_rows
 from ppo_vs_grpo.tasks.errors import UserError
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ def loop(peer: PeerTrainer, folder: Path, report: Report) -> None:
     if peer.tokenizer.pad_token_id in (None, peer.tokenizer.eos_token_id):
         raise UserError("trl-ppo: TRL takes every pad token for padding, so it must not be the end token")
     queries = [list(ids) for ids in peer.prompts.ids for _ in range(peer.train.group_size)]
-    # Neither rule nor critic is a PreTrainedModel, which its annotations ask for and its code does not.
+    # TRL's annotations ask for PreTrainedModels; its code does not need them.
     networks: dict[str, Any] = {"reward_model": RewardRule(peer), "value_model": Critic(peer.policy)}
     built: Any = PPOTrainer(
         args=_arguments(peer, folder),
@@ -46,7 +48,7 @@ def loop(peer: PeerTrainer, folder: Path, report: Report) -> None:
         model=peer.policy,
         ref_model=copy.deepcopy(peer.policy),
         train_dataset=Dataset.from_dict({"input_ids": queries}),
-        callbacks=[Steps(peer, report, per_update=1)],
+        callbacks=[UpdateSteps(peer, report, per_update=1)],
         **networks,
     )
     size = peer.train.batch_completions  # its own loader shuffles
@@ -58,7 +60,7 @@ def loop(peer: PeerTrainer, folder: Path, report: Report) -> None:
 
 
 def _arguments(peer: PeerTrainer, folder: Path) -> PPOConfig:
-    """The arm's settings in TRL's words."""
+    """The arm's settings under TRL's names."""
     from trl.experimental.ppo import PPOConfig
 
     train, config = peer.train, peer.algorithm.config.model_dump()
@@ -92,7 +94,7 @@ def _arguments(peer: PeerTrainer, folder: Path) -> PPOConfig:
 
 
 class Critic(nn.Module):
-    """A copy of the start model's trunk under a head that starts at zero, as TRL wants to meet it."""
+    """A copy of the start model's trunk under a head that starts at zero, in the form that TRL expects."""
 
     base_model_prefix = "trunk"
 
@@ -104,22 +106,22 @@ class Critic(nn.Module):
 
 
 class RewardRule(nn.Module):
-    """A rule where TRL wants a model: the backbone hands the ids on, and the head scores them."""
+    """A reward rule in the form of a model: the backbone passes the ids on, and the head scores them."""
 
     base_model_prefix = "backbone"
 
     def __init__(self, peer: PeerTrainer) -> None:
         super().__init__()
-        self._peer = [peer]  # no module of this one
+        self._peer = [peer]  # in a list, so that it is not registered as a submodule
         self._real_BL = torch.empty(0)
 
     def backbone(self, input_ids: Tensor, attention_mask: Tensor, **kwargs: Any) -> SimpleNamespace:
-        """The ids as if they were the last hidden state."""
+        """Return the ids in place of the last hidden state."""
         self._real_BL = attention_mask
         return SimpleNamespace(hidden_states=[input_ids])
 
     def score(self, ids_BL: Tensor) -> Tensor:
-        """The reward of each row, at each of its positions: (B, L, 1)."""
+        """The reward of each row, repeated at each of its positions: (B, L, 1)."""
         peer = self._peer[0]
         prompts, size, completions = peer.next_prompts().ids, peer.train.group_size, []
         for row, (ids, real) in enumerate(zip(ids_BL, self._real_BL, strict=True)):

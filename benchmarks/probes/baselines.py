@@ -1,7 +1,7 @@
-"""How much of the reward's variance each baseline leaves, and the group size that matches a value head.
+"""The share of the reward's variance that each baseline leaves, and the group size that matches a value head.
 
-Pure numpy, float64. Axes: P prompts, G completions of a prompt, M states (a prefix of a completion, on which a baseline
-may look), C columns of sums. The independent unit of every standard error is the prompt.
+Pure numpy, float64. Axes: P prompts, G completions of a prompt, M states (a prefix of a completion that a baseline may
+read), C columns of sums. The independent unit of every standard error is the prompt.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ppo_vs_grpo.benchmarks.probes.estimates import (
-    _ROUNDING,
+    ROUNDING,
     Estimate,
     Floats,
     Ints,
+    cluster_sums,
     jackknife,
-    moments,
     sums,
     variance,
 )
@@ -26,11 +26,11 @@ from ppo_vs_grpo.benchmarks.probes.prefixes import Prefixes, States
 
 @dataclass(frozen=True, slots=True)
 class BaselineQuality:
-    """What a baseline b leaves of the reward's variance; 1 is what no baseline leaves, 0 would be a perfect guess.
+    """The share of the reward's variance that a baseline b leaves: 1 without a baseline, 0 for a perfect guess.
 
-    `plain` is Var(R - b) / Var(R) as computed in training. `comparable` is the same once the row's own reward is out of
-    its baseline; elsewhere equal to `plain`. `square` is mean((R - b)^2) / Var(R), likewise comparable: the
-    second moment is what the gradient's noise grows with, and it also counts an offset that a variance forgives.
+    `plain` is Var(R - b) / Var(R) as computed in training. `comparable` is the same without the row's own reward in its
+    baseline; it equals `plain` for baselines that never contain it. `square` is mean((R - b)^2) / Var(R), comparable
+    in the same way: the gradient's noise grows with the second moment, which also counts a constant offset.
     """
 
     name: str
@@ -41,10 +41,10 @@ class BaselineQuality:
 
 @dataclass(frozen=True, slots=True)
 class BreakEven:
-    """The group size from which the leave-one-out mean is nearer to the prompt's true value than the value head is.
+    """The smallest group size whose leave-one-out mean is nearer to the prompt's true value than the value head is.
 
-    `group_size` None: there is none, and `note` says why. `low` and `high` bound it at 95%; `high` None beside a `low`:
-    no group size is excluded. `within_variance` is the reward's variance within a prompt, `value_mse` the head's
+    `group_size` is None if there is none; `note` says why. `low` and `high` bound it at 95%. A `low` with `high` None
+    excludes no large group size. `within_variance` is the reward's variance within a prompt, `value_mse` the head's
     noise-corrected squared error at the prompt, both in reward^2.
     """
 
@@ -61,18 +61,18 @@ def baseline_quality(
 ) -> tuple[BaselineQuality, ...]:
     """Var(R - b) / Var(R) for every baseline that the data allow; Var as in `variance`.
 
-    Names: none, batch_mean, group_mean, leave_one_out; with `at_prompt` monte_carlo_prompt, and value_prompt with a
-    critic; with `along` monte_carlo and value (V(s_t)).
+    Names: none, batch_mean, group_mean, leave_one_out; with `at_prompt` also monte_carlo_prompt, and value_prompt if
+    there is a critic; with `along` also monte_carlo, and value (V(s_t)) if there is a critic.
 
-    Units: every completion weighs the same, as its R does; the states of a completion share its weight equally, so a
-    long completion counts no more than a short one. All baselines see the same rows: a row without a reward, or
-    without a state in what is given, is left out, and so is a group of which one row is left.
+    Every completion has the same weight. Its states share that weight equally, so a long completion counts no more
+    than a short one. All baselines see the same rows. A row without a reward, or without a state in `at_prompt` or
+    `along`, is left out, and so is a group with one row left.
 
-    A row that is part of its own baseline looks better than the truth: the group mean leaves (1 - 1/G) of the variance
-    within prompts, less than the true value does, because R - mean_g = (1 - 1/G)(R - mean of the others). `comparable`
-    undoes that factor, so the group mean's is by identity the leave-one-out one's, (1 + 1/G-1) of the variance within;
-    likewise (1 - 1/B) for the batch of B rows. The baselines from fresh continuations are independent of the row; the
-    noise of their mean, s2 / K, is taken off, and they are left out at K = 1.
+    A baseline that contains the row's own reward looks better than it is. The group mean leaves (1 - 1/G) of the
+    variance within prompts, less than the true value leaves, because R - mean_g = (1 - 1/G)(R - mean of the others).
+    `comparable` undoes that factor, so the group mean's equals the leave-one-out mean's, 1 + 1/(G-1) of the variance
+    within; the factor is (1 - 1/B) for a batch of B rows. Baselines from fresh continuations are independent of the
+    row. The noise of their mean, s2 / K, is subtracted; at K = 1 they are left out.
     """
     prompts, group_size = rewards_PG.shape
     kept_B = ~np.isnan(rewards_PG.ravel())
@@ -102,7 +102,7 @@ def baseline_quality(
 def _of_states(
     reward_R: Floats, kept_R: NDArray[np.bool_], group_size: int, states: States, suffix: str
 ) -> list[BaselineQuality]:
-    """The baselines that look on states: (R rows, kept or not)."""
+    """The baselines that read states: R rows, kept or not."""
     share_R = 1 / np.maximum(np.bincount(states.row_M, minlength=len(reward_R)), 1)
     used_M = kept_R[states.row_M]
     row_M = states.row_M[used_M]
@@ -120,14 +120,14 @@ def _of_states(
 def _quality(
     name: str, reward_M: Floats, prompt_M: Ints, plain_M: Floats, weight_M: Floats, noise_M: Floats, factor_M: Floats
 ) -> BaselineQuality:
-    """`plain_M` is R - b, `factor_M` undoes the row's own part in b, `noise_M` what b's noise adds to the square."""
+    """`plain_M` is R - b, `factor_M` undoes the row's own share in b, `noise_M` is b's part of the square."""
     if len(reward_M) == 0:
         nothing = Estimate(None, None)
         return BaselineQuality(name, nothing, nothing, nothing)
-    whole_P6 = moments(prompt_M, weight_M, reward_M)
+    whole_P6 = cluster_sums(prompt_M, weight_M, reward_M)
 
     def estimate(residual_M: Floats, about_mean: bool) -> Estimate:
-        left_P6 = moments(prompt_M, weight_M, residual_M)
+        left_P6 = cluster_sums(prompt_M, weight_M, residual_M)
         rest_P2 = sums(prompt_M, (weight_M * residual_M**2, weight_M * noise_M))
 
         def ratio(total_C: Floats) -> float | None:
@@ -145,11 +145,11 @@ def _quality(
 def break_even_group_size(rewards_PG: Floats, prompts_P: Prefixes) -> BreakEven:
     """G* = 1 + w / MSE_c, where the leave-one-out group mean's squared error, w / (G - 1), equals the value head's.
 
-    `prompts_P` are the prompts themselves. w is the mean over them of the variance of the reward within a prompt (ddof
-    1; v(1 - v) for 0/1 rewards), unbiased from the rollouts; MSE_c = mean((m - V)^2 - s2 / K). A larger group beats the
-    head, as a baseline that sees the prompt alone. Never below 2, the smallest group that has others. Where MSE_c <= 0
-    the head is better than any group: None. The interval is that of MSE_c / w, which stays finite there, turned over:
-    t with a jackknife error over prompts. A prompt with NaN, or fewer than two rewards, is left out.
+    `prompts_P` are the prompts themselves. w is the reward's variance within a prompt, averaged over prompts (ddof 1;
+    v(1 - v) for 0/1 rewards) and unbiased from the rollouts. MSE_c = mean((m - V)^2 - s2 / K). A larger group beats the
+    head as a baseline that sees only the prompt. G* is never below 2, the smallest group with others. If MSE_c <= 0
+    the head is better than any group: None. The interval is that of MSE_c / w, which stays finite, inverted: Student's
+    t with a jackknife error over prompts. A prompt with NaN, or with fewer than two rewards, is left out.
     """
     value_P, noise_P = prompts_P.value_N, prompts_P.noise_N
     kept_P = ((~np.isnan(rewards_PG)).sum(1) > 1) & ~np.isnan(prompts_P.mean_N)
@@ -163,14 +163,14 @@ def break_even_group_size(rewards_PG: Floats, prompts_P: Prefixes) -> BreakEven:
     parts_PC = np.stack([np.ones(n), within_P, error_P], 1)
     within = jackknife(parts_PC, lambda s: float(s[1] / s[0]) if s[0] > 0 else None)
     mse = jackknife(parts_PC, lambda s: float(s[2] / s[0]) if s[0] > 0 else None)
-    ratio = jackknife(parts_PC, lambda s: float(s[2] / s[1]) if s[1] > _ROUNDING else None)
+    ratio = jackknife(parts_PC, lambda s: float(s[2] / s[1]) if s[1] > ROUNDING else None)
     if ratio.value is None:
         better = error_P.sum() > 0
         note = "no reward varies within a prompt, so any group " + ("is exact" if better else "and the head agree")
         return BreakEven(2.0 if better else None, None, None, within, mse, note)
     low = high = None
     if ratio.se is not None:
-        from scipy.stats import t  # costs half a second, so not where nobody asks
+        from scipy.stats import t  # costs half a second, so only if it is needed
 
         margin = float(t.ppf(0.975, n - 1)) * ratio.se
         low, high = _turned(ratio.value + margin), _turned(ratio.value - margin)

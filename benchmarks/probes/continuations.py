@@ -1,14 +1,14 @@
-"""The truth about values: fresh completions from prefixes."""
+"""True values: mean rewards of fresh completions from prefixes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from ppo_vs_grpo.algorithms.shared.collector import prefixes, whole
+from ppo_vs_grpo.algorithms.shared.collector import joined_to_heads, prefixes
 from ppo_vs_grpo.algorithms.shared.networks import models
 from ppo_vs_grpo.algorithms.shared.networks.sequences import join, over_rows
 from ppo_vs_grpo.algorithms.shared.scoring import score
@@ -22,30 +22,32 @@ from ppo_vs_grpo.tasks.base import Problem
 from ppo_vs_grpo.tasks.splits import rng
 
 _CALLS = 16
-"""Continuations are sampled in about so many calls, each from prefixes of a similar length."""
-
-
-NO_CRITIC = "no critic: its error, its baselines and the break-even group size are left out"
+"""Continuations are sampled in about 16 calls, each from prefixes of a similar length."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ValueProbe:
-    """What `measure` found: the raw numbers and what follows from them.
+class Continued:
+    """Rollouts, prefixes of them, and what fresh continuations from each prefix earned.
 
-    `rewards_PG` are the rollouts' (NaN: missing). `completions` counts the rewards asked for, continuations included.
-    `values` and `break_even` are None without a critic; `note` then says so.
+    `rewards_PG` are the rollouts' own (NaN: missing). `prompt_P` and `along_M` index `prefixes`: the prompts
+    themselves, and the places of each row, row by row.
     """
 
     rewards_PG: Floats
     prefixes: Prefixes
-    completions: int
+    prompt_P: Ints
+    along_M: Ints
+
+
+@dataclass(frozen=True, slots=True)
+class ValueProbe:
+    """How good critic and baselines are; `values` and `break_even` are None without a critic."""
+
     values: ValueQuality | None
     baselines: tuple[BaselineQuality, ...]
     break_even: BreakEven | None
-    note: str
 
 
-@torch.no_grad()
 def measure(
     trainer: Trainer,
     problems: Sequence[Problem],
@@ -54,15 +56,28 @@ def measure(
     prefixes: int = 3,
     seed: int = 0,
 ) -> ValueProbe:
-    """Probe the policy as it is: `group_size` completions of every problem, then `continuations` fresh ones from some
-    prefixes: every prompt once, and at `prefixes` places of each completion.
+    """Probe the policy as it is, against fresh continuations; see `continue_rollouts`."""
+    return judged(continue_rollouts(trainer, problems, group_size, continuations, prefixes, seed))
 
-    The places are stratified over the completion's length, every token equally likely, the first included (its
-    prefix is the prompt); equal places are measured once. Continuations go no further than the completion could have
-    gone. A missing reward is left out; a prefix with fewer than two rewards is, too, where more were asked.
 
-    The random numbers are the probe's own: fixed by task and `seed`, so the same for every arm, and training is left
-    alone. The models are not changed. With a truncated sampler the truth is the sampler's, as in training.
+@torch.no_grad()
+def continue_rollouts(
+    trainer: Trainer,
+    problems: Sequence[Problem],
+    group_size: int = 8,
+    continuations: int = 8,
+    prefixes: int = 3,
+    seed: int = 0,
+) -> Continued:
+    """Sample `group_size` completions of every problem, then `continuations` fresh ones from some prefixes.
+
+    The prefixes are every prompt, once, and `prefixes` places of each completion. Places are stratified over the
+    completion's length, every token equally likely, the first included (its prefix is the prompt); equal places are
+    measured once. Continuations go no further than the completion could have gone. A missing reward is left out, and
+    so is a prefix with fewer than two rewards if more were asked for.
+
+    The random numbers are the probe's own. Task and `seed` fix them, so all arms share them, and training is left
+    alone. The models are not changed. With a truncated sampler the true value is the sampler's, as in training.
     """
     asked, name = trainer.encode(list(problems)), trainer.task.name
     shape = (trainer.engine.max_new_tokens, len(asked.ids) * group_size)
@@ -83,28 +98,25 @@ def measure(
     value_N = None if trainer.models.value_head is None else _values(trainer, rollouts)[row_N, t_N]
     measured = summarised(rewards_NK, value_N, row_N // group_size, t_N / length_B[row_N])
     prompt_P, along_M = np.split(index.ravel(), [len(asked.ids)])
-    return _judged(rewards_B.reshape(-1, group_size), measured, len(rewards_B) + rewards_NK.size, prompt_P, along_M)
+    return Continued(rewards_B.reshape(-1, group_size), measured, prompt_P, along_M)
 
 
-def _judged(rewards_PG: Floats, measured: Prefixes, completions: int, prompt_P: Ints, along_M: Ints) -> ValueProbe:
-    """Judge the prefixes that have a mean; `prompt_P` and `along_M`, row by row, index them."""
+def judged(found: Continued) -> ValueProbe:
+    """Judge critic and baselines at the prefixes that have a mean reward."""
+    rewards_PG, measured = found.rewards_PG, found.prefixes
     has_N = ~np.isnan(measured.mean_N)
 
     def states(index_M: Ints) -> States:
         row_M = np.arange(rewards_PG.size).repeat(len(index_M) // rewards_PG.size)
         return States(row_M[has_N[index_M]], measured.at(index_M[has_N[index_M]]))
 
+    at_prompt = states(found.prompt_P.repeat(rewards_PG.shape[1]))
+    along = states(found.along_M) if len(found.along_M) else None
     critic = measured.value_N is not None
     return ValueProbe(
-        rewards_PG=rewards_PG,
-        prefixes=measured.at(has_N),
-        completions=completions,
         values=value_quality(measured.at(has_N)) if critic and has_N.any() else None,
-        baselines=baseline_quality(
-            rewards_PG, states(prompt_P.repeat(rewards_PG.shape[1])), states(along_M) if len(along_M) else None
-        ),
-        break_even=break_even_group_size(rewards_PG, measured.at(prompt_P)) if critic else None,
-        note="" if critic else NO_CRITIC,
+        baselines=baseline_quality(rewards_PG, at_prompt, along),
+        break_even=break_even_group_size(rewards_PG, measured.at(found.prompt_P)) if critic else None,
     )
 
 
@@ -118,8 +130,8 @@ def _values(trainer: Trainer, rollouts: Rollouts) -> Floats:
 def _continue(trainer: Trainer, rollouts: Rollouts, start_N2: Ints, continuations: int, seed: int) -> Floats:
     """Rewards of fresh continuations from the prefix of `start_N2[:, 1]` tokens of row `start_N2[:, 0]`: (N, K).
 
-    Prefixes of a similar length go together, sampled to the limit of the shortest; what a longer one has beyond its own
-    limit is cut off, which leaves its distribution as it is.
+    Prefixes of a similar length go together, sampled to the limit of the shortest. Tokens that a longer one has beyond
+    its own limit are cut off, which does not change its distribution.
     """
     limit, ids = rollouts.max_tokens, rollouts.prompts.ids
     width = -(-limit // _CALLS)
@@ -131,10 +143,10 @@ def _continue(trainer: Trainer, rollouts: Rollouts, start_N2: Ints, continuation
         of_call = (start_N2[:, 1] // width == call).nonzero()[0]
         starts = start_N2[of_call].tolist()
         asked, heads = prefixes(rollouts, starts)
-        engine = replace(trainer.engine, max_new_tokens=limit - min(t for _, t in starts))
+        longest = limit - min(t for _, t in starts)
         stream = rng("probe-values", trainer.task.name, seed, "continuations", call)
-        shape = (engine.max_new_tokens, len(starts) * continuations)
-        continued = engine.generate(asked, continuations, stream.random(shape, dtype="float32"))
-        scored = score(whole(continued, heads, limit, engine.pad), trainer.task, trainer.tokenizer)
+        uniforms_TB = stream.random((longest, len(starts) * continuations), dtype="float32")
+        continued = trainer.engine.generate(asked, continuations, uniforms_TB, longest)
+        scored = score(joined_to_heads(continued, heads, limit, trainer.engine.pad), trainer.task, trainer.tokenizer)
         rewards_NK[of_call] = scored.rewards_B.double().cpu().numpy().reshape(-1, continuations)
     return rewards_NK

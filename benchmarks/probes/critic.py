@@ -1,4 +1,4 @@
-"""How good a critic and every other baseline are on a frozen policy, against fresh continuations."""
+"""How good a critic is on a frozen policy, against fresh continuations."""
 
 from __future__ import annotations
 
@@ -6,16 +6,25 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ppo_vs_grpo.benchmarks.probes.estimates import Estimate, Floats, Ints, jackknife, moments, spread, sums, variance
+from ppo_vs_grpo.benchmarks.probes.estimates import (
+    Estimate,
+    Floats,
+    Ints,
+    cluster_sums,
+    jackknife,
+    spread,
+    sums,
+    variance,
+)
 from ppo_vs_grpo.benchmarks.probes.prefixes import Prefixes
 
 BINS = 10
-"""Deciles of the position, and bins of V."""
+"""Deciles of the position."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decile:
-    """The prefixes of a tenth of the positions, from `low` on: their count, MSE_c, EV and bias, mean(V - m)."""
+    """The prefixes in a tenth of the positions, from `low` on: count, MSE_c, EV, and bias, mean(V - m)."""
 
     low: float
     n: int
@@ -25,44 +34,32 @@ class Decile:
 
 
 @dataclass(frozen=True, slots=True)
-class CalibrationBin:
-    """The prefixes of a tenth of the Vs: their count, mean V and mean m; None in a bin that ties left empty."""
-
-    n: int
-    value: float | None
-    mean: float | None
-
-
-@dataclass(frozen=True, slots=True)
 class ValueQuality:
-    """A critic against fresh continuations; errors in reward^2, bias in reward. Fields as in `value_quality`."""
+    """A critic against fresh continuations; errors in reward^2, bias in reward. `value_quality` defines the fields."""
 
     n: int
     prompts: int
     mse: Estimate
-    mse_uncorrected: float
     explained_variance: Estimate
     bias: Estimate
     kendall_tau: Estimate
     deciles: tuple[Decile, ...]
-    calibration: tuple[CalibrationBin, ...]
 
 
 def value_quality(prefixes: Prefixes) -> ValueQuality:
-    """The critic's error with the continuations' noise taken off; every prefix weighs the same.
+    """The critic's error without the noise of the continuations; every prefix weighs the same.
 
-    MSE_c = mean((m - V)^2) - mean(s2 / K), unbiased for mean((v - V)^2) at any K >= 2, so a good critic's may come out
-    slightly negative; it is reported as it is. EV = 1 - MSE_c / (Var(m) - mean(s2 / K)), None where the denominator is
-    not above 0. Var is with ddof 1, the prompt being the unit (see `baselines.variance`): so the noise comes off
-    exactly, and a constant at the true mean scores 0; ddof 0 would take off the noise of the mean too. At K = 1 the
-    noise is unknown, and both are None. bias = mean(V - m). Kendall's tau-b between V and m is not corrected: noise
-    in m pulls it towards 0. Errors are jackknifed over prompts.
+    MSE_c = mean((m - V)^2) - mean(s2 / K). It is unbiased for mean((v - V)^2) at any K >= 2, so that of a good critic
+    may be slightly negative; it is reported as it is. EV = 1 - MSE_c / (Var(m) - mean(s2 / K)), None unless the
+    denominator is above 0. Var has ddof 1 with the prompt as the unit (see `estimates.variance`), so the noise comes
+    off exactly and a constant at the true mean scores 0; ddof 0 would also subtract the noise of the mean. At K = 1
+    the noise is unknown, and both are None. bias = mean(V - m). Kendall's tau-b between V and m is not corrected:
+    noise in m pulls it towards 0. Standard errors are jackknifed over prompts.
 
-    `deciles` cut the positions at 0.1, 0.2, ..., and each is judged within itself. `calibration` cuts V at its own
-    deciles; equal Vs stay together.
+    `deciles` cut the positions at 0.1, 0.2, ...; each is judged by itself.
 
-    Explained variance against lambda-returns, 1 - Var(G - V) / Var(G), is not quality: those returns contain the
-    critic's own bootstraps, and one that knows nothing scores 0.66 there at lam 0.95.
+    Explained variance against lambda-returns, 1 - Var(G - V) / Var(G), does not measure quality: those returns contain
+    the critic's own bootstraps, and a critic that knows nothing scores 0.66 there at lam 0.95.
 
     Raises ValueError without V.
     """
@@ -77,12 +74,10 @@ def value_quality(prefixes: Prefixes) -> ValueQuality:
         n=len(value_N),
         prompts=len(np.unique(prefixes.prompt_N)),
         mse=mse,
-        mse_uncorrected=float(((prefixes.mean_N - value_N) ** 2).mean()),
         explained_variance=explained,
         bias=bias,
         kendall_tau=_kendall(value_N, prefixes.mean_N, prefixes.prompt_N),
         deciles=deciles,
-        calibration=_calibration(value_N, prefixes.mean_N),
     )
 
 
@@ -96,7 +91,7 @@ def _errors(prefixes: Prefixes, value_N: Floats, chosen_N: np.ndarray) -> tuple[
     off_N, ones_N = value_N - mean_N, np.ones(len(mean_N))
     known_N = 0 * ones_N if noise_N is None else noise_N[chosen_N]
     rest_P3 = sums(unit_N, (off_N, off_N**2, known_N))
-    parts_PC = np.concatenate([rest_P3, moments(unit_N, ones_N, mean_N)], 1)
+    parts_PC = np.concatenate([rest_P3, cluster_sums(unit_N, ones_N, mean_N)], 1)
 
     def mse(total_C: Floats) -> float | None:
         return float((total_C[1] - total_C[2]) / total_C[3]) if total_C[3] > 0 else None
@@ -128,14 +123,3 @@ def _kendall(value_N: Floats, mean_N: Floats, prompt_N: Ints) -> Estimate:
     total_3 = np.sum(with_all, 0)
     value, left = tau(total_3), [tau(total_3 - 2 * a + b) for a, b in zip(with_all, within, strict=True)]
     return Estimate(value, None if value is None else spread(left))
-
-
-def _calibration(value_N: Floats, mean_N: Floats) -> tuple[CalibrationBin, ...]:
-    edges = np.quantile(value_N, np.arange(1, BINS) / BINS)
-    bin_N = np.searchsorted(edges, value_N, side="right")
-
-    def mean(x_N: Floats) -> float | None:
-        return float(x_N.mean()) if len(x_N) else None
-
-    in_bin = [bin_N == i for i in range(BINS)]
-    return tuple(CalibrationBin(int(own_N.sum()), mean(value_N[own_N]), mean(mean_N[own_N])) for own_N in in_bin)

@@ -1,7 +1,7 @@
-"""Statistics of gradients that are independent of each other: noise, signal, and the prompts' part of the noise.
+"""Statistics of independent gradients: noise, signal, and the prompts' part of the noise.
 
 Noise scale and cosine are comparable across arms. The raw trace is not, and no report may compare it: it scales with
-the square of the advantage's scale. Axes: U units, G rows of one, D parameters of the policy.
+the square of the advantage's scale. Axes: U units, G rows of a unit, D parameters of the policy.
 """
 
 from __future__ import annotations
@@ -16,11 +16,10 @@ from torch import Tensor
 class GradientNoise:
     """Noise of an estimate that is the mean of `units` independent gradients; `skipped` more were not finite.
 
-    `trace` is tr(Sigma) of ONE unit, `signal` the unbiased |E g|^2, which is negative where noise happens to outweigh
-    it. `noise_scale` is trace / signal, in units: the batch at which noise equals signal (arXiv 1812.06162, eq. 2.8);
-    None where signal <= 0. `between` is the prompts' part of the trace (`split`). `cosine` is that of estimate and
-    reference, `*_se` a standard error by jackknife over units. None: undefined here, or not asked for. Compare `trace`
-    between two arms never.
+    `trace` is tr(Sigma) of ONE unit. `signal` is the unbiased |E g|^2; noise may make it negative. `noise_scale` is
+    trace / signal in units, the batch at which noise equals signal (arXiv 1812.06162, eq. 2.8); None if signal <= 0.
+    `between` is the prompts' part of the trace (see `split`). `cosine` is that of estimate and reference. `*_se` is a
+    standard error by jackknife over units. None: undefined, or not asked for. Never compare `trace` between arms.
     """
 
     units: int
@@ -37,9 +36,9 @@ class GradientNoise:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Traces of the variance of one row's gradient: `between` + `within`; None where undefined.
+    """The trace of the variance of one row's gradient is `between` + `within`; None if undefined.
 
-    `between` is the covariance of two rows of a prompt, so a baseline made of siblings can make it negative.
+    `between` is the covariance of two rows of a prompt, so a baseline made of sibling rows can make it negative.
     """
 
     between: float | None
@@ -50,8 +49,8 @@ class Split:
 def statistics(gradients_UD: Tensor, reference_D: Tensor | None = None) -> GradientNoise:
     """Noise of the mean of independent unit gradients, (U, D) and (D,) -> numbers, float64 inside.
 
-    A unit that is not finite is counted and left out. With one unit there is no noise to speak of: None. Raises
-    ValueError where the reference is not finite.
+    A unit that is not finite is counted and left out. One unit gives no noise: None. Raises ValueError if the reference
+    is not finite.
     """
     if reference_D is not None and not reference_D.isfinite().all():
         raise ValueError("the reference gradient is not finite")
@@ -65,11 +64,11 @@ def statistics(gradients_UD: Tensor, reference_D: Tensor | None = None) -> Gradi
     away_UD = kept_UD - mean_D
     away_square_U = away_UD.square().sum(1)
     scatter, square, along = away_square_U.sum(), mean_D @ mean_D, mean_D @ toward_D
-    whole = _moments(scatter, square, along, n)
+    whole = _from_sums(scatter, square, along, n)
     errors = {}
     if n > 2:
-        # The mean without unit u is mean - away_u / (n - 1), and all that is needed of it follows.
-        without = _moments(
+        # The mean without unit u is mean - away_u / (n - 1).
+        without = _from_sums(
             scatter - away_square_U * n / (n - 1),
             square - 2 * (away_UD @ mean_D) / (n - 1) + away_square_U / (n - 1) ** 2,
             along - (away_UD @ toward_D) / (n - 1),
@@ -81,10 +80,10 @@ def statistics(gradients_UD: Tensor, reference_D: Tensor | None = None) -> Gradi
 
 
 def split(gradients_UGD: Tensor) -> Split:
-    """One-way random effects: how much of one row's gradient variance is the prompt's, (U, G, D) -> traces.
+    """One-way random effects: the prompt's share in one row's gradient variance, (U, G, D) -> traces.
 
-    within = mean over prompts of the variance over rows, between = variance of the prompts' means - within / G (Searle,
-    Casella and McCulloch 1992, section 3.6); both unbiased, so `between` may be negative. A unit's tr(Sigma)
+    within = mean over prompts of the variance over rows; between = variance of the prompts' means - within / G (Searle,
+    Casella and McCulloch 1992, section 3.6). Both are unbiased, so `between` may be negative. A unit's tr(Sigma)
     is between + within / G. A prompt with a row that is not finite is counted and left out.
     """
     kept_UGD = gradients_UGD[gradients_UGD.isfinite().flatten(1).all(1)]
@@ -99,8 +98,8 @@ def split(gradients_UGD: Tensor) -> Split:
     return Split(_square(mean_UD - mean_UD.mean(0)) / (units - 1) - within / size, within, skipped)
 
 
-def _moments(scatter: Tensor, square: Tensor, along: Tensor, count: int) -> dict[str, Tensor]:
-    """From sum |g - mean|^2, |mean|^2 and the mean's length along the reference; NaN where undefined."""
+def _from_sums(scatter: Tensor, square: Tensor, along: Tensor, count: int) -> dict[str, Tensor]:
+    """Statistics from sum |g - mean|^2, |mean|^2 and the mean's length along the reference; NaN if undefined."""
     trace = scatter / (count - 1)
     signal = square - trace / count
     noise_scale = torch.where(signal > 0, trace / signal, torch.nan)
@@ -108,5 +107,5 @@ def _moments(scatter: Tensor, square: Tensor, along: Tensor, count: int) -> dict
 
 
 def _square(away: Tensor) -> float:
-    """The sum of squares, added up in float64."""
+    """The sum of squares, in float64."""
     return float(torch.linalg.vector_norm(away, dtype=torch.float64)) ** 2

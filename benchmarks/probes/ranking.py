@@ -1,7 +1,7 @@
-"""Does the policy find better answers likelier? Rank agreement of log-probability and reward inside prompt groups.
+"""Does the policy find better answers likelier? Rank agreement of log-probability and reward within prompt groups.
 
-Equal completions of a prompt count once: the policy gives them one log-probability, and counted as often as they were
-sampled they would make the number move with how sharp the policy is, though no two answers changed places.
+Equal completions of a prompt count once, since the policy gives them one log-probability. Counted as often as they were
+sampled, they would make the number depend on the policy's entropy although no two answers changed places.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ Floats = NDArray[np.float64]
 class Agreement:
     """Means over prompt groups with their standard errors over groups.
 
-    `tau` is Kendall's tau-b (Kendall 1945, Biometrika 33), `auc` the chance that the better of two completions with
-    different rewards has the higher log-probability, ties half. `silent` of the `groups` are left out: those whose
-    rewards are all the same, or whose log-probabilities are.
+    `tau` is Kendall's tau-b (Kendall 1945, Biometrika 33). `auc` is the probability that the better of two completions
+    with different rewards has the higher log-probability; ties count half. `silent` of the `groups` are left out: their
+    rewards, or their log-probabilities, are all equal.
     """
 
     tau: Estimate
@@ -38,7 +38,7 @@ class Agreement:
 
 
 def rank_agreement(logp_N: Floats, rewards_N: Floats, group_N: NDArray[np.int64]) -> Agreement:
-    """Agreement of two orders inside every group of distinct completions."""
+    """Agreement of two orders within every group of distinct completions."""
     ids = np.unique(group_N)
     found = [_of_pairs(logp_N[group_N == g], rewards_N[group_N == g]) for g in ids]
     told_S2 = np.array([pair for pair in found if pair is not None]).reshape(-1, 2)
@@ -46,7 +46,7 @@ def rank_agreement(logp_N: Floats, rewards_N: Floats, group_N: NDArray[np.int64]
 
 
 def distinct(scored: ScoredRollouts) -> ScoredRollouts:
-    """The first row of every different completion of a prompt. One cut at the limit differs from one that ended."""
+    """The first row of every distinct completion of a prompt. One cut at the limit differs from one that ended."""
     rollouts, first = scored.rollouts, dict[tuple[int, ...], int]()
     lengths_B = rollouts.mask_BT.sum(1).tolist()
     rows = zip(rollouts.group_B.tolist(), rollouts.completion_BT.tolist(), lengths_B, strict=True)
@@ -56,10 +56,10 @@ def distinct(scored: ScoredRollouts) -> ScoredRollouts:
 
 
 def rankings(trainer: Trainer, sets: dict[str, ScoredRollouts]) -> Iterator[tuple[str, str, Estimate]]:
-    """Subject, quantity and estimate of how the policy as it is ranks each set of completions.
+    """Subject, quantity and estimate of the current policy's ranking of each set of completions.
 
-    The log-probability is that of the whole completion, at the training temperature; `tau_per_token` and
-    `auc_per_token` take its mean over tokens, which does not prefer the short. A set without rows has no numbers.
+    The log-probability is that of the whole completion at the training temperature. `tau_per_token` and
+    `auc_per_token` use its mean over tokens, which does not favour short ones. A set without rows has no numbers.
     """
     for subject, given in sets.items():
         if len(given.rewards_B) == 0:
@@ -79,7 +79,7 @@ def rankings(trainer: Trainer, sets: dict[str, ScoredRollouts]) -> Iterator[tupl
 
 
 def log_probabilities(trainer: Trainer, scored: ScoredRollouts) -> Tensor:
-    """Log-probability of every completion under the policy as it is, whoever sampled it: (B,)."""
+    """Log-probability of every completion under the current policy, whichever policy sampled it: (B,)."""
     sequences = join(scored.rollouts, trainer.engine.pad, trainer.models.packed)
     policy, temperature = trainer.models.policy, trainer.train.temperature
     logp_BT = over_rows(sequences, trainer.train.micro_batch_tokens, lambda packed: logp(policy, packed, temperature))
@@ -87,7 +87,7 @@ def log_probabilities(trainer: Trainer, scored: ScoredRollouts) -> Tensor:
 
 
 def _of_pairs(logp_n: Floats, rewards_n: Floats) -> tuple[float, float] | None:
-    """Tau-b and AUC of one group; None where either order has nothing to tell apart."""
+    """Tau-b and AUC of one group; None if all rewards or all log-probabilities are equal."""
     likelier_nn, better_nn = (np.sign(x[:, None] - x) for x in (logp_n, rewards_n))
     agreeing, told, rated = (likelier_nn * better_nn).sum(), np.abs(likelier_nn).sum(), np.abs(better_nn).sum()
     if told == 0 or rated == 0:

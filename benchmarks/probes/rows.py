@@ -1,7 +1,7 @@
-"""A run's probes: the policy as it is at one moment, and every number of it as a row.
+"""A run's probes: measurements of the policy at one moment, one row per number.
 
 A row holds probe, subject (an arm, a baseline, or nothing), quantity, position (the lower end of a tenth of the
-completion, or none), value and its standard error, where there is one.
+completion, or None), value, and its standard error if there is one.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from ppo_vs_grpo.benchmarks.probes.ranking import rankings
 from ppo_vs_grpo.tasks.splits import Split, heldout
 
 COMPARED = ("reinforce", "reinforce++", "rloo", "dr-grpo", "grpo")
-"""Estimators that need no critic, compared on the rollouts of every run beside the run's own."""
+"""Estimators without a critic. Each run compares them with its own on the same rollouts."""
 
 PROBE_DRAWS = 10**9
-"""Draws of probes are numbered from here on, where no training reaches."""
+"""Probes number their draws from here on; no training reaches so far."""
 
 Row = dict[str, Any]
 
 
 def probe_rows(trainer: Trainer, config: ProbeConfig, split: Split, seed: int) -> list[Row]:
-    """Probe the policy on prompts that it does not train on. Random numbers are the probe's own; nothing is changed."""
+    """Probe the policy on prompts that it does not train on. Random numbers are the probe's own; nothing changes."""
     drawn = heldout(trainer.task, split, config.prompts + config.reference_prompts)
     rows = [
         *_gradient_rows(trainer, config, drawn, seed),
@@ -60,10 +60,7 @@ def _gradient_rows(trainer: Trainer, config: ProbeConfig, drawn: list[Any], seed
         sampled.rollouts, join(sampled.rollouts, trainer.engine.pad, trainer.models.packed), draw=PROBE_DRAWS + seed
     )
     contexts = dict.fromkeys(arms, context)
-    found = gradient.probe(
-        trainer.models, arms, sampled, contexts, trainer.train, trainer.engine.pad, reference, seed=seed
-    )
-    for name, noise in found.items():
+    for name, noise in gradient.probe(trainer, arms, sampled, contexts, reference).items():
         for quantity in ("trace", "signal", "between", "noise_scale", "cosine", "units", "skipped"):
             yield _row(
                 "gradient", name, quantity, Estimate(getattr(noise, quantity), getattr(noise, f"{quantity}_se", None))
@@ -71,7 +68,7 @@ def _gradient_rows(trainer: Trainer, config: ProbeConfig, drawn: list[Any], seed
 
 
 def _ranking_rows(trainer: Trainer, drawn: list[Any], seed: int) -> Iterator[Row]:
-    """How the policy ranks its own completions, and those of the start model: the same ones at every moment."""
+    """The policy's ranking of its own completions, and of the start model's, which are the same at every moment."""
     group = max(2, trainer.train.group_size)
     sets = {"sampled": _sample(trainer, drawn, group, "probe-ranking", seed)}
     if trainer.models.reference is not None and trainer.algorithm.needs.reference == "initial":
@@ -81,7 +78,7 @@ def _ranking_rows(trainer: Trainer, drawn: list[Any], seed: int) -> Iterator[Row
 
 
 def compared(trainer: Trainer) -> dict[str, Algorithm]:
-    """The run's own algorithm, the estimators of COMPARED, and PPO where the run has a critic."""
+    """The run's own algorithm, the estimators in COMPARED, and PPO if the run has a critic."""
     own = trainer.algorithm
     arms: dict[str, Algorithm] = {"own": own}
     single = trainer.train.model_copy(update={"epochs": 1, "mini_batches": 1})
@@ -99,7 +96,7 @@ def _sample(
     seed: int,
     policy: PreTrainedModel | None = None,
 ) -> ScoredRollouts:
-    """Rated completions of the problems by `policy`, else the one in training, from a random stream of their own."""
+    """Rated completions by `policy`, or by the policy in training if None, from their own random stream."""
     collector: Collector = trainer.collector
     uniforms_TB = collector.uniforms(stream, PROBE_DRAWS + seed, len(problems) * group)
     engine = trainer.engine if policy is None else replace(trainer.engine, model=policy)

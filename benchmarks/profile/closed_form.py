@@ -1,17 +1,17 @@
-"""What an update needs, by arithmetic on the shape of a Llama-like decoder: the estimate beside `predict`.
+"""Memory and operations of an update, by arithmetic on the shape of a Llama-like decoder; an estimate beside `predict`.
 
-Letters: B completions, L = P + T tokens of prompt and completion. Of a micro-batch: S tokens, equal prompts once; N
-completion tokens; Z = rows times L, which attention sees. l layers, h hidden size, H query and K key/value heads of
-size e, i intermediate size, V vocabulary; d bytes a number, r the rank of adapters, which are float32.
+Letters: B completions, L = P + T tokens of prompt and completion. In a micro-batch: S tokens, equal prompts once; N
+completion tokens; Z = rows times L places in attention. l layers, h hidden size, H query and K key/value heads of size
+e, i intermediate size, V vocabulary, d bytes per number, r the rank of adapters, which are float32.
 
-Held all the time: d bytes a parameter, d its gradient, 2d its two AdamW moments, d a parameter of the reference: the
-account of Rajbhandari et al. 2020, arXiv 1910.02054, section 3.1, here with everything in the model's own type.
+Held all the time: d bytes per parameter, d per gradient, 2d for two AdamW moments, d per parameter of the reference, as
+in Rajbhandari et al. 2020, arXiv 1910.02054, section 3.1, but with everything in the model's own type.
 
-What the networks keep of a pass is in `activations`. Operations are 2 for each parameter of a matrix and token (Kaplan
-et al. 2020, arXiv 2001.08361, section 2.1) and 4 L^2 H e for the attention of a layer and row, as if nothing were
-masked. Backward, a matrix costs twice its forward pass, one that is frozen once; fused attention costs 2.5 times, since
-it computes the scores again. A checkpoint costs another forward pass of its layers, save for their last matrix, whose
-result no gradient needs. Chunks of a large vocabulary, n tokens at once, cost their output another forward pass.
+`activations` has the memory of a pass. Operations are 2 per matrix parameter and token (Kaplan et al. 2020, arXiv
+2001.08361, section 2.1) and 4 L^2 H e for the attention of a layer and row, as if nothing were masked. A matrix's
+backward pass costs twice its forward pass, a frozen matrix's once. That of fused attention costs 2.5 times, since it
+computes the scores again. A checkpoint costs another forward pass of its layers, except their last matrix, whose result
+no gradient needs. Chunks of a large vocabulary, n tokens at once, cost another forward pass of the output.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from ppo_vs_grpo.benchmarks.profile.work import Work
 
 @dataclass(frozen=True, slots=True)
 class ClosedForm:
-    """An arm's update: the most that each role holds, and peaks and operations by phase, named as in `memory`.
+    """An arm's update: each role's peak, and peaks and operations by phase, named as in `memory`.
 
-    Roles do not hold their most at the same time: they add up to more than the largest peak.
+    Roles peak at different times, so their peaks add up to more than the largest peak.
     """
 
     arm: str
@@ -53,14 +53,14 @@ class ClosedForm:
 
 
 def closed_form(config: PretrainedConfig, arm: str, work: Work) -> ClosedForm | None:
-    """What an arm needs for an update; None for a shape that is not known, for an arm that samples or compares
-    whole distributions within its update, as `vine-ppo` and `grpo-source` do, and for products of another type.
+    """Memory and operations of an arm's update. None for an unknown shape, for products in bfloat16, and for arms that
+    sample or compare whole distributions within an update (`vine-ppo`, `grpo-source`).
     """
-    shape, known, train = shape_of(config), entry(arm), work.train()
+    shape, known, train = shape_of(config), entry(arm), work.train
     train = train.model_copy(update=known.train(train))
     kind = find(arm)
     needs: Needs = kind(kind.Config.model_validate(known.config), train).needs
-    if shape is None or needs.continuations or needs.exact_kl or work.products != "float32":
+    if shape is None or needs.continuations or needs.exact_kl or work.train.dtype != "float32":
         return None
     update = _Update(
         shape,
@@ -87,25 +87,25 @@ class _Update:
         return Activations(self.shape, self.work, self.critic)
 
     def passes(self, mini_batches: int) -> list[Pass]:
-        """The micro-batches of a mini-batch, if every prompt has as many rows in it."""
+        """The micro-batches of a mini-batch in which every prompt has equally many rows."""
         w, rows = self.work, -(-self.work.completions // mini_batches)
         group_B = torch.arange(rows) * min(rows, self.prompts) // rows
         sequences = full_length(w.prompt_tokens, w.new_tokens, group_B)
-        parts = micro_batches(sequences, torch.arange(rows), w.micro_batch_tokens)
+        parts = micro_batches(sequences, torch.arange(rows), w.train.micro_batch_tokens)
         return [Pass(len(part), sequences.packed_tokens(part)) for part in parts]
 
     def held_bytes(self) -> dict[str, int]:
         """Parameters with their buffers (two halves of e float32 frequencies), gradients and optimizer state.
 
-        With adapters all networks share what is frozen. AdamW counts its steps in a float32 for each tensor.
+        With adapters all networks share the frozen tensors. AdamW keeps a float32 step count per tensor.
         """
         s, d, buffers = self.shape, self.work.d, 4 * self.shape.head_size
         numbers, tensors = s.parameters(output=True)
         trunk, trunk_tensors = s.parameters(output=False) if self.critic == "model" else (0, 0)
         frozen, of_trained = 0, d
-        if self.work.lora_rank is not None:
+        if self.work.train.lora_rank is not None:
             frozen, of_trained = numbers * d, 4
-            numbers, tensors = s.adapters(self.work.lora_rank)
+            numbers, tensors = s.adapters(self.work.train.lora_rank)
             trunk, trunk_tensors = (numbers, tensors) if self.critic == "model" else (0, 0)
         held = {
             "policy.params": frozen + numbers * of_trained + buffers,
@@ -124,21 +124,21 @@ class _Update:
     @property
     def at_once(self) -> int:
         """Rows that are sampled together."""
-        return min(self.work.rollout_rows or self.work.completions, self.work.completions)
+        return min(self.work.train.rollout_rows or self.work.completions, self.work.completions)
 
     def cache_bytes(self, rows: int) -> int:
-        """Keys and values of every layer, with room for all tokens: 2 l K e d L a row."""
+        """Keys and values of every layer, with room for all tokens: 2 l K e d L per row."""
         return rows * self.work.length * 2 * self.shape.layers * self.shape.key * self.work.d
 
     def prompt_cache_bytes(self) -> int:
-        """The cache of the prompts, with room for the rows that grow out of it, or, where rows wait, for no more."""
+        """The cache of the prompts, with room for full rows, or only for prompts if rows wait for a place."""
         held = self.cache_bytes(self.prompts)
         return held if self.at_once == self.work.completions else held * self.work.prompt_tokens // self.work.length
 
     def copied_cache_bytes(self) -> int:
-        """The cache of the rows, at the moment when the last buffer of the prompts has been copied to them.
+        """The cache of the rows at the moment when the prompts' last buffer has been copied to them.
 
-        Where rows wait for a place, the prompts' stays; a place's next column and a layer's length are integers.
+        If rows wait for a place, the prompts' cache stays. A place's next column and a layer's length are integers.
         """
         prompts, rows = self.prompt_cache_bytes(), self.at_once
         if rows == self.work.completions:
@@ -146,13 +146,13 @@ class _Update:
         return self.cache_bytes(rows) + prompts + 8 * (rows + self.shape.layers)
 
     def role_bytes(self) -> dict[str, int]:
-        """The most that each role holds; of the batch its ids, and a few numbers a completion token."""
+        """The most that each role holds. The batch holds ids, and a few numbers per completion token."""
         w, passes = self.work, self.passes(self.mini_batches)
 
         def again(part: Pass) -> int:
-            if not w.gradient_checkpointing:
+            if not w.train.gradient_checkpointing:
                 return 0
-            # The last norm is done with, and a float32 input is the checkpoint itself.
+            # The last norm is no longer needed, and a float32 input is the checkpoint itself.
             done = self.activations.norm_bytes(self.shape.hidden, part.tokens)
             done += 4 * part.tokens * self.shape.hidden if self.work.d == 4 else 0
             return self.activations.layer_bytes(part) - done
@@ -174,7 +174,7 @@ class _Update:
         return roles
 
     def phase_peak_bytes(self) -> dict[str, int]:
-        """The most memory at once by phase: what is held, and the largest of what a phase's moments add to it."""
+        """The most memory at once by phase: what is always held, plus the phase's largest moment."""
         s, w, d, held = self.shape, self.work, self.work.d, self.held_bytes()
         always = sum(held.values())
         passes = self.passes(1)
@@ -202,8 +202,8 @@ class _Update:
         return peaks | {"forward": max(forward), "backward": max(backward), "optimizer": always}
 
     def phase_flops(self) -> dict[str, float]:
-        """Operations by phase: 2 l h (2 H e + 2 K e + 3 i) a token, 2 V h one that is read, attention and adapters."""
-        s, w, rank = self.shape, self.work, self.work.lora_rank
+        """Operations by phase: 2 l h (2 H e + 2 K e + 3 i) per token, 2 V h per token read, attention and adapters."""
+        s, w, rank = self.shape, self.work, self.work.train.lora_rank
         length, prompt, new, rows = self.work.length, w.prompt_tokens, w.new_tokens, w.completions
         matrices = 2 * s.layers * s.layer_matrix_parameters
         adapters = 2 * s.adapters(rank)[0] if rank is not None else 0
@@ -216,9 +216,9 @@ class _Update:
         prefill = prompt * (matrices + adapters) + prompt**2 * attention + read
         value = rows * new * 2 * s.hidden if self.critic is not None else 0
         back = tokens * (matrices * (2 if rank is None else 1) + 2 * adapters) + 2.5 * pairs
-        if rank is not None:  # an embedding that is frozen asks the first query, key and value for no gradient
+        if rank is not None:  # a frozen embedding needs no gradient from the first query, key and value
             back -= tokens * 2 * (s.hidden * (s.query + 2 * s.key) + 3 * rank * s.hidden)
-        if w.gradient_checkpointing:
+        if w.train.gradient_checkpointing:
             back += layers - (tokens * 2 * s.layers * s.intermediate * s.hidden if rank is None else 0)
         trunks = 2 if self.critic == "model" else 1
         flops = {"rollout": self.prompts * prefill + rows * decoded}

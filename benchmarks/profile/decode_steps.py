@@ -1,4 +1,4 @@
-"""The first and the last step of a predicted rollout stand for those between."""
+"""The first and the last decode step of a predicted rollout, which stand for all steps."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from ppo_vs_grpo.algorithms.shared.rollout.cache import PlaceLayer, Preallocated
 from ppo_vs_grpo.benchmarks.profile.flops import FlopCount
 
 
-class Steps:
-    """A model's forward pass that decodes the first token of a rollout and the last: those between repeat that output.
+class DecodeSteps:
+    """A model's forward pass that runs only a rollout's first and last decode step; steps between repeat that output.
 
-    So it does for each lot of rows that start and end together, where not all are sampled at once. The operations of
-    those between count as the mean of the two, which is exact: what a step computes grows evenly with its length.
+    If not all rows are sampled at once, each lot of rows that start and end together has its own two steps. Steps
+    between count the mean operations of the two, which is exact: a step's operations grow linearly with its length.
     """
 
     def __init__(self, real: Callable[..., Any], counting: FlopCount) -> None:
-        functools.update_wrapper(self, real)  # callers look at the arguments it takes
+        functools.update_wrapper(self, real)  # callers inspect the arguments that it takes
         self._real, self._counting = real, counting
         self._taken = self._last = 0
         self._flops: list[int] = []
         self._output: Any = None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """The forward pass, or what it would return."""
+        """Run the forward pass, or return what it would return."""
         layers = getattr(kwargs.get("past_key_values"), "layers", [])
         known = all(isinstance(layer, PreallocatedLayer | PlaceLayer) for layer in layers)
         if not layers or layers[0].get_seq_length() == 0 or not known:
@@ -49,7 +49,7 @@ class Steps:
 
 
 def _jumped(kwargs: dict[str, Any], layers: Sequence[PreallocatedLayer | PlaceLayer]) -> dict[str, Any]:
-    """A step's arguments as they are in the last step, in which every row has room for one token more."""
+    """A step's arguments changed to those of the last step, in which every row has room for one more token."""
     for layer in layers:
         if isinstance(layer, PlaceLayer):
             layer.reach = layer.capacity - 1

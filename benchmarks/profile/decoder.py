@@ -10,7 +10,7 @@ from transformers import PretrainedConfig
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What the formulas read of a config; `vectors` are a layer's parameters that are in no matrix, a size a tensor."""
+    """The sizes in a config that the formulas use; `vectors` are the sizes of a layer's tensors that are no matrix."""
 
     layers: int
     hidden: int
@@ -45,19 +45,19 @@ class Shape:
         return sum(m * n for m, n in self.matrices)
 
     def parameters(self, output: bool) -> tuple[int, int]:
-        """Numbers and tensors up to the last norm, or with the output embedding where it is not the input's."""
+        """Numbers and tensors up to the last norm; with `output` also the output embedding, unless it is tied."""
         separate = int(output and not self.tied)
         numbers = self.layers * (self.layer_matrix_parameters + sum(self.vectors)) + self.hidden
         tensors = self.layers * (len(self.matrices) + len(self.vectors)) + 1
         return numbers + (1 + separate) * self.vocabulary * self.hidden, tensors + 1 + separate
 
     def adapters(self, rank: int) -> tuple[int, int]:
-        """l r times the sum of a layer's inputs and outputs, and tensors: two a matrix."""
+        """Numbers, l r times the sum of a layer's inputs and outputs, and tensors, two per matrix."""
         return self.layers * rank * sum(m + n for m, n in self.matrices), self.layers * 2 * len(self.matrices)
 
 
 def shape_of(config: PretrainedConfig) -> Shape | None:
-    """The shape of a Llama, Qwen2 or Qwen3 with full attention; None for others: their layers were not counted."""
+    """The shape of a Llama, Qwen2 or Qwen3 with full attention; None for others, whose layers have no formula."""
     read: dict[str, Any] = config.to_dict()
     kind = read.get("model_type")
     if kind not in ("llama", "qwen2", "qwen3") or read.get("use_sliding_window"):

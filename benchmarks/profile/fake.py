@@ -1,7 +1,7 @@
-"""Fake tensors, which have a shape and no memory, for an update's own code to run on.
+"""Fake tensors, with a shape and no memory, on which an update's own code runs.
 
-torch's `FakeTensorMode` says what an operation returns. A model's layers ask the same of it again and again, and it
-takes half a millisecond to answer: `Answers` remembers what it said.
+torch's `FakeTensorMode` computes what an operation returns, in half a millisecond. A model's layers ask the same again
+and again, so `Answers` caches the results.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ CPU = torch.device("cpu")
 
 
 class Fake(FakeTensorMode):
-    """The mode that all of a prediction's fake tensors share, the copies of networks included.
+    """The mode that all fake tensors of a prediction share, including those of copied networks.
 
-    A tensor's copy would copy its mode, and with that free the same memory twice.
+    A tensor's copy would otherwise copy its mode, and free the same memory twice.
     """
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Fake:
-        """Itself."""
+        """Return itself."""
         return self
 
 
 class Answers(TorchDispatchMode):
-    """Runs operations on fake tensors, and answers what depends on values.
+    """Runs operations on fake tensors, and makes up results that depend on values.
 
     A number read from a fake tensor is 1, and a sampled token is `sampled`.
     """
@@ -41,9 +41,9 @@ class Answers(TorchDispatchMode):
         self._known: dict[Hashable, _Result | None] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None) -> Any:
-        """Run the operation; what depends on values is made up."""
+        """Run the operation, or make up a result that depends on values."""
         aten, kind, options = torch.ops.aten, func._overloadpacket, kwargs or {}
-        if kind is aten.empty:  # room to be filled by networks, the key/value cache above all
+        if kind is aten.empty:  # buffers that networks fill, above all the key/value cache
             with self._fake:
                 return func(*args, **options)
         if not (args and isinstance(args[0], FakeTensor)):
@@ -57,26 +57,26 @@ class Answers(TorchDispatchMode):
         return self._answer(func, types, args, options)
 
     def _answer(self, func: Any, types: Any, args: Any, options: dict[str, Any]) -> Any:
-        """What the operation returns: as it did on arguments of the same shapes, where that says it all."""
+        """The operation's result, from the cache if the arguments' shapes determine it."""
         asked = _signature(args)
         key = (func, asked, _signature(tuple(options.items())))
         if (known := self._known.get(key)) is not None:
             return known.again(self._fake, args)
         returned = self._fake.__torch_dispatch__(func, types, args, options)
         if key not in self._known:
-            changed = _signature(args) != asked  # as by `squeeze_`: the result is not all that it did
+            changed = _signature(args) != asked  # as by `squeeze_`: it did more than return a result
             given = any(isinstance(option, Tensor) for option in options.values())  # as by `out=`
             self._known[key] = None if changed or given else _result(returned, args)
         return returned
 
 
 def _places(index: Tensor | None) -> list[Tensor | None]:
-    """An index as places instead of a mask: the mask is real, and how many places it has is known."""
+    """An index as places instead of a mask. The mask is real, so the number of places is known."""
     return [index] if index is None or index.dtype != torch.bool else list(index.nonzero(as_tuple=True))
 
 
 def _signature(argument: Any) -> Hashable:
-    """All of an argument that the shape of a result can depend on."""
+    """The properties of an argument on which the shape of a result can depend."""
     if isinstance(argument, Tensor):
         strides, offset = argument.stride(), argument.storage_offset()
         return (type(argument), argument.dtype, argument.shape, strides, offset)
@@ -87,7 +87,7 @@ def _signature(argument: Any) -> Hashable:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """A tensor that is returned: a view of the argument at `of`, or, with `of` None, a new one."""
+    """A returned tensor: a view of the argument at `of`, or a new tensor if `of` is None."""
 
     of: int | None
     dtype: torch.dtype
@@ -106,7 +106,7 @@ class _Part:
 
 @dataclass(frozen=True, slots=True)
 class _Result:
-    """What an operation returned: a tensor, or several."""
+    """The result of an operation: one tensor, or several."""
 
     one: bool
     parts: tuple[_Part, ...]
@@ -117,7 +117,7 @@ class _Result:
 
 
 def _result(returned: Any, args: Any) -> _Result | None:
-    """The result as something to repeat; None where it is more than tensors."""
+    """The result in a form that can be repeated; None if it has more than tensors."""
     one = not isinstance(returned, (list, tuple))
     parts = [_part(tensor, args) for tensor in ([returned] if one else returned)]
     known = tuple(part for part in parts if part is not None)

@@ -29,7 +29,7 @@ def _attention_backward(grad: Tensor, query: Tensor, key: Tensor, value: Tensor,
 
 
 def _raw(formula: Callable[..., int]) -> Callable[..., int]:
-    formula._get_raw = True  # type: ignore[attr-defined]  # the counter's sign for "give me tensors, not shapes"
+    formula._get_raw = True  # type: ignore[attr-defined]  # asks the counter for tensors instead of shapes
     return formula
 
 
@@ -37,12 +37,12 @@ ON_CPU = {
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _raw(_attention),
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _raw(_attention_backward),
 }
-"""Attention on a CPU, which torch's counter does not know; like the others it counts as if nothing were masked."""
+"""Attention on a CPU, which torch's counter does not know. As elsewhere in it, masks do not reduce the count."""
 
 
 @dataclass(frozen=True, slots=True)
 class Flops:
-    """What a phase of an update computed for each of its completions, and how much of that was the critic's."""
+    """Operations of a phase per completion of its update, and the critic's part of them."""
 
     phase: str
     flops_per_completion: float
@@ -50,7 +50,7 @@ class Flops:
 
 
 class FlopCount(TorchDispatchMode):
-    """Counts by the phases of a tracker; an operation on the critic's parameters or activations is the critic's."""
+    """Counts operations by a tracker's phases. Those on the critic's parameters or activations are the critic's."""
 
     def __init__(self, tracker: Tracker) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -59,7 +59,7 @@ class FlopCount(TorchDispatchMode):
         self._counts = Counter[tuple[str, bool]]()
 
     def rows(self, completions: int) -> list[Flops]:
-        """A row per phase that computed something, divided among completions."""
+        """One row per phase with operations, divided by the number of completions."""
         critic = {phase: self._counts[phase, True] for phase in PHASES}
         return [
             Flops(phase, self.count(phase) / completions, critic[phase] / completions)
@@ -68,18 +68,18 @@ class FlopCount(TorchDispatchMode):
         ]
 
     def add(self, phase: str, flops: int) -> None:
-        """Count operations of the policy that were not seen."""
+        """Add operations of the policy that did not run here."""
         self._counts[phase, False] += flops
 
     def count(self, phase: str) -> int:
-        """What the phase computed so far."""
+        """The phase's operations so far."""
         return self._counts[phase, False] + self._counts[phase, True]
 
     def __torch_dispatch__(
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Run the operation and count it."""
-        if func is torch.ops.prim.device.default:  # half of what is asked of a fake tensor, which knows it
+        if func is torch.ops.prim.device.default:  # half of all calls on fake tensors, which know their device
             return type(args[0]).__torch_dispatch__(func, types, args)
         result = func(*args, **(kwargs or {}))
         formula = self._formulas.get(func._overloadpacket)  # type: ignore[attr-defined]
@@ -90,7 +90,7 @@ class FlopCount(TorchDispatchMode):
         return result
 
     def _is_critics(self, args: Any) -> bool:
-        """Whether the operation reads something of the critic's; activations have their role once the pass is over."""
+        """Whether the operation reads a tensor of the critic. Activations get their role after the pass."""
         phase, kept_as = self._tracker.current()
         if phase == "forward" and kept_as == "activations.value":
             return True
@@ -100,16 +100,16 @@ class FlopCount(TorchDispatchMode):
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """What an update took: memory by phase and role, operations by phase."""
+    """The costs of an update: memory by phase and role, operations by phase."""
 
     peaks: tuple[Peak, ...]
     flops: tuple[Flops, ...]
 
 
 def measure_costs(trainer: Trainer) -> Costs:
-    """The costs of the trainer's next update, which a copy of it takes; see `memory.measure_update`.
+    """The costs of the trainer's next update. A copy takes that update: trainer and run do not change.
 
-    Operations are divided among the completions that the update takes from the budget.
+    Operations are divided by the number of completions that the update takes from the budget.
     """
     probed, tracker = tracked_copy(trainer)
     counting = FlopCount(tracker)
@@ -120,7 +120,7 @@ def measure_costs(trainer: Trainer) -> Costs:
 
 
 def flop_rows(costs: Costs) -> list[dict[str, Any]]:
-    """Operations of each phase for a completion of the budget, and the critic's share of them."""
+    """Rows of each phase's operations per completion of the budget, and of the critic's part of them."""
     return [
         {"probe": "flops", "subject": row.phase, "quantity": quantity, "position": None, "value": value, "se": None}
         for row in costs.flops

@@ -1,7 +1,7 @@
 """Memory by role and phase: every storage of an update, from its birth to its death, on any device.
 
-A phase's peak holds all that is loaded meanwhile, what other phases left behind included. Bytes are those that tensors
-ask for: what an allocator rounds up or keeps in reserve is the process's affair, and in no role.
+A phase's peak includes everything loaded at that time, even what other phases left behind. Bytes are those that tensors
+request. What an allocator rounds up or reserves belongs to no role.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 PHASES = ("rollout", "reward", "old_logprob", "reference", "value", "forward", "backward", "optimizer")
-"""Where memory is counted. No arm here has an `old_logprob`: the sampler's own log-probabilities are the old ones."""
+"""The phases of memory. No arm here has an `old_logprob`: the sampler's log-probabilities are the old ones."""
 
 ROLES = (
     *("policy.params", "policy.grads", "value.params", "value.grads", "reference.params"),
     *("optimizer.policy", "optimizer.value", "kv_cache", "activations.policy", "activations.value"),
     *("batch", "temporary"),
 )
-"""What memory is for. Parameters include buffers; `temporary` is what no one keeps past its phase."""
+"""The uses of memory. Parameters include buffers; `temporary` does not outlive its phase."""
 
 SAVES = torch.ops.aten.detach.default
-"""What a checkpoint's second forward pass calls without gradients, to keep a tensor."""
+"""The operation by which a checkpoint's second forward pass, without gradients, keeps a tensor."""
 
 TOTAL = "total"
-"""The name, beside PHASES, of the whole time."""
+"""The name of the whole time, beside PHASES."""
 
 
 @dataclass(frozen=True, slots=True)
 class Peak:
-    """What a role held when the phase held most, and the most that the role held at any time in the phase."""
+    """A role's memory when the phase held most, and the most that the role held at any time in the phase."""
 
     phase: str
     role: str
@@ -47,7 +47,7 @@ class Peak:
 
 @dataclass(slots=True)
 class _Storage:
-    """One storage; `kept_as` is the role it takes if its phase leaves it alive, None once its role is final."""
+    """One storage. `kept_as` is the role that it takes if it outlives its phase, None once its role is final."""
 
     size_bytes: int
     role: str
@@ -58,7 +58,7 @@ class _Storage:
 
 @dataclass(slots=True)
 class _Frame:
-    """A phase under way: the roles of what is born now, if it dies within and if it does not."""
+    """A running phase: the role of what is born and dies in it, and the role of what outlives it."""
 
     phase: str
     role: str
@@ -69,8 +69,8 @@ class _Frame:
 class Tracker(TorchDispatchMode):
     """Sees every storage that an operation makes inside the context; views and writes in place make none.
 
-    A storage has one role all its life, the last one said: what turns out to be a gradient was one from its birth. So
-    roles are looked up when the peaks are asked for, not when memory moves.
+    A storage has one role for its whole life, the last one registered: a tensor that becomes a gradient was one from
+    its birth. So roles are looked up when the peaks are asked for, not when memory changes.
     """
 
     def __init__(self) -> None:
@@ -80,7 +80,7 @@ class Tracker(TorchDispatchMode):
         self._frames: list[_Frame] = []
 
     def register(self, role: str, what: nn.Module | Iterable[Tensor | None]) -> None:
-        """Say what tensors are for, of a module its parameters and buffers; unknown ones count from here on."""
+        """Set the role of tensors, or of a module's parameters and buffers. Unknown ones count from here on."""
         if role not in ROLES:
             raise ValueError(f"{role!r} is none of {', '.join(ROLES)}")
         tensors = [*what.parameters(), *what.buffers()] if isinstance(what, nn.Module) else what
@@ -89,11 +89,11 @@ class Tracker(TorchDispatchMode):
 
     @contextmanager
     def phase(self, name: str, role: str = "temporary", kept_as: str | None = None) -> Iterator[None]:
-        """Count the block as a phase: what it makes has the role, and what outlives it `kept_as`, else the role."""
+        """Count the block as a phase. What it makes has the role; what outlives it has `kept_as`, or else the role."""
         if name not in PHASES:
             raise ValueError(f"{name!r} is none of {', '.join(PHASES)}")
         self._frames.append(_Frame(name, role, kept_as or role))
-        self._change(None, 0)  # what is loaded counts, should nothing else happen
+        self._change(None, 0)  # loaded tensors count even if nothing else happens
         try:
             yield
         finally:
@@ -102,20 +102,20 @@ class Tracker(TorchDispatchMode):
             self._change(None, 0)
 
     def current(self) -> tuple[str, str]:
-        """The phase under way and the role of what it leaves alive, both "" outside of phases."""
+        """The running phase and the role of what outlives it, both "" outside of phases."""
         return (self._frames[-1].phase, self._frames[-1].kept_as) if self._frames else ("", "")
 
     def role(self, tensor: Tensor) -> str:
-        """What the tensor is for, as far as is known now; "" for one that the tracker has not seen."""
+        """The tensor's role as known so far; "" for a tensor that the tracker has not seen."""
         storage = self._known.get(tensor.untyped_storage()._cdata)
         return storage.role if storage is not None else ""
 
     def keep(self, role: str) -> None:
-        """From here on, what the phase leaves alive has this role."""
+        """From here on, what outlives the phase has this role."""
         self._frames[-1].kept_as = role
 
     def settle(self) -> None:
-        """Take the phase's living storages for ones that are kept; the rest were for passing use."""
+        """Mark the phase's living storages as kept; the dead ones were temporary."""
         frame = self._frames[-1]
         for storage in frame.born:
             if storage.alive and storage.kept_as is not None:
@@ -123,7 +123,7 @@ class Tracker(TorchDispatchMode):
         frame.born.clear()
 
     def peaks(self) -> list[Peak]:
-        """A row per phase and role that held memory, the whole time's rows under TOTAL: at a peak roles add up."""
+        """One row per phase and role with memory; TOTAL has those of the whole time. At a peak, roles add up."""
         level, total = Counter[str](), 0
         own: dict[str, Counter[str]] = {}
         highest: dict[str, tuple[int, Counter[str]]] = {}
@@ -152,7 +152,7 @@ class Tracker(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Run the operation and look at what it returns."""
+        """Run the operation and track the tensors that it returns."""
         if self.current()[0] == "backward" and not torch.is_grad_enabled() and func is not SAVES:
             self.settle()  # the end of a checkpoint's second forward pass
         result = func(*args, **(kwargs or {}))
@@ -162,7 +162,7 @@ class Tracker(TorchDispatchMode):
         return result
 
     def _seen(self, tensor: Tensor) -> _Storage:
-        """Find the tensor's storage, or take note of its birth; a new size is a change of memory."""
+        """Find the tensor's storage, or record its birth. A new size is a change of memory."""
         untyped = tensor.untyped_storage()
         key, size_bytes = untyped._cdata, untyped.nbytes()
         if (storage := self._known.get(key)) is None:

@@ -1,8 +1,8 @@
-"""What an update would need: the update's own code on tensors that have a shape and no memory.
+"""Predict an update's memory and operations: its own code runs on tensors that have a shape and no memory.
 
-Networks are fake, so whatever they compute is; token ids, lengths and masks are real, so that control flow is that of a
-run. Every completion has full length: a sampled token is never the end. Attention is the CPU's fused kernel, which
-keeps what a GPU's keeps.
+Networks and their outputs are fake. Token ids, lengths and masks are real, so control flow is that of a run. Every
+completion has full length: a sampled token is never the end. Attention is the CPU's fused kernel, which keeps the same
+tensors as a GPU's.
 """
 
 from __future__ import annotations
@@ -22,21 +22,25 @@ from ppo_vs_grpo.algorithms.shared.config import TrainConfig
 from ppo_vs_grpo.algorithms.shared.trainer import Trainer
 from ppo_vs_grpo.algorithms.shared.types import Prompts, Rollouts
 from ppo_vs_grpo.benchmarks.models.tiny import tokenizer
-from ppo_vs_grpo.benchmarks.profile.decode_steps import Steps
+from ppo_vs_grpo.benchmarks.profile.decode_steps import DecodeSteps
 from ppo_vs_grpo.benchmarks.profile.fake import Answers, Fake
 from ppo_vs_grpo.benchmarks.profile.flops import FlopCount, Flops
 from ppo_vs_grpo.benchmarks.profile.memory import TOTAL, Peak, Tracker
 from ppo_vs_grpo.benchmarks.profile.tracked import attach
-from ppo_vs_grpo.benchmarks.profile.work import Work
+from ppo_vs_grpo.benchmarks.profile.work import READ, Work
 from ppo_vs_grpo.tasks.base import Problem, Score
 
 CARDS_GB = (24, 48, 80, 141)
-"""Memory of common accelerators, at 10^9 bytes: what a card has beyond that, its context and fragmentation take."""
+"""Memory of common accelerators, in units of 10^9 bytes. What a card has beyond that goes to context and fragmentation.
+"""
+
+Made = Callable[[TrainConfig], tuple[Algorithm, TrainConfig]]
+"""Makes an arm's algorithm, and its settings if it declares a difference from those it is given."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What an arm would need for an update."""
+    """The memory and operations that an arm's update would need."""
 
     arm: str
     peaks: tuple[Peak, ...]
@@ -55,42 +59,26 @@ class Prediction:
 
     @property
     def fits(self) -> dict[int, bool]:
-        """Whether the peak fits, by the size of a card in GB."""
+        """Whether the peak fits, by card size in GB."""
         return {size_gb: self.total_peak_bytes <= size_gb * 10**9 for size_gb in CARDS_GB}
 
 
 def predict(config: PretrainedConfig, arms: list[str], work: Work) -> list[Prediction]:
-    """What each arm needs for an update of a model of this config; arms are named as in `ALGORITHMS`."""
+    """A prediction per arm for an update of a model with this config. Arms have their names in `ALGORITHMS`."""
     return [_predicted(config, arm, _named(arm), work) for arm in arms]
 
 
 def predict_run(trainer: Trainer) -> tuple[Peak, ...]:
-    """The peaks of an update of this trainer whose completions, and prompts, are all as long as they may be."""
-    algorithm, train = trainer.algorithm, trainer.train
-    prompts = trainer.collector.sample(1).prompts.ids
-    work = Work(
-        completions=train.batch_completions,
-        prompt_tokens=max(len(ids) for ids in prompts),
-        new_tokens=trainer.max_new_tokens,
-        group_size=train.group_size,
-        mini_batches=train.mini_batches,
-        micro_batch_tokens=train.micro_batch_tokens,
-        rollout_rows=train.rollout_rows,
-        beta=train.beta,
-        dtype=trainer.models.policy.dtype,
-        products=train.dtype,
-        gradient_checkpointing=train.gradient_checkpointing,
-        lora_rank=train.lora_rank,
-    )
+    """The peaks of an update of this trainer if all prompts and completions have full length."""
+    algorithm, policy = trainer.algorithm, trainer.models.policy
+    longest = max(len(ids) for ids in trainer.collector.sample(1).prompts.ids)
+    train = TrainConfig(**trainer.train.model_dump(include=READ))
+    work = Work(train, longest, trainer.max_new_tokens, policy.dtype)
 
     def same(settings: TrainConfig) -> tuple[Algorithm, TrainConfig]:
         return type(algorithm)(algorithm.config, settings), settings
 
-    return _predicted(trainer.models.policy.config, algorithm.name, same, work).peaks
-
-
-Made = Callable[[TrainConfig], tuple[Algorithm, TrainConfig]]
-"""An arm's algorithm, and the settings it has where it declares a difference from those handed in."""
+    return _predicted(policy.config, algorithm.name, same, work).peaks
 
 
 def _named(arm: str) -> Made:
@@ -110,13 +98,11 @@ def _predicted(config: PretrainedConfig, arm: str, made: Made, work: Work) -> Pr
     counting = FlopCount(tracker)
     attach(tracker, trainer)
     policy = trainer.models.policy
-    policy.forward = Steps(policy.forward, counting)
+    policy.forward = DecodeSteps(policy.forward, counting)
     with Answers(fake, _Lengths.SAMPLED), tracker, counting:
         if short != work:
             sampled = _rollout(trainer, work)
-            trainer.collector = _Sampled.of(
-                trainer.collector, _first_groups(sampled, short.completions // short.group_size)
-            )
+            trainer.collector = _Sampled.of(trainer.collector, _first_groups(sampled, short.train.prompts_per_update))
         next(trainer.updates(1, measure_memory=True))
     rows = counting.rows(short.completions)
     if short != work:
@@ -125,11 +111,11 @@ def _predicted(config: PretrainedConfig, arm: str, made: Made, work: Work) -> Pr
 
 
 def _rollout(trainer: Trainer, work: Work) -> Rollouts:
-    """All completions of the work, whatever the trainer's settings say."""
-    drawn = [trainer.task.draw(np.random.default_rng(i)) for i in range(work.completions // work.group_size)]
+    """All completions of the work; the trainer's own settings may be of shorter work."""
+    drawn = [trainer.task.draw(np.random.default_rng(i)) for i in range(work.train.prompts_per_update)]
     uniforms_TB = np.zeros((work.new_tokens, work.completions), dtype=np.float32)
     with trainer.memory.phase("rollout"):
-        return trainer.engine.generate(trainer.encode(drawn), work.group_size, uniforms_TB)
+        return trainer.engine.generate(trainer.encode(drawn), work.train.group_size, uniforms_TB)
 
 
 def _first_groups(sampled: Rollouts, groups: int) -> Rollouts:
@@ -141,13 +127,13 @@ def _first_groups(sampled: Rollouts, groups: int) -> Rollouts:
 
 @dataclass(frozen=True, slots=True)
 class _Sampled(Collector):
-    """A collector that has completed its prompts already."""
+    """A collector that returns rollouts sampled before."""
 
     rollouts: Rollouts
 
     @classmethod
     def of(cls, like: Collector, rollouts: Rollouts) -> _Sampled:
-        """A collector like that one."""
+        """A collector like `like` with these rollouts."""
         return cls(like.engine, like.task, like.tokenizer, like.train, like.seed, rollouts)
 
     def sample(self, draw: int) -> Rollouts:
@@ -156,8 +142,8 @@ class _Sampled(Collector):
 
 
 def _trainer(config: PretrainedConfig, made: Made, work: Work, fake: Fake) -> Trainer:
-    """A trainer whose networks are fake."""
-    algorithm, train = made(work.train())
+    """A trainer with fake networks."""
+    algorithm, train = made(work.train)
     task = _Lengths(work.prompt_tokens, work.new_tokens)
     with fake, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Accessing the data pointer of FakeTensor")
@@ -166,7 +152,7 @@ def _trainer(config: PretrainedConfig, made: Made, work: Work, fake: Fake) -> Tr
 
 
 class _Lengths:
-    """A task of nothing but lengths; every other completion of a prompt is right."""
+    """A task that has only lengths; every other completion is right."""
 
     name: ClassVar[str] = "lengths"
     version: ClassVar[int] = 1
@@ -182,10 +168,10 @@ class _Lengths:
         return Problem("".join(rng.choice(list("abcdefgh"), size=self._prompt_tokens)))
 
     def demonstrate(self, problem: Problem, rng: np.random.Generator) -> str:
-        """Nothing: this task is not learned."""
+        """Return nothing: no model learns this task."""
         return ""
 
     def score(self, problem: Problem, completion: str) -> Score:
-        """0 and 1 in turns."""
+        """Score 1 and 0 in turn."""
         self._scored += 1
         return Score(float(self._scored % 2), self._scored % 2 == 1)

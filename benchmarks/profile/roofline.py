@@ -1,10 +1,10 @@
-"""How far rollout and update are from the time of their matrix products alone, on this machine.
+"""Seconds of rollout and update beside those of their matrix products alone, on this machine.
 
-`ppo-vs-grpo roofline tiny small` prints a table. The limit is what the products of the linear
-layers take when nothing else is done: no attention, norms, sampling, optimizer or Python. It is measured, not computed
-from a peak that no program reaches, with the shapes that the run has, and in turn with the phases, since the speed of a
-machine changes within seconds. So are the phases in bfloat16, which says from which size on that type pays here: by its
-products alone one could not tell, since casts take time as well.
+`ppo-vs-grpo roofline tiny small` prints a table. The limit is the time of the linear layers' products alone, without
+attention, norms, sampling, optimizer or Python. It is measured with the run's shapes, not computed from a peak that no
+program reaches. Measurements of limit and phases alternate, since a machine's speed changes within seconds. The phases
+are also measured in bfloat16, to show from which size on that type pays here. Products alone could not show it, since
+casts take time as well.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ class Distance:
 
     @property
     def times(self) -> float:
-        """How many times the limit the phase takes."""
+        """The phase's time divided by the limit."""
         return self.measured_s / self.limit_s
 
 
 def distances(size: str, train: TrainConfig = TRAIN, new_tokens: int = NEW_TOKENS) -> list[Distance]:
-    """Rollout and update of GRPO on a blank model, every completion at full length."""
+    """Rollout and update of GRPO on a blank model, with every completion at full length."""
     task = Lengths(new_tokens=new_tokens, prompt_tokens=PROMPT_TOKENS)
     with tempfile.TemporaryDirectory() as folder:
         blank.make(task, tiny.SIZES[size], Path(folder))
@@ -77,7 +77,7 @@ def _trainer(folder: Path, task: Lengths, train: TrainConfig, dtype: Literal["fl
 
 
 def limits(model: PreTrainedModel, train: TrainConfig, new_tokens: int) -> tuple[float, float]:
-    """Seconds of the matrix products of a rollout and of an update, done once."""
+    """Seconds of the matrix products of one rollout and one update."""
     layers = [module for module in model.modules() if isinstance(module, nn.Linear)]
     head = model.get_output_embeddings()
     trunk = [layer for layer in layers if layer is not head]
@@ -93,7 +93,7 @@ def limits(model: PreTrainedModel, train: TrainConfig, new_tokens: int) -> tuple
 
 
 def products(layers: Sequence[nn.Module], rows: int, with_backward: bool = False) -> float:
-    """Seconds of the layers' products with that many rows; with those of the backward pass, by input and by weight."""
+    """Seconds of the layers' products with `rows` rows; `with_backward` adds the gradients of input and weight."""
     spent_s = 0.0
     for layer in layers:
         weight = layer.get_parameter("weight").detach()
@@ -113,7 +113,7 @@ def _seconds(record: UpdateRecord) -> tuple[float, ...]:
 
 
 def rows(sizes: Sequence[str]) -> Iterator[tuple[str, ...]]:
-    """Per size and phase: its time, that of its products alone, how many times that is, and the same in bfloat16."""
+    """Per size and phase: its time, that of its products alone, their ratio, and the time in bfloat16."""
     for size in sizes:
         if size not in tiny.SIZES:
             raise UserError(f"roofline: {size!r}: no embedded start model; {nearest(size, tiny.SIZES)}")

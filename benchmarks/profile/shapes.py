@@ -1,4 +1,4 @@
-"""The models that are asked about, by shape."""
+"""The models that a prediction can be about, by shape."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ppo_vs_grpo.tasks.errors import UserError, nearest
 
 
 def shapes() -> dict[str, dict[str, Any]]:
-    """Well-known open models by name, as the fields of their config.json that shape them."""
+    """Well-known open models by name, with the fields of config.json that determine their shape."""
     text = files("ppo_vs_grpo.benchmarks.profile").joinpath("shapes.yaml").read_text("utf-8")
     loaded: dict[str, dict[str, Any]] = yaml.safe_load(text)
     return loaded
 
 
 def shape(name: str) -> PretrainedConfig:
-    """The config of a well-known model; an unknown name raises UserError."""
+    """The config of a well-known model. Raises UserError for an unknown name."""
     known = shapes()
     if name not in known:
         raise UserError(f"model: unknown {name!r}; {nearest(name, known)}")
@@ -29,7 +29,7 @@ def shape(name: str) -> PretrainedConfig:
 
 
 def read_config(model: str) -> PretrainedConfig:
-    """The config of a known shape, of a model's folder or of a config.json; nothing is downloaded."""
+    """The config of a known shape, of a model's folder or of a config.json. Nothing is downloaded."""
     path = Path(model)
     if not path.exists():
         return shape(model)

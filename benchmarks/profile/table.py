@@ -1,8 +1,7 @@
-"""The command `predict`: its input checked, its answer as rows of text."""
+"""The command `predict`: checks of its input, and its answer as rows of text."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -17,45 +16,35 @@ from ppo_vs_grpo.tasks.errors import UserError, nearest
 
 GROUP_SIZE = 8
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
+SMALLER: dict[str, dict[str, Any]] = {
+    "gradient checkpointing": {"gradient_checkpointing": True},
+    "LoRA of rank 16": {"lora_rank": 16},
+    "micro-batches of 1024": {"micro_batch_tokens": 1024},
+}
+"""Settings that make an update smaller."""
 
 
-def work_of(
-    completions: int,
-    prompt_tokens: int,
-    new_tokens: int,
-    micro_batch_tokens: int,
-    dtype: str,
-    checkpointing: bool,
-    lora: int | None,
-    rollout_rows: int | None,
-) -> Work:
-    """The update to predict; UserError for completions that are no groups, an unknown type, or a rank below 1."""
+def work_of(completions: int, prompt_tokens: int, new_tokens: int, dtype: str, **settings: Any) -> Work:
+    """The update to predict; `settings` are fields of TrainConfig.
+
+    Raises UserError if the completions are not whole groups, the type is unknown, or the rank is below 1.
+    """
     if completions % GROUP_SIZE:
         near = max(GROUP_SIZE, completions // GROUP_SIZE * GROUP_SIZE)
         raise UserError(f"--completions {completions}: should be a multiple of {GROUP_SIZE}, the group, as {near} is")
     if dtype not in DTYPES:
         raise UserError(f"--dtype {dtype}: {nearest(dtype, DTYPES)}")
-    if lora is not None and lora < 1:
+    if (lora := settings.get("lora_rank")) is not None and lora < 1:
         raise UserError(
             f"--lora {lora}: should be the rank of the adapters, 1 or more; leave it out to train everything"
         )
-    return Work(
-        completions=completions,
-        prompt_tokens=prompt_tokens,
-        new_tokens=new_tokens,
-        group_size=GROUP_SIZE,
-        micro_batch_tokens=micro_batch_tokens,
-        dtype=DTYPES[dtype],
-        gradient_checkpointing=checkpointing,
-        lora_rank=lora,
-        rollout_rows=rollout_rows,
-    )
+    return Work.of(completions, prompt_tokens, new_tokens, GROUP_SIZE, DTYPES[dtype], **settings)
 
 
 def predicted_rows(config: PretrainedConfig, arms: list[str], work: Work) -> list[tuple[str, ...]]:
-    """A table: memory in GB (10^9 bytes) by phase and by role at the peak, what fits, operations; an arm a column."""
+    """A table with a column per arm: GB (10^9 bytes) by role at the peak and by phase, what fits, operations."""
     for arm in arms:
-        entry(arm)  # refuses an unknown name before anything is computed
+        entry(arm)  # raises UserError for an unknown name before anything is computed
     made = predict(config, arms, work)
     phases = list(dict.fromkeys(row.phase for p in made for row in p.peaks if row.phase != TOTAL))
     roles = list(dict.fromkeys(row.role for p in made for row in p.peaks if row.phase == TOTAL))
@@ -69,23 +58,15 @@ def predicted_rows(config: PretrainedConfig, arms: list[str], work: Work) -> lis
     return lines if all(p.fits[min(sizes)] for p in made) else [*lines, *smaller_rows(config, arms, work)]
 
 
-SMALLER: dict[str, dict[str, Any]] = {
-    "gradient checkpointing": {"gradient_checkpointing": True},
-    "LoRA of rank 16": {"lora_rank": 16},
-    "micro-batches of 1024": {"micro_batch_tokens": 1024},
-}
-"""What makes an update smaller, as fields of `Work`."""
-
-
 def smaller_rows(config: PretrainedConfig, arms: list[str], work: Work) -> list[tuple[str, ...]]:
-    """What would fit: the peak with each of SMALLER, and with all, and the smallest card that holds it.
+    """The peak with each of SMALLER and with all of them, and the smallest card that holds it.
 
-    By the closed form, and by `predict` where there is none.
+    Peaks are those of the closed form, or of `predict` if there is none.
     """
     choices = SMALLER | {"all three": {key: value for change in SMALLER.values() for key, value in change.items()}}
     rows = []
     for name, change in choices.items():
-        changed = replace(work, **change)
+        changed = work.having(**change)
         peaks = [
             (closed_form(config, arm, changed) or predict(config, [arm], changed)[0]).total_peak_bytes for arm in arms
         ]
@@ -98,7 +79,7 @@ def _smallest_card(peak_bytes: int) -> str:
 
 
 def closed_form_rows(config: PretrainedConfig, arms: list[str], work: Work) -> list[tuple[str, ...]]:
-    """The same by arithmetic, for comparison: GB and operations; a dash where the closed form does not know."""
+    """GB and operations by the closed form, for comparison; a dash if it has no answer."""
     forms = [closed_form(config, arm, work) for arm in arms]
 
     def row(name: str, *roles: str) -> tuple[str, ...]:

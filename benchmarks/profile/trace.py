@@ -1,4 +1,4 @@
-"""Where the time of an update goes: a trace for a viewer, and a table of phases and operators for a terminal."""
+"""Profile updates: a trace for a viewer, and a table of seconds by phase and operator for a terminal."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ if TYPE_CHECKING:
     from ppo_vs_grpo.algorithms.shared.trainer import UpdateRecord
 
 UPDATES = 2
-"""Updates that are profiled, after those that are measured."""
+"""Updates to profile, after those that are measured."""
 
 OPERATORS = 30
+"""Rows of the table of operators."""
 
 
 def profile(updates: Iterator[UpdateRecord], folder: Path) -> None:
-    """Run the updates under torch.profiler and leave trace.json.gz and profile.txt in the folder.
+    """Run the updates under torch.profiler and write trace.json.gz and profile.txt into the folder.
 
-    The profiler slows what it watches: shares are what the table is for, not seconds.
+    The profiler slows the updates, so read the table's shares, not its seconds.
     """
     import torch
     from torch.profiler import ProfilerActivity
@@ -30,7 +31,7 @@ def profile(updates: Iterator[UpdateRecord], folder: Path) -> None:
         kinds.add(ProfilerActivity.CUDA)
     everywhere = torch._C._profiler._ExperimentalConfig(
         profile_all_threads=True
-    )  # a peer's loop has a thread of its own
+    )  # a peer's loop runs in its own thread
     with torch.profiler.profile(activities=kinds, experimental_config=everywhere) as watched:
         records = list(updates)
     watched.export_chrome_trace(str(folder / "trace.json.gz"))

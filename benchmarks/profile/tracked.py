@@ -1,4 +1,4 @@
-"""A trainer whose storages are watched."""
+"""A trainer whose storages are tracked."""
 
 from __future__ import annotations
 
@@ -15,21 +15,13 @@ from torch import Tensor, nn
 from ppo_vs_grpo.algorithms.shared.meters import PeakMemory
 from ppo_vs_grpo.algorithms.shared.networks.models import Models
 from ppo_vs_grpo.algorithms.shared.trainer import Trainer
-from ppo_vs_grpo.benchmarks.profile.memory import Peak, Tracker
-
-
-def measure_update(trainer: Trainer) -> list[Peak]:
-    """The peaks of the trainer's next update, which a copy of it takes: the trainer and its run stay as they are."""
-    probed, tracker = tracked_copy(trainer)
-    with tracker:
-        next(probed.updates(1, measure_memory=True))
-    return tracker.peaks()
+from ppo_vs_grpo.benchmarks.profile.memory import Tracker
 
 
 def tracked_copy(trainer: Trainer) -> tuple[Trainer, Tracker]:
-    """A copy of the trainer and the tracker that its phases are told to.
+    """A copy of the trainer, and the tracker of its phases.
 
-    The optimizer has its state and the parameters their gradients from the start, as in every update but a run's first.
+    The optimizer's state and the gradients exist from the start, as in every update except a run's first.
     """
     probed, tracker = copy.deepcopy(trainer, {id(part): part for part in (trainer.task, trainer.tokenizer)}), Tracker()
     attach(tracker, probed)
@@ -37,7 +29,7 @@ def tracked_copy(trainer: Trainer) -> tuple[Trainer, Tracker]:
 
 
 def attach(tracker: Tracker, trainer: Trainer) -> None:
-    """Make the trainer's measured phases the tracker's, with all that an update finds loaded when it begins."""
+    """Let the tracker follow the trainer's measured phases, and register all that is loaded when an update begins."""
     optimizer = trainer._learner.optimizer
     for parameter in (p for group in optimizer.param_groups for p in group["params"]):
         parameter.grad = torch.zeros_like(parameter)
@@ -47,11 +39,11 @@ def attach(tracker: Tracker, trainer: Trainer) -> None:
 
 
 def register(tracker: Tracker, models: Models, optimizer: torch.optim.Optimizer) -> None:
-    """Say what the networks' parameters, gradients and optimizer state are for."""
+    """Register the networks' parameters, gradients and optimizer state."""
     if models.reference is not None:
         tracker.register("reference.params", models.reference)
     critic = [("value", module) for module in (models.value_head, models.trunk) if module is not None]
-    for owner, module in [*critic, ("policy", models.policy)]:  # the policy's, what all of them share
+    for owner, module in [*critic, ("policy", models.policy)]:  # shared tensors are the policy's
         states = [value for p in module.parameters() for value in optimizer.state.get(p, {}).values()]
         tracker.register(f"{owner}.params", module)
         tracker.register(f"{owner}.grads", (p.grad for p in module.parameters()))
@@ -60,7 +52,7 @@ def register(tracker: Tracker, models: Models, optimizer: torch.optim.Optimizer)
 
 @dataclass
 class TrackedPhases(PeakMemory):
-    """Takes the place of a trainer's `memory`, and tells the tracker of phases and of what is made for what."""
+    """Replaces a trainer's `memory`, and tells the tracker the phases and the roles of what they make."""
 
     tracker: Tracker = field(kw_only=True)
     models: Models = field(kw_only=True)
@@ -68,7 +60,7 @@ class TrackedPhases(PeakMemory):
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """A phase of the trainer; its update falls into `forward`, `backward` and `optimizer`."""
+        """Track a phase of the trainer; its update is split into `forward`, `backward` and `optimizer`."""
         entered = {"rollout": self._rollout, "update": self._update}.get(name)
         with self.tracker.phase("forward" if name == "update" else name, kept_as="batch"), ExitStack() as stack:
             if entered is not None:
@@ -76,7 +68,7 @@ class TrackedPhases(PeakMemory):
             yield
 
     def _rollout(self, stack: ExitStack) -> None:
-        """Look into the cache after every pass."""
+        """Register the cache after every pass."""
 
         def after(module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> None:
             held = [value for layer in kwargs["past_key_values"].layers for value in vars(layer).values()]
@@ -85,7 +77,7 @@ class TrackedPhases(PeakMemory):
         stack.callback(self.models.policy.register_forward_hook(after, with_kwargs=True).remove)
 
     def _update(self, stack: ExitStack) -> None:
-        """Take what a forward pass leaves to its backward pass for activations, those of the critic's own apart."""
+        """Count what a forward pass keeps for its backward pass as activations, the critic's own separately."""
         before: list[str] = []
 
         def critic_enters(*_: Any) -> None:
@@ -93,7 +85,7 @@ class TrackedPhases(PeakMemory):
             self.tracker.keep("activations.value")
 
         policy = self.models.policy
-        for part in (policy, policy.get_decoder()):  # where logits come in chunks, the trunk is asked first, by itself
+        for part in (policy, policy.get_decoder()):  # if logits come in chunks, the trunk runs first, by itself
             policy_enters = part.register_forward_pre_hook(lambda *_: self.tracker.keep("activations.policy"))
             stack.callback(policy_enters.remove)
         critic = [module for module in (self.models.value_head, self.models.trunk) if module is not None]

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ppo_vs_grpo.algorithms.shared.config import PHASES
+from ppo_vs_grpo.algorithms.shared.config import PHASES as PHASES
 from ppo_vs_grpo.tasks.errors import UserError, nearest
 
 RUN_COLUMNS = (

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from ppo_vs_grpo.algorithms.shared.rollout.engine import HuggingFaceEngine
+from ppo_vs_grpo.algorithms.shared.rollout.engine import RolloutEngine
 from ppo_vs_grpo.algorithms.shared.scoring import score, texts
 from ppo_vs_grpo.algorithms.shared.types import Prompts, ScoredRollouts
 from ppo_vs_grpo.benchmarks.suites.sections import EvalConfig
@@ -22,7 +22,11 @@ class Evaluated(Protocol):
     max_new_tokens: int
     task: Task
     tokenizer: PreTrainedTokenizerBase
-    engine: HuggingFaceEngine
+
+    @property
+    def engine(self) -> RolloutEngine:
+        """What completes prompts."""
+        ...
 
     def encode(self, drawn: list[Problem], /) -> Prompts:
         """Tokenize problems as prompts."""
@@ -75,7 +79,7 @@ class Evaluator:
         ]
         return Evaluation(rows, self._transcripts(sampled, at))
 
-    def _score(self, engine: HuggingFaceEngine, samples: int, uniforms_TB: np.ndarray | None) -> ScoredRollouts:
+    def _score(self, engine: RolloutEngine, samples: int, uniforms_TB: np.ndarray | None) -> ScoredRollouts:
         rollouts = engine.generate(self._prompts, samples, uniforms_TB)
         return score(rollouts, self._trainer.task, self._trainer.tokenizer)
 

@@ -1,14 +1,13 @@
 """A token MDP so small that every completion can be written down: exact values, gradients, biases and variances.
 
-Two prompts, three tokens of which one ends a completion, at most three tokens: 15 completions per prompt. The policy is
-a recurrent network in float64. What an estimator does on average over samples is a finite sum here, so a
-formula can be checked to rounding, with no sampling noise.
+It has two prompts, three tokens of which one ends a completion, and completions of at most three tokens: 15 per prompt.
+The policy is a recurrent network in float64. An estimator's mean over samples is a finite sum here, so a formula can be
+checked to rounding, without sampling noise.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -28,7 +27,7 @@ class Policy:
 
     @staticmethod
     def random(seed: int, scale: float = 1.0) -> Policy:
-        """Normal weights from a generator of their own."""
+        """Normal weights from their own generator."""
         count = PROMPTS * HIDDEN + HIDDEN * HIDDEN + 2 * VOCABULARY * HIDDEN
         generator = torch.Generator().manual_seed(seed)
         return Policy(scale * torch.randn(count, dtype=torch.float64, generator=generator))
@@ -48,7 +47,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Enumeration:
-    """Every completion of every prompt, (B, ...) with B = prompts * completions, and what the policy makes of it."""
+    """Every completion of every prompt, (B, ...) with B = prompts * completions, its reward, and the policy."""
 
     policy: Policy
     prompt_B: Tensor
@@ -104,36 +103,5 @@ def enumerate_all(seed: int = 0, scale: float = 1.0) -> Enumeration:
 
 
 def _canonical(tokens: tuple[int, ...]) -> bool:
-    """After its first end token a completion is padded with end tokens."""
+    """Whether all tokens after the first end token are end tokens."""
     return END not in tokens or set(tokens[tokens.index(END) :]) == {END}
-
-
-@dataclass(frozen=True, slots=True)
-class Moments:
-    """Exact mean (D,) and total variance tr(Cov) of a gradient estimate from one group of completions of one prompt."""
-
-    mean_D: Tensor
-    variance: float
-
-
-def group_moments(
-    world: Enumeration, group_size: int, advantages: Callable[[Tensor, Tensor, Tensor], Tensor]
-) -> Moments:
-    """Moments of 1/G sum_i sum_t A_it grad logp_it over all groups, the prompt drawn uniformly.
-
-    `advantages(rewards_N, group_N, row_N)` sees every possible group at once: rewards, the group's id, and which of the
-    enumerated rows each is; it returns (N,) or (N, T).
-    """
-    rows_per_prompt = len(world.prompt_B) // PROMPTS
-    one_prompt = torch.cartesian_prod(*[torch.arange(rows_per_prompt)] * group_size).view(-1, group_size)
-    rows_KG = torch.cat([one_prompt + p * rows_per_prompt for p in range(PROMPTS)])
-    weight_K = world.probability_B[rows_KG].prod(1) / PROMPTS
-    row_N = rows_KG.flatten()
-    group_N = torch.arange(len(rows_KG)).repeat_interleave(group_size)
-    advantages_N = advantages(world.rewards_B[row_N], group_N, row_N)
-    advantages_NT = advantages_N if advantages_N.dim() == 2 else advantages_N[:, None].expand(-1, LENGTH)
-    per_row_ND = torch.einsum("nt,ntd->nd", advantages_NT, world.scores_BTD()[row_N])
-    estimate_KD = per_row_ND.view(len(rows_KG), group_size, -1).mean(1)
-    mean_D = (weight_K[:, None] * estimate_KD).sum(0)
-    variance = float((weight_K[:, None] * (estimate_KD - mean_D) ** 2).sum())
-    return Moments(mean_D, variance)

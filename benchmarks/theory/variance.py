@@ -1,8 +1,7 @@
-"""The exact variance of the policy gradient by baseline, on random enumerated worlds: against lambda and group size.
+"""The exact variance of the policy gradient by baseline, lambda and group size, on random enumerated worlds.
 
-Nothing is sampled: means and variances are sums over every completion of `enumeration`'s token MDP. `variance.csv`,
-written by `python -m ppo_vs_grpo.benchmarks.theory.variance`, is what the figure `theory` draws; docs/method.md says
-how to read it.
+Nothing is sampled: means and variances are sums over every completion of `enumeration`'s token MDP. The figure `theory`
+draws `variance.csv`, which `python -m ppo_vs_grpo.benchmarks.theory.variance` writes. docs/method.md explains it.
 """
 
 from __future__ import annotations
@@ -20,25 +19,25 @@ WORLDS = range(10)
 LAMBDAS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
 SIZES = (2, 3, 4, 8, 16, 32, 64)
 ENUMERATED_SIZES = (2, 3)
-"""Where every group can be written down: an advantage that divides by the group's spread has no shorter sum."""
+"""Sizes at which every group is written down. An advantage divided by the group's spread has no shorter sum."""
 ERRORS = {"value_error_half": 0.5, "value_error_one": 1.0}
-"""Standard deviation of V's error at each prefix, over that of a reward given its prompt (root mean square of both)."""
+"""Standard deviation of V's error at each prefix, divided by that of a reward given its prompt (both as RMS)."""
 FILE = Path(__file__).with_name("variance.csv")
 DECIMALS = 9
 
 
 def variance_table() -> pd.DataFrame:
-    """A row per panel (lambda, size), baseline, x and world: within, between and bias of `parts`.
+    """One row per panel (lambda, size), baseline, x and world: within, between and bias of `parts`.
 
-    Variances are per completion, G times a group's, relative to that of one completion without a baseline; the bias
-    is relative to |grad J|^2. `value_error_*` are means over errors of V that are independent from prefix to prefix.
+    Variances are per completion (G times a group's), relative to that of one completion without a baseline. The bias
+    is relative to |grad J|^2. `value_error_*` are means over errors of V that are independent between prefixes.
     """
     rows = [row for seed in WORLDS for row in rows_of(seed, enumerate_all(seed))]
     return pd.DataFrame(rows, columns=["panel", "baseline", "x", "world", "within", "between", "bias"])
 
 
 def rows_of(seed: int, world: Enumeration) -> list[tuple[str, str, float, int, float, float, float]]:
-    """One world's rows of `theory`."""
+    """One world's rows of `variance_table`."""
     critics = {lam: by_critic(world, lam) for lam in LAMBDAS}
     unit = critics[1.0]["none"][:2].sum()
     scale_3 = torch.stack([unit, unit, world.gradient_D().square().sum()])
@@ -54,10 +53,10 @@ def rows_of(seed: int, world: Enumeration) -> list[tuple[str, str, float, int, f
 
 
 def parts(weight_PK: Tensor, estimate_PKD: Tensor, target_D: Tensor | float) -> Tensor:
-    """Moments of a gradient estimate that takes K values for each prompt, with weights that sum to 1: (..., 3).
+    """Variance and bias of a gradient estimate with K values per prompt, whose weights sum to 1: (..., 3).
 
-    Its variance given the prompt, the variance over prompts of its mean, and |mean - target|^2; the first two add up
-    to tr Cov. Summed over parameters, prompts weigh the same. Axes before P are batches.
+    They are its variance given the prompt, the variance of its mean over prompts, and |mean - target|^2, summed over
+    parameters. The first two add up to tr Cov. Prompts have the same weight. Axes before P are batches.
     """
     mean_PD = (weight_PK[..., None] * estimate_PKD).sum(-2)
     mean_D = mean_PD.mean(-2)
@@ -67,12 +66,12 @@ def parts(weight_PK: Tensor, estimate_PKD: Tensor, target_D: Tensor | float) -> 
 
 
 def by_critic(world: Enumeration, lam: float) -> dict[str, Tensor]:
-    """`parts` of one completion's estimate under GAE(lambda), gamma 1, by what V is."""
+    """`parts` of one completion's estimate under GAE(lambda) with gamma 1, for each kind of V."""
     weight_PR, gradient_D, values_BT = by_prompt(world.probability_B), world.gradient_D(), world.values_BT()
     critics = {"none": 0 * values_BT, "value_prompt": values_BT[:, :1] * world.mask_BT, "value": values_BT}
     estimate_KPRD = with_values(world, world.rewards_B, torch.stack(list(critics.values())), lam)
     found = dict(zip(critics, parts(weight_PR, estimate_KPRD, gradient_D), strict=True))
-    # the estimate is linear in V: independent errors add their own moments, each prefix its share
+    # The estimate is linear in V, so independent errors add their own moments, prefix by prefix.
     alone_KPRD = with_values(world, 0 * world.rewards_B, prefixes_KBT(world), lam)
     per_variance_3 = parts(weight_PR, alone_KPRD, 0.0).sum(0)
     for name, share in ERRORS.items():
@@ -91,7 +90,7 @@ def with_values(world: Enumeration, rewards_B: Tensor, values_KBT: Tensor, lam: 
 
 
 def prefixes_KBT(world: Enumeration) -> Tensor:
-    """Each prefix from which a token is sampled as a V that is 1 there and 0 elsewhere: (K, B, T)."""
+    """For each prefix from which a token is sampled, a V that is 1 there and 0 elsewhere: (K, B, T)."""
     found = []
     for t in range(LENGTH):
         prefix_BT = torch.cat([world.prompt_B[:, None], world.completion_BT[:, :t]], 1)
@@ -103,7 +102,7 @@ def prefixes_KBT(world: Enumeration) -> Tensor:
 
 
 def reward_variance(world: Enumeration) -> float:
-    """Variance of a completion's reward given its prompt, mean over prompts."""
+    """Variance of a completion's reward given its prompt, averaged over prompts."""
     reward_B = world.rewards_B[:, None]
     return float(parts(by_prompt(world.probability_B), by_prompt(reward_B), 0.0)[0])
 
@@ -111,9 +110,9 @@ def reward_variance(world: Enumeration) -> float:
 def leave_one_out(world: Enumeration, size: int) -> Tensor:
     """`parts`, per completion, of a group's mean of (R - mean of the others) grad logp.
 
-    It is the U-statistic of h(i, j) = (R_i - R_j)(s_i - s_j) / 2, s = grad logp, so that its variance given the prompt
-    is 2 / (G (G - 1)) (2 (G - 2) zeta_1 + zeta_2), zeta_2 = Var h(i, j) and zeta_1 = Var E[h(i, j) | i] (Hoeffding
-    1948, section 5). The mean with oneself in it gives (G - 1) / G times the same estimate, in every group.
+    It is the U-statistic of h(i, j) = (R_i - R_j)(s_i - s_j) / 2, s = grad logp. So its variance given the prompt is
+    2 / (G (G - 1)) (2 (G - 2) zeta_1 + zeta_2), with zeta_2 = Var h(i, j) and zeta_1 = Var E[h(i, j) | i] (Hoeffding
+    1948, section 5). The mean that includes the row itself gives (G - 1) / G times the same estimate in every group.
     """
     weight_PR, reward_PR = by_prompt(world.probability_B), by_prompt(world.rewards_B)
     score_PRD = by_prompt(world.scores_BTD().sum(1))
@@ -130,7 +129,7 @@ def leave_one_out(world: Enumeration, size: int) -> Tensor:
 def group_relative(world: Enumeration, size: int) -> Tensor:
     """`parts`, per completion, of a group's mean of (R - mean) / (std + eps) grad logp, scaled to the length of grad J.
 
-    A factor of all advantages is a matter of the learning rate; what is left as bias is the mean's direction.
+    A common factor of all advantages acts like a learning rate, so the bias here is that of the mean's direction.
     """
     rows = len(world.prompt_B) // PROMPTS
     rows_KG = torch.cartesian_prod(*[torch.arange(rows)] * size)

@@ -14,7 +14,7 @@ from copying import END, PAD, gpt2, llama, prompts, uniforms, whole_logp
 from graded import GROUPED, LIMIT, NAN, Graded, ragged, trainer_of, without_seconds
 from one_step import TRAIN as STEP
 from ppo_vs_grpo.algorithms.ppo import PPO
-from ppo_vs_grpo.algorithms.shared.advantages import batch_whitened, group_centered, group_relative, leave_one_out
+from ppo_vs_grpo.algorithms.shared.advantages import group_centered, group_relative, leave_one_out
 from ppo_vs_grpo.algorithms.shared.advantages import terminal as at_the_end
 from ppo_vs_grpo.algorithms.shared.collector import joined
 from ppo_vs_grpo.algorithms.shared.config import CriticConfig
@@ -239,7 +239,8 @@ def test_07_a_constant_group_is_exactly_zero_for_every_eps(reward: float, eps: f
         for advantages_B in made:
             assert advantages_B[:size].tolist() == [0.0] * size
             assert advantages_B[size:].all()
-        assert batch_whitened(rewards_B[:size], eps).tolist() == [0.0] * size
+        alone_B = group_relative(rewards_B[:size], group_B[:size], eps=eps, scale="batch")
+        assert alone_B.tolist() == [0.0] * size
 
 
 @pytest.mark.parametrize("name", GROUPED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -14,10 +15,10 @@ from ppo_vs_grpo.algorithms.base import Algorithm
 from ppo_vs_grpo.algorithms.shared import trainer
 from ppo_vs_grpo.algorithms.shared.config import CriticConfig, TrainConfig
 from ppo_vs_grpo.algorithms.shared.networks.likelihood import logp
-from ppo_vs_grpo.algorithms.shared.networks.models import Models, build
-from ppo_vs_grpo.algorithms.shared.networks.sequences import Sequences, join, over_rows
+from ppo_vs_grpo.algorithms.shared.networks.models import Models, build, policy_output
+from ppo_vs_grpo.algorithms.shared.networks.sequences import Sequences, join, over_rows, pack
 from ppo_vs_grpo.algorithms.shared.rollout.engine import HuggingFaceEngine
-from ppo_vs_grpo.algorithms.shared.types import Batch, Context, ScoredRollouts
+from ppo_vs_grpo.algorithms.shared.types import Batch, Context, Denominators, ScoredRollouts
 
 TRAIN = TrainConfig(mini_batches=1, beta=1, max_grad_norm=1e9, temperature=2, max_new_tokens=12, micro_batch_tokens=40)
 
@@ -66,3 +67,24 @@ def prepared(algorithm: Algorithm, index: Tensor | None = None) -> tuple[Models,
     context = Context(*(t[index] for t in (context.reference_logp_BT, context.values_BT) if t is not None))
     batch = trainer.make_batch(algorithm, scored, context, TRAIN)
     return models, join(scored.rollouts, PAD), batch, scored.rollouts.group_B
+
+
+def gradients_of(
+    parts: list[Tensor], algorithm: Algorithm, models: Models, sequences: Sequences, batch: Batch, train: TrainConfig
+) -> Tensor:
+    """What each part's rows add to the gradient of a step over the whole batch, times the parts: (parts, D)."""
+    longest = train.max_new_tokens or batch.mask_BT.shape[1]
+    denominators = Denominators(int(batch.mask_BT.sum()), len(batch.mask_BT), longest)
+    trained, made = replace(models, value_head=None), []
+    for rows in parts:
+        packed = pack(sequences, rows)
+        micro = batch.rows(rows, packed.mask_bT.shape[1])
+        output = policy_output(trained, packed, train.temperature, True, algorithm.needs.exact_kl)
+        loss = algorithm.loss(micro, replace(output, values_BT=micro.values_old_BT), denominators).policy
+        grads = torch.autograd.grad(len(parts) * loss, models.policy_parameters())
+        made.append(torch.cat([grad.flatten() for grad in grads]))
+    return torch.stack(made)
+
+
+def units_of(group_B: Tensor) -> list[Tensor]:
+    return [(group_B == group).nonzero()[:, 0] for group in group_B.unique()]

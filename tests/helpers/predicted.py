@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -40,10 +41,10 @@ WIDE = Qwen2Config(
 
 
 CASES = {
-    "nano": (NANO, Work(16, 10, 12, 4, mini_batches=2, micro_batch_tokens=100, dtype=torch.float32)),
-    "tiny": (TINY, Work(16, 20, 8, 8, mini_batches=1, micro_batch_tokens=140, dtype=torch.float32)),
-    "wide": (WIDE, Work(16, 6, 20, 8, mini_batches=1, micro_batch_tokens=104, dtype=torch.bfloat16)),
-    "waiting": (WIDE, Work(16, 40, 20, 8, 1, 400, rollout_rows=6, dtype=torch.float32)),
+    "nano": (NANO, Work.of(16, 10, 12, 4, mini_batches=2, micro_batch_tokens=100, dtype=torch.float32)),
+    "tiny": (TINY, Work.of(16, 20, 8, 8, mini_batches=1, micro_batch_tokens=140, dtype=torch.float32)),
+    "wide": (WIDE, Work.of(16, 6, 20, 8, mini_batches=1, micro_batch_tokens=104, dtype=torch.bfloat16)),
+    "waiting": (WIDE, Work.of(16, 40, 20, 8, torch.float32, mini_batches=1, micro_batch_tokens=400, rollout_rows=6)),
 }
 
 
@@ -69,7 +70,7 @@ def real(config: PretrainedConfig, arm: str, work: Work) -> Trainer:
     """A trainer whose policy never ends a completion early."""
     torch.manual_seed(0)
     policy = AutoModelForCausalLM.from_config(config, dtype=work.dtype)
-    train = work.train()
+    train = work.train
     train = train.model_copy(update=entry(arm).train(train))
     trainer = Trainer(policy, tokenizer(), Spelling(work), algorithm(arm, train), train, seed=0)
     trainer.engine = replace(trainer.engine, end=-1)
@@ -77,11 +78,11 @@ def real(config: PretrainedConfig, arm: str, work: Work) -> Trainer:
     return trainer
 
 
-def total_bytes(peaks: list[Peak] | tuple[Peak, ...], phase: str) -> int:
+def total_bytes(peaks: Sequence[Peak], phase: str) -> int:
     return sum(row.bytes_at_total_peak for row in peaks if row.phase == phase)
 
 
-def assert_near(predicted: Prediction, measured: list[Peak]) -> None:
+def assert_near(predicted: Prediction, measured: Sequence[Peak]) -> None:
     """Within 5% of the tracker: in all, by phase, and by role where it is more than a hundredth of the peak."""
     assert predicted.total_peak_bytes == pytest.approx(total_bytes(measured, TOTAL), rel=0.05)
     for phase in {row.phase for row in measured} - {"reward"}:

@@ -9,7 +9,7 @@ import numpy as np
 
 from exact import WORLD
 from ppo_vs_grpo.benchmarks.probes.baselines import BaselineQuality
-from ppo_vs_grpo.benchmarks.probes.estimates import Estimate, Floats, moments, variance
+from ppo_vs_grpo.benchmarks.probes.estimates import Estimate, Floats, cluster_sums, variance
 from ppo_vs_grpo.benchmarks.probes.prefixes import Prefixes
 from ppo_vs_grpo.benchmarks.theory.enumeration import LENGTH, PROMPTS
 
@@ -85,7 +85,7 @@ def prefixes_of(value_N: list[float], mean_N: list[float], position_N: list[floa
 
 
 def spread_of(prompt_N: np.ndarray, x_N: Floats) -> float | None:
-    return variance(moments(prompt_N, np.ones(len(x_N)), x_N).sum(0))
+    return variance(cluster_sums(prompt_N, np.ones(len(x_N)), x_N).sum(0))
 
 
 def columns(prefixes: Prefixes) -> list[Any]:

@@ -18,7 +18,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
         "Truncation.__call__",
         "HuggingFaceEngine.generate",
         "HuggingFaceEngine._complete",
-        "_sample",
+        "sample_tokens",
     ),
     "rollout/decoding.py": (
         "decoder",
@@ -37,8 +37,8 @@ TARGETS: dict[str, tuple[str, ...]] = {
         "terminal_value",
         "make_batch",
     ),
-    "metrics.py": ("group_spread", "_explained"),
-    "update.py": ("Learner.set_learning_rate", "update", "_accumulate", "_token_sums", "_step"),
+    "metrics.py": ("group_spread", "explained_variance"),
+    "update.py": ("Learner.set_learning_rate", "update", "_accumulate", "token_sums", "_step"),
     "networks/sequences.py": (
         "Packed.one_later",
         "Packed.asked_of",
@@ -69,7 +69,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
         "first_groups",
         "joined",
         "prefixes",
-        "whole",
+        "joined_to_heads",
     ),
 }
 """The files of algorithms/shared and their mutated functions; () is all of them."""

@@ -1,1 +1,9 @@
-"""Networks: policy, critic and reference, and how they read sequences."""
+"""Policy, critic and reference, and how they read sequences.
+
+models.py      the networks of a run, and their outputs
+adapters.py    LoRA adapters
+sequences.py   prompt and completion joined, cut into micro-batches, packed
+attention.py   attention over packed tokens
+likelihood.py  log-probabilities in chunks of bounded size
+precision.py   matrix products in bfloat16
+"""

@@ -12,7 +12,7 @@ from transformers.pytorch_utils import Conv1D
 from ppo_vs_grpo.tasks.errors import UserError
 
 
-def _add_adapters(policy: PreTrainedModel, rank: int, seed: int) -> None:
+def add_adapters(policy: PreTrainedModel, rank: int, seed: int) -> None:
     """Freeze the model and make every W x into W x + 2 B A x, at first with B = 0 (arXiv 2106.09685, section 4.1)."""
     try:
         from peft import LoraConfig, inject_adapter_in_model

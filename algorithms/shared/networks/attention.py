@@ -1,7 +1,7 @@
-"""Attention over packed tokens: everything else in a decoder works on one token at a time and sees no padding.
+"""Attention over packed tokens. The rest of a decoder works on one token at a time and sees no padding.
 
-A network that reads packed tokens is given the tokens of many rows as one row of M, equal prompts once. Only where
-tokens look at each other, in the library's attention call, are they laid out as rows: each with its own prompt.
+A network that reads packed tokens gets the tokens of many rows as one row of M, equal prompts once. The library's
+attention call is the one place where tokens see each other: there they are laid out as rows, each with its prompt.
 """
 
 from __future__ import annotations
@@ -21,19 +21,20 @@ MODEL_TYPES = (
     "cohere", "gemma", "glm4", "gpt2", "gpt_neox", "granite", "helium", "llama", "mistral", "mixtral", "olmo", "olmo2",
     "opt", "persimmon", "phi", "phi3", "qwen2", "qwen2_moe", "qwen3", "smollm3", "starcoder2",
 )  # fmt: skip
-"""Those of which it was tested that packed or not makes no difference. Some others say that they take any attention,
-and then do not hand on what it needs, or count positions themselves: others read padded rows.
+"""Model types for which tests show that packing makes no difference. All others read padded rows: some of them claim to
+take any attention, but do not pass on its arguments, or count positions themselves.
 """
 BLOCK_FILLED = 0.75
-"""Rows of a block are at least this share of its longest: a block more costs a call, and pads cost their square."""
+"""Each row of a block has at least this share of its longest row's tokens. More blocks cost calls, padding its square.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Rows as attention needs them, in blocks of like length, each right-padded: Z places in all.
+    """Rows as attention needs them, in right-padded blocks of similar length: Z places in all.
 
-    `index_Z` says which of the M tokens is at each place, any of them at a pad; `place_M` one place of each token.
-    Every row has its prompt's tokens, so a prompt's are at several places, where they come out the same.
+    `index_Z` is the index among the M tokens of each place (any index at padding). `place_M` is one place of each
+    token. Every row has its prompt's tokens, so a prompt's token has several places, all with the same result.
     """
 
     index_Z: Tensor
@@ -43,8 +44,8 @@ class Rows:
 
 
 def rows_of(index_bL: Tensor, kept_bL: Tensor, tokens_b: Tensor) -> Rows:
-    """Lay rows out. `index_bL` says which packed token each cell is, `kept_bL` which cells are those that were packed,
-    `tokens_b` how long each row is.
+    """Lay rows out. `index_bL` is the packed token of each cell, `kept_bL` marks the cells that were packed, `tokens_b`
+    is each row's length.
     """
     order = torch.argsort(tokens_b, descending=True, stable=True)
     blocks: list[tuple[int, int]] = []
@@ -62,9 +63,9 @@ def rows_of(index_bL: Tensor, kept_bL: Tensor, tokens_b: Tensor) -> Rows:
 
 
 def read_packed(network: PreTrainedModel) -> bool:
-    """Let the network read packed tokens where it can, whatever else it is asked: whether it does.
+    """Make the network read packed tokens in every later call, if it can. Returns whether it does.
 
-    It can if it is of a known type, its attention is torch's, and all its layers see all tokens: no sliding windows.
+    It can if it has a known type and torch's attention, and all its layers see all tokens (no sliding windows).
     """
     plain = network.config.model_type in MODEL_TYPES and network.config._attn_implementation == "sdpa"
     if plain and all(type(layer) is DynamicLayer for layer in DynamicCache(config=network.config).layers):
@@ -78,8 +79,8 @@ def reads_packed(network: PreTrainedModel) -> bool:
 
 
 def inputs(ids_M: Tensor, positions_M: Tensor, rows: Rows) -> dict[str, Any]:
-    """What such a network is called with to read M packed tokens: its outputs are of one row (1, M)."""
-    # The mask has four dimensions, so that the library makes none of M x M; nobody reads it.
+    """Arguments with which such a network reads M packed tokens; its outputs are one row, (1, M)."""
+    # The mask has four dimensions so that the library does not build one of M x M. Nothing reads it.
     unread = torch.ones((1, 1, 1, 1), dtype=torch.bool, device=ids_M.device)
     return {"input_ids": ids_M[None], "position_ids": positions_M[None], "attention_mask": unread, "rows": rows}
 
@@ -87,7 +88,7 @@ def inputs(ids_M: Tensor, positions_M: Tensor, rows: Rows) -> dict[str, Any]:
 def attention(
     module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **options: Any
 ) -> tuple[Tensor, Tensor | None]:
-    """torch's fused attention, within `rows` where they are given: (1, heads, M, size) each, to (1, M, heads, size)."""
+    """torch's fused attention, within `rows` if they are given: (1, heads, M, size) each to (1, M, heads, size)."""
     rows: Rows | None = options.pop("rows", None)
     if rows is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, **options)

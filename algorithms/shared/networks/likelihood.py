@@ -1,4 +1,4 @@
-"""How likely the completions' tokens are: at most so many logits at once, however large the vocabulary."""
+"""Log-probabilities of completion tokens, in chunks of bounded size for any vocabulary."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from ppo_vs_grpo.algorithms.shared.networks.sequences import Packed
 Measure = Callable[[Tensor, Tensor, Tensor | None], tuple[Tensor, ...]]
 Chunk = Callable[[slice, Tensor], tuple[Tensor, ...]]
 LOGITS_AT_ONCE = 2**26
-"""256 MiB in float32, of which a pass holds a few. More are read in chunks, which are computed again backward."""
+"""256 MiB in float32; a pass holds a few such tensors. More logits are read in chunks and computed again backward."""
 
 
 class Likelihood(NamedTuple):
-    """Of the N completion tokens of a pass: log-probability, entropy, KL to the reference, hidden state (N, H)."""
+    """Log-probability, entropy, KL to the reference and hidden state (N, H) of the N completion tokens of a pass."""
 
     logp_N: Tensor
     entropy_N: Tensor
@@ -34,9 +34,9 @@ class Likelihood(NamedTuple):
 def likelihood(
     model: PreTrainedModel, packed: Packed, temperature: float, reference: PreTrainedModel | None = None
 ) -> Likelihood:
-    """Read rows with the model, and with `reference` where the whole distributions' KL is asked for.
+    """Read rows with the model. With `reference`, also compute the KL of the whole distributions.
 
-    The log-softmax is float32 whatever the model's dtype. The entropy has no gradient.
+    The log-softmax is float32 for any model dtype. The entropy has no gradient.
     """
 
     def of(log_probs_nV: Tensor, targets_n: Tensor, theirs_nV: Tensor | None) -> tuple[Tensor, ...]:
@@ -56,7 +56,7 @@ def logp(model: PreTrainedModel, packed: Packed, temperature: float) -> Tensor:
 
 
 def chunk_tokens(vocabulary: int) -> int:
-    """How many tokens' logits are computed at once with so large a vocabulary; at least one token's."""
+    """The number of tokens whose logits are computed at once for this vocabulary size; at least one."""
     return max(1, LOGITS_AT_ONCE // vocabulary)
 
 
@@ -70,11 +70,11 @@ def log_probs(model: PreTrainedModel, packed: Packed, temperature: float) -> tup
 
 @contextmanager
 def output_read_at(model: PreTrainedModel, reads_N: Tensor) -> Iterator[list[Tensor]]:
-    """Let the output embedding see only some positions, and keep what it saw.
+    """Give the output embedding only some positions, and keep its inputs.
 
-    Within the context the model's logits are (1, N, V) instead of (b, L, V): no work is done and no memory held
-    for prompts and padding, and whatever the model does to its logits (scaling, soft-capping) still happens.
-    The list yields the hidden states read, (N, H), for a value head on the shared trunk.
+    Within the context the model's logits are (1, N, V) instead of (b, L, V): prompts and padding cost no work and no
+    memory, and whatever the model does to its logits (scaling, soft-capping) still happens. The yielded list receives
+    the hidden states, (N, H), for a value head on the shared trunk.
     """
     seen: list[Tensor] = []
 
@@ -91,7 +91,7 @@ def output_read_at(model: PreTrainedModel, reads_N: Tensor) -> Iterator[list[Ten
 
 
 def hidden(trunk: PreTrainedModel, packed: Packed) -> tuple[Tensor, type[ModelOutput]]:
-    """A trunk's last hidden state at the same positions, (N, H), and the type of its answers."""
+    """A trunk's last hidden state at the same positions, (N, H), and the type of its output."""
     asked, reads_N = packed.asked_of(trunk)
     output = trunk(**asked, use_cache=False)
     return output.last_hidden_state.flatten(0, 1).index_select(0, reads_N), type(output)
@@ -108,7 +108,7 @@ def _chosen(log_probs_nV: Tensor, targets_n: Tensor) -> Tensor:
 def _read(
     of: Measure, model: PreTrainedModel, packed: Packed, temperature: float, reference: PreTrainedModel | None = None
 ) -> tuple[tuple[Tensor, ...], Tensor]:
-    """What `of` says of distributions, tokens and the reference's distributions, (N,) each; hidden states (N, H)."""
+    """Results of `of` on distributions, tokens and the reference's distributions, (N,) each; hidden states (N, H)."""
     size = chunk_tokens(model.get_output_embeddings().get_parameter("weight").shape[0])
     if len(packed.reads_N) <= size or model.get_decoder() is model:
         log_probs_NV, hidden_NH = log_probs(model, packed, temperature)
@@ -135,10 +135,10 @@ def _read(
 
 
 class _Chunks(torch.autograd.Function):
-    """A function of hidden states (N, H), and of parameters that it finds itself, a few states at a time.
+    """A function of hidden states (N, H), and of parameters that it looks up itself, a few states at a time.
 
-    What it computes on the way is forgotten and, where its gradient is asked for, computed again; the parameters' is
-    added up in place. (torch's checkpoint would hold two more of an embedding's size where tensors are not plain.)
+    Intermediate results are dropped and computed again for the gradient. The parameters' gradients are added up in
+    place. (torch's checkpoint would hold two more tensors of an embedding's size if tensors are not plain.)
     """
 
     @staticmethod
@@ -161,7 +161,7 @@ class _Chunks(torch.autograd.Function):
 def _add_gradients(
     sums: list[Tensor], parameters: list[Tensor], n: slice, hidden_nH: Tensor, chunk: Chunk, asked: tuple[Any, ...]
 ) -> None:
-    """Add a chunk's gradient to that of the hidden states and of the parameters; all else is gone at the end."""
+    """Add a chunk's gradient to that of the hidden states and of the parameters. Nothing else is kept."""
     hidden_nH = hidden_nH.detach().requires_grad_()
     with torch.enable_grad():
         said = [part for part in zip(chunk(n, hidden_nH), asked, strict=True) if part[1] is not None]
@@ -173,7 +173,7 @@ def _add_gradients(
 
 @dataclass(frozen=True, slots=True)
 class _Output:
-    """What a model's trunk said of the tokens read, and the rest of the model, which makes distributions of it."""
+    """A trunk's hidden states of the tokens read, and the model around it, which turns them into distributions."""
 
     model: PreTrainedModel
     temperature: float
@@ -181,7 +181,7 @@ class _Output:
     answer: type[ModelOutput]
 
     def parameters(self) -> list[nn.Parameter]:
-        """What it trains of the model: all but the trunk's, and an embedding's that is also its output's."""
+        """Trained parameters outside the trunk, and the output embedding even if it is also the input's."""
         trunk = {id(parameter) for parameter in self.model.get_decoder().parameters()}
         apart = [parameter for parameter in self.model.parameters() if id(parameter) not in trunk]
         both = [*self.model.get_output_embeddings().parameters(), *apart]
@@ -189,12 +189,12 @@ class _Output:
 
     @classmethod
     def after(cls, model: PreTrainedModel, packed: Packed, temperature: float) -> _Output:
-        """Of a pass of the trunk over these rows."""
+        """The output after a pass of the trunk over these rows."""
         return cls(model, temperature, *hidden(model.get_decoder(), packed))
 
     def log_probs(self, hidden_nH: Tensor, ids_n: Tensor) -> Tensor:
-        """Of every next token after these states, (n, V). The own forward pass runs, around a trunk that answers
-        with them, so that whatever it does to its logits still happens; only the shape of the ids matters.
+        """Log-probabilities of every next token after these states, (n, V). The model's own forward pass runs around a
+        trunk that returns the states, so whatever it does to its logits still happens. Only the ids' shape matters.
         """
         trunk: Any = self.model.get_decoder()
         trunk.forward = lambda *_, **__: self.answer(last_hidden_state=hidden_nH[None])

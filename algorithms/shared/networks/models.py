@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from ppo_vs_grpo.algorithms.shared.config import CriticConfig
-from ppo_vs_grpo.algorithms.shared.networks.adapters import _add_adapters
+from ppo_vs_grpo.algorithms.shared.networks.adapters import add_adapters
 from ppo_vs_grpo.algorithms.shared.networks.attention import read_packed, reads_packed
 from ppo_vs_grpo.algorithms.shared.networks.likelihood import hidden, likelihood
 from ppo_vs_grpo.algorithms.shared.networks.precision import compute_in
@@ -28,7 +28,7 @@ Network = TypeVar("Network", bound=nn.Module)
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """The networks of a run. `trunk` is the critic's own network, None when it reads the policy's."""
+    """The networks of a run. `trunk` is the critic's own network; it is None if the critic reads the policy's."""
 
     policy: PreTrainedModel
     reference: PreTrainedModel | None
@@ -37,15 +37,15 @@ class Models:
 
     @property
     def packed(self) -> bool:
-        """Whether they read packed tokens."""
+        """Whether the networks read packed tokens."""
         return reads_packed(self.policy)
 
     def policy_parameters(self) -> list[nn.Parameter]:
-        """What the policy's step moves."""
+        """Parameters that the policy's step changes."""
         return [p for p in self.policy.parameters() if p.requires_grad]
 
     def value_parameters(self) -> list[nn.Parameter]:
-        """What the critic's step moves beside a shared trunk; empty without a critic."""
+        """Parameters that the critic's step changes, without a shared trunk; empty without a critic."""
         modules = [m for m in (self.value_head, self.trunk) if m is not None]
         return [p for m in modules for p in m.parameters() if p.requires_grad]
 
@@ -64,17 +64,17 @@ def build(
     Dropout is off in every pass, so that the ratio at the sampling policy is exactly 1. The value head
     starts at zero: V = 0 everywhere, and the policy's gradient is the one without a critic.
 
-    With `lora_rank` the policy gets adapters in place, drawn by `seed`; reference and trunk are copies with adapters of
-    their own around the same frozen tensors. Adapters start as nothing: logits are those of the frozen start model, bit
-    for bit. With `dtype` bfloat16 the products of every pass are of that type, whatever the weights' is.
+    With `lora_rank` the policy gets adapters in place, drawn by `seed`. Reference and trunk are copies with their own
+    adapters around the same frozen tensors. Adapters start at zero: the logits equal those of the frozen start model
+    bit for bit. With `dtype` bfloat16 the products of every pass have that type, whatever the type of the weights.
 
-    Raises UserError for a model that is no causal language model, or that has no layers to adapt or to compute again,
-    and where peft is missing.
+    Raises UserError if the model is not a causal language model, if it has no layers to adapt or to compute again, and
+    if peft is missing.
     """
     if policy.get_output_embeddings() is None:
         raise UserError(f"model: {type(policy).__name__} has no output embedding, so it is not a causal language model")
     if lora_rank is not None:
-        _add_adapters(policy, lora_rank, seed)
+        add_adapters(policy, lora_rank, seed)
     policy.eval()
     read_packed(policy)
     reference = None
@@ -102,9 +102,9 @@ def build(
 def policy_output(
     models: Models, packed: Packed, temperature: float, detach_trunk: bool, with_kl: bool = False
 ) -> PolicyOutput:
-    """One pass of what is trained: the policy's log-probabilities, and the critic's values from the same
-    trunk pass where it shares the trunk. `detach_trunk` keeps the value loss out of a shared trunk;
-    `with_kl` asks the reference for its whole distribution at every token.
+    """One pass of the trained networks: the policy's log-probabilities, and the critic's values. A critic that shares
+    the trunk reads the same trunk pass. `detach_trunk` keeps the value loss out of a shared trunk. `with_kl` asks the
+    reference for its whole distribution at every token.
     """
     read = likelihood(models.policy, packed, temperature, models.reference if with_kl else None)
     values_bT = None
@@ -118,7 +118,7 @@ def policy_output(
 
 
 def values(models: Models, packed: Packed) -> Tensor:
-    """V before each completion token, the same position that scores it: (b, T)."""
+    """V before each completion token, at the position that predicts it: (b, T)."""
     if models.value_head is None:
         raise ValueError("values need a critic, and this run has none")
     hidden_NH, _ = hidden(models.trunk if models.trunk is not None else _trunk(models.policy), packed)
@@ -126,7 +126,7 @@ def values(models: Models, packed: Packed) -> Tensor:
 
 
 def refresh_reference(models: Models) -> None:
-    """Make the reference the policy as it is now."""
+    """Copy the current policy into the reference."""
     if models.reference is not None:
         pairs = zip(models.reference.parameters(), models.policy.parameters(), strict=True)
         with torch.no_grad():
@@ -141,12 +141,12 @@ def _trunk(policy: PreTrainedModel) -> PreTrainedModel:
 
 
 def _copy(network: Network) -> Network:
-    """A copy around the same frozen parameters: no step moves them, so one of each is enough."""
+    """A copy that shares the frozen parameters: no step changes them, so one of each is enough."""
     return copy.deepcopy(network, {id(p): p for p in network.parameters() if not p.requires_grad})
 
 
 def _compute_layers_again(network: nn.Module) -> None:
-    """Let the network's layers keep their input alone where gradients flow."""
+    """Make the network's layers keep only their input if gradients flow."""
     layers = [part for part in network.modules() if isinstance(part, GradientCheckpointingLayer)]
     if not layers:
         raise UserError(
@@ -160,13 +160,13 @@ def _compute_layers_again(network: nn.Module) -> None:
 
 
 def _checkpoint_where_gradients_flow(network: nn.Module, args: Any) -> None:
-    """A layer makes checkpoints only where it believes that it trains; the networks here never do: dropout is off."""
+    """A layer makes checkpoints only in training mode, in which these networks never are: dropout is off."""
     for part in network.modules():
         if isinstance(part, GradientCheckpointingLayer):
             part.training = torch.is_grad_enabled()
 
 
 def _checkpoint(layer: nn.Module, run: Callable[..., Any], *args: Any) -> Any:
-    """Run the layer and forget what it computed. Some layers have dropout themselves: it must not believe it longer."""
+    """Run the layer and drop its intermediates. Training mode ends first: some layers contain dropout."""
     layer.training = False
     return checkpoint(run, *args, use_reentrant=False, preserve_rng_state=False)

@@ -10,15 +10,16 @@ from torch import nn
 
 
 def products_in(dtype: torch.dtype, device: torch.device) -> AbstractContextManager[Any]:
-    """Within the context products are of that type; a trained weight is cast to it once.
+    """A context in which products have that type; a trained weight is cast to it once.
 
-    Gradients must not be asked for within it where something was computed without them: a weight cast then has none.
+    Do not ask for gradients in a context that has already computed something without them: a weight that was cast then
+    has no gradient.
     """
     return nullcontext() if dtype == torch.float32 else torch.autocast(device.type, dtype=dtype)
 
 
 def compute_in(dtype: torch.dtype, network: nn.Module) -> None:
-    """Let every pass of the network, and of the network within it, have products of that type, whoever asks for it."""
+    """Give every pass of the network, and of the base model within it, products of that type."""
     for part in {network, getattr(network, "base_model", network)}:
         passes = _Passes(dtype)
         part.register_forward_pre_hook(passes.enter)
@@ -26,8 +27,8 @@ def compute_in(dtype: torch.dtype, network: nn.Module) -> None:
 
 
 class _Passes:
-    """Opens the context when a pass begins and closes it when it ends; hooks, unlike a wrapped `forward`, are copied
-    with the network.
+    """Opens the context when a pass begins and closes it when the pass ends. Hooks are copied with the network; a
+    wrapped `forward` would not be.
     """
 
     def __init__(self, dtype: torch.dtype) -> None:
@@ -35,11 +36,11 @@ class _Passes:
         self._open: list[AbstractContextManager[Any]] = []
 
     def enter(self, network: nn.Module, inputs: Any) -> None:
-        """Before a pass."""
+        """Open the context before a pass."""
         context = products_in(self._dtype, next(network.parameters()).device)
         context.__enter__()
         self._open.append(context)
 
     def leave(self, network: nn.Module, inputs: Any, output: Any) -> None:
-        """After it, whether it came to its end or not."""
+        """Close the context after a pass, even one that failed."""
         self._open.pop().__exit__(None, None, None)

@@ -17,10 +17,9 @@ from ppo_vs_grpo.algorithms.shared.types import Rollouts
 
 @dataclass(frozen=True, slots=True)
 class Sequences:
-    """B rows of prompt then completion, right-padded, so that no row needs an attention mask.
+    """B right-padded rows of prompt and completion. No row needs an attention mask.
 
-    Under a causal mask, padding on the right cannot reach a token on its left; positions count from 0. Rows of one
-    group have one prompt.
+    Under a causal mask, no token sees the padding on its right. Positions count from 0. Rows of a group share a prompt.
     """
 
     ids_BL: Tensor
@@ -45,11 +44,11 @@ class Sequences:
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """Some rows as one forward pass needs them: their M tokens side by side, the prompt of a group once.
+    """Some rows as one forward pass needs them: their M tokens side by side, each group's prompt once.
 
-    `reads_N` indexes the M tokens whose output scores the N completion tokens at `scored_N`: the token before each.
-    `mask_bT` puts the N results back into rows. For networks that need rows, `index_bL` says which of the M tokens is
-    at each cell of right-padded rows, and `cell_M` is a cell of each token, among b * L.
+    `reads_N` indexes the tokens whose output scores the N completion tokens at `scored_N`: the token before each.
+    `mask_bT` puts the N results back into rows. For networks that need rows, `index_bL` is the index among the M
+    tokens of each cell of right-padded rows, and `cell_M` is one cell of each token, among b * L.
     """
 
     ids_M: Tensor
@@ -66,11 +65,11 @@ class Packed:
         return self.ids_M[self.scored_N]
 
     def one_later(self) -> Packed:
-        """The same rows, read at each completion token instead of before it: what follows it."""
+        """The same rows, read at each completion token instead of before it."""
         return replace(self, reads_N=self.scored_N)
 
     def asked_of(self, network: PreTrainedModel) -> tuple[dict[str, Any], Tensor]:
-        """What to call the network with, and where its flattened outputs are those of `reads_N`."""
+        """Arguments for the network, and the places in its flattened outputs of `reads_N`."""
         if reads_packed(network):
             return inputs(self.ids_M, self.cell_M % self.index_bL.shape[1], self.rows), self.reads_N
         return {"input_ids": self.ids_M[self.index_bL]}, self.cell_M[self.reads_N]
@@ -82,7 +81,7 @@ class Packed:
 
 
 def join(rollouts: Rollouts, pad: int, packed: bool = True) -> Sequences:
-    """Join every row's prompt and completion, for networks that read packed tokens or do not."""
+    """Join every row's prompt and completion. `packed`: whether the networks read packed tokens."""
     device = rollouts.completion_BT.device
     lengths = torch.tensor([len(ids) for ids in rollouts.prompts.ids], device=device)
     prompt_tokens_B = lengths[rollouts.group_B]
@@ -98,13 +97,13 @@ def join(rollouts: Rollouts, pad: int, packed: bool = True) -> Sequences:
 
 
 def full_length(prompt_tokens: int, new_tokens: int, group_B: Tensor) -> Sequences:
-    """The lengths alone of rows that are as long as they may be, for `micro_batches`."""
+    """Rows of full length, without ids, for `micro_batches`."""
     prompt_B, new_B = torch.full_like(group_B, prompt_tokens), torch.full_like(group_B, new_tokens)
     return Sequences(group_B.new_empty((len(group_B), 0)), prompt_B, new_B, group_B, new_tokens)
 
 
 def pack(sequences: Sequences, index: Tensor) -> Packed:
-    """Cut the rows at `index` out for one forward pass. Rows of one group have one prompt."""
+    """Cut out the rows at `index` for one forward pass. Rows of a group share a prompt."""
     starts_b1 = sequences.prompt_tokens_B[index, None]
     counts_b = sequences.completion_tokens_B[index]
     tokens_b = starts_b1[:, 0] + counts_b
@@ -130,10 +129,10 @@ def pack(sequences: Sequences, index: Tensor) -> Packed:
 
 
 def micro_batches(sequences: Sequences, rows: Tensor, budget_tokens: int) -> list[Tensor]:
-    """Split rows so that what a network reads at once is within the budget, but at least one row of it.
+    """Split rows into parts whose tokens are within the budget; a part has at least one row.
 
-    Packed, that is each prompt once and its completions, and a group stays together where it fits; else it is rows
-    times the longest of them, and rows of like length stay together.
+    Packed tokens are each prompt once and its completions; a group stays together if it fits. Otherwise tokens are
+    rows times the longest row, and rows of similar length stay together.
     """
     if not sequences.packed:
         return _by_length(sequences.tokens_B, rows, budget_tokens)
@@ -150,7 +149,7 @@ def micro_batches(sequences: Sequences, rows: Tensor, budget_tokens: int) -> lis
 
 
 def _pieces(sequences: Sequences, order: Tensor, budget_tokens: int) -> Iterator[tuple[list[int], int]]:
-    """Each group's rows with the tokens of its prompt and theirs; a group beyond the budget in pieces of like size."""
+    """Each group's rows, and the tokens of its prompt and completions; a group beyond the budget in similar pieces."""
     columns = (sequences.group_B, sequences.prompt_tokens_B, sequences.completion_tokens_B)
     listed = zip(order.tolist(), *(column[order].tolist() for column in columns), strict=True)
     for _, rows in itertools.groupby(listed, key=lambda row: row[1]):
@@ -180,9 +179,9 @@ def _by_length(tokens_B: Tensor, rows: Tensor, budget_tokens: int) -> list[Tenso
 
 
 def micro_batches_by_half(sequences: Sequences, rows: Tensor, budget_tokens: int) -> tuple[list[Tensor], list[Tensor]]:
-    """Micro-batches of one half of the prompt groups and of the other, so that their gradients are independent.
+    """Micro-batches of one half of the prompt groups and of the other, whose gradients are independent.
 
-    All are in the first list where that would take more passes than the rows need together: it is free or not made.
+    If halves would need more passes than all rows together, there are none: the first list has all micro-batches.
     """
     whole, group_B = micro_batches(sequences, rows, budget_tokens), sequences.group_B[rows]
     groups = group_B.unique()
@@ -193,7 +192,7 @@ def micro_batches_by_half(sequences: Sequences, rows: Tensor, budget_tokens: int
 
 
 def over_rows(sequences: Sequences, budget_tokens: int, read: Callable[[Packed], Tensor]) -> Tensor:
-    """Evaluate `read` (micro-batch -> (b, T)) on every row without gradient: (B, T)."""
+    """Apply `read` (micro-batch -> (b, T)) to every row without gradient: (B, T)."""
     out_BT = torch.zeros((len(sequences.ids_BL), sequences.width_tokens), device=sequences.ids_BL.device)
     with torch.no_grad():
         for index in micro_batches(sequences, torch.arange(len(out_BT), device=out_BT.device), budget_tokens):

@@ -1,1 +1,6 @@
-"""Rollout: completions sampled from a policy."""
+"""Sampling of completions.
+
+engine.py    RolloutEngine, and the one that samples in process
+decoding.py  a batch that is being decoded
+cache.py     key/value caches that are written in place
+"""

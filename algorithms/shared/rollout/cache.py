@@ -1,4 +1,4 @@
-"""Key/value caches that are written in place, for rollouts whose longest length is known."""
+"""Key/value caches that are written in place, for rollouts with a known maximum length."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from transformers.cache_utils import Cache, DynamicCache, DynamicLayer, StaticLa
 class PreallocatedLayer(DynamicLayer):
     """A full-attention layer with room for `capacity` tokens from the start.
 
-    The library's own layer copies all it holds for every token (`torch.cat`); this one copies only the new
+    The library's own layer copies everything for every token (`torch.cat`); this one copies only the new
     token. Buffers are (rows, heads, capacity, head size); callers see the part in use. Keys are held in the values'
-    type: where products are bfloat16, rotated keys come in float32, and attention would cast all of them at each step.
+    type: if products are bfloat16, rotated keys arrive in float32, and attention would cast all of them at each step.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -42,7 +42,7 @@ class PreallocatedLayer(DynamicLayer):
         return self.length
 
     def reorder_cache(self, beam_idx: Tensor) -> None:
-        """Make row i what row `beam_idx[i]` was; an index may repeat or leave rows out."""
+        """Move row `beam_idx[i]` to row i; the index may repeat or omit rows."""
         self.keys = self._picked(self.keys, beam_idx)
         self.values = self._picked(self.values, beam_idx)
 
@@ -58,11 +58,11 @@ class PreallocatedLayer(DynamicLayer):
 
 
 class PlaceLayer(StaticLayer):
-    """A full-attention layer of places, in which each row writes at a column of its own.
+    """A full-attention layer of places, in which each row writes at its own column.
 
-    So a row can start where another one ended. Buffers are (places, heads, capacity, head size); `column_b`, of all
-    layers in common, is where the rows' next tokens go; callers see the first `reach` columns. What a row may not
-    attend to yet, only the attention mask says: to the causal one, every query is the last.
+    So a row can start where another one ended. Buffers are (places, heads, capacity, head size). `column_b`, shared by
+    all layers, is the column of each row's next token. Callers see the first `reach` columns. Only the attention mask
+    hides the columns that a row may not see: to the causal mask, every query is the last token.
     """
 
     def __init__(self, read: PreallocatedLayer, column_b: Tensor, capacity: int) -> None:
@@ -72,17 +72,17 @@ class PlaceLayer(StaticLayer):
         self.keys: Tensor = self._places(read.keys)
         self.values: Tensor = self._places(read.values)
         self.is_initialized = True
-        if read.keys.is_cuda:  # a compiled step writes here, and its graph knows the addresses
+        if read.keys.is_cuda:  # a compiled step writes here, and its graph holds the addresses
             for kept in (self.keys, self.values, column_b):
                 torch._dynamo.mark_static_address(kept)
 
     def start(self, place_b: Tensor, read: PreallocatedLayer, prompt_b: Tensor) -> None:
-        """Copy the state of prompts into places."""
+        """Copy the states of prompts into places."""
         self.keys[place_b, :, : read.length] = read.keys[prompt_b, :, : read.length]
         self.values[place_b, :, : read.length] = read.values[prompt_b, :, : read.length]
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        """Write each row's new token, one, and return all keys and values in reach."""
+        """Write one new token per row and return all keys and values in reach."""
         row_b = torch.arange(len(self.column_b), device=self.column_b.device)
         self.keys[row_b, :, self.column_b] = key_states[:, :, 0].to(self.dtype)
         self.values[row_b, :, self.column_b] = value_states[:, :, 0]
@@ -93,20 +93,20 @@ class PlaceLayer(StaticLayer):
         return self.reach, 0
 
     def get_seq_length(self) -> int:
-        """Tokens before the query, as far as the causal mask is concerned."""
+        """Tokens before the query, for the causal mask."""
         return self.reach - 1
 
     def _places(self, like: Tensor) -> Tensor:
         _, heads, _, size = like.shape
         shape = (len(self.column_b), heads, self.capacity, size)
-        # Whatever is masked is multiplied by 0, which must not meet a NaN.
+        # Masked values are multiplied by 0, so they must not be NaN.
         return torch.zeros(shape, dtype=like.dtype, device=like.device)
 
 
 def rollout_cache(config: PretrainedConfig, capacity: int) -> Cache:
-    """The model's own cache with every plain full-attention layer preallocated.
+    """The model's own cache, with every plain full-attention layer preallocated.
 
-    Other kinds (sliding windows, linear attention) keep their own layer, which is right if slower.
+    Other kinds (sliding windows, linear attention) keep the library's layer, which is correct but slower.
     """
     cache = DynamicCache(config=config)
     cache.layers = [PreallocatedLayer(capacity) if type(layer) is DynamicLayer else layer for layer in cache.layers]
@@ -114,13 +114,13 @@ def rollout_cache(config: PretrainedConfig, capacity: int) -> Cache:
 
 
 def place_cache(read: Cache, places: int, capacity: int) -> Cache:
-    """So many places with room for `capacity` tokens each, for the states of a cache that has read prompts."""
+    """A cache of `places` places with room for `capacity` tokens each, to take the states of prompts that were read."""
     layers: Any = read.layers  # typed as layers of every kind
     column_b = torch.zeros(places, dtype=torch.long, device=layers[0].device)
     return Cache(layers=[PlaceLayer(layer, column_b, capacity) for layer in layers])
 
 
 def reorder(cache: Cache, index: Tensor) -> None:
-    """Make row i of every layer what row `index[i]` was; an index may repeat or leave rows out."""
+    """Move row `index[i]` of every layer to row i; the index may repeat or omit rows."""
     for layer in cache.layers:
         layer.reorder_cache(index.long())  # type: ignore[arg-type]  # typed as LongTensor, which no function returns

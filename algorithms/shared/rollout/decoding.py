@@ -1,10 +1,10 @@
-"""The state of a batch that is being decoded, in two forms: all rows start together, or each in a place of its own.
+"""The state of a batch that is being decoded. Either all rows start together, or each has a place of its own.
 
-Where all start together, time is work: rows write the same column, finished ones leave, attention reads the tokens
-that are there. A place is taken again when its row has finished, so that a batch larger than the memory is decoded
-without waiting for its longest rows. With shapes that never change, places are also what an accelerator wants: a small
-model's time there is the launching of kernels, and a step compiled into one graph needs the same shapes and addresses
-every time. All give the same completions.
+Rows that start together write the same column. Finished ones leave, and attention reads only tokens that exist.
+With places, a waiting row takes the place of a finished one: a batch larger than the memory is decoded without waiting
+for its longest rows. Places whose shapes never change also suit an accelerator. A small model spends its time there on
+launching kernels, and a step compiled into one graph needs the same shapes and addresses every time. All forms give the
+same completions.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ Forward = Callable[..., Any]
 
 @dataclass(slots=True)
 class Room:
-    """The cache and the step of decoding with fixed shapes, kept from one rollout to the next of the same shape.
+    """The cache and the step of decoding with fixed shapes, kept for the next rollout of the same shape.
 
-    A compiled graph knows its addresses, so another cache would mean another graph. Only the last shape's is kept.
+    A compiled graph holds its addresses, so another cache would need another graph. Only the last shape's is kept.
     """
 
     shape: tuple[int, int] = (0, 0)
@@ -37,7 +37,7 @@ class Room:
     forward: Forward | None = None
 
     def take(self, model: PreTrainedModel, read: Cache, places: int, capacity: int) -> tuple[Cache, Forward]:
-        """The cache of so many places for what has been read, and the step; compiled on CUDA."""
+        """The cache of `places` places for what has been read, and the step, which is compiled on CUDA."""
         if self.cache is None or self.shape != (places, capacity):
             self.shape, self.cache = (places, capacity), place_cache(read, places, capacity)
         if self.forward is None:
@@ -48,7 +48,7 @@ class Room:
 
 @dataclass(frozen=True, slots=True)
 class Lot:
-    """Rows to decode: row i goes on from prompt `group_B[i]` by at most `new_tokens`; `pad` fills up short prompts."""
+    """Rows to decode. Row i continues prompt `group_B[i]` by at most `new_tokens`; `pad` fills up short prompts."""
 
     prompts: Prompts
     group_B: Tensor
@@ -57,7 +57,7 @@ class Lot:
 
 
 def decoder(model: PreTrainedModel, lot: Lot, places: int, static: bool | None, room: Room) -> GrowingDecoder:
-    """The decoder that suits the model, its device and the number of places, or the one that is asked for."""
+    """The decoder for this model, device and number of places. `static` True or False overrides the device's choice."""
     fixed = static if static is not None else lot.group_B.device.type == "cuda"
     if (fixed or places < len(lot.group_B)) and takes_places(model):
         return PlacesDecoder(model, lot, places, room if fixed else None)
@@ -70,7 +70,7 @@ def takes_places(model: PreTrainedModel) -> bool:
 
 
 class GrowingDecoder:
-    """A batch being decoded: cache, positions, and which columns are prompt or padding. Finished rows can leave it."""
+    """A batch being decoded: cache, positions, and the columns that are not padding. Finished rows can leave."""
 
     can_drop_rows = True
 
@@ -100,7 +100,7 @@ class GrowingDecoder:
         return logits_uV[self._prompt_B]
 
     def _read_prompts(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Of each distinct prompt: logits (u, V), length (u,), and which columns are not its padding (u, C)."""
+        """Logits (u, V), length (u,) and mask of columns that are not padding (u, C) of each distinct prompt."""
         device, width = self._prompt_B.device, self._width
         rows = [[self._pad] * (width - len(ids)) + list(ids) for ids in self._distinct]
         lengths_u = torch.tensor([len(ids) for ids in self._distinct], device=device)
@@ -124,7 +124,7 @@ class GrowingDecoder:
         return logits
 
     def _forward(self, ids: Tensor, attends: Tensor, positions: Tensor) -> Tensor:
-        # A model without positions (ALiBi) takes none, and reads them off the mask.
+        # A model without positions (ALiBi) takes none; it derives them from the mask.
         optional = {"position_ids": positions, "logits_to_keep": 1}
         output = self._run(
             input_ids=ids,
@@ -138,7 +138,7 @@ class GrowingDecoder:
 
 
 class PlacesDecoder(GrowingDecoder):
-    """So many rows at once, each from its prompt's end on in a place of its own; others wait, and take free places.
+    """A batch of `places` rows, each in its own place from its prompt's end on. Waiting rows take free places.
 
     With a `room` no shape ever changes, and on CUDA the step is one compiled graph.
     """
@@ -153,7 +153,7 @@ class PlacesDecoder(GrowingDecoder):
     def prefill(self) -> Tensor:
         """Read each distinct prompt once, then give the first rows their places: logits (b, V)."""
         self._logits_uV, lengths_u, columns_uC = self._read_prompts()
-        self._padded = True  # places differ in length, whatever the prompts do
+        self._padded = True  # places differ in length even if the prompts do not
         columns_uC[:, self._width :] = 0
         self._columns_uC, self._before_u = columns_uC, self._width - lengths_u
         if self._room is None:
@@ -193,8 +193,8 @@ class PlacesDecoder(GrowingDecoder):
             layer.reach = reach
         position_b1 = (self._column_b - self._before_b)[:, None]
         logits = self._forward(token_b[:, None], self._columns_bC[:, :reach], position_b1)
-        self._column_b.add_(1).clamp_(max=self._capacity - 1)  # finished rows stay until their place is wanted
-        return logits if self._room is None else logits.clone()  # the next replay of a graph writes over it
+        self._column_b.add_(1).clamp_(max=self._capacity - 1)  # finished rows stay until their place is taken
+        return logits if self._room is None else logits.clone()  # the graph's next replay overwrites it
 
     @property
     def _layers(self) -> list[PlaceLayer]:

@@ -22,21 +22,37 @@ from ppo_vs_grpo.algorithms.shared.rollout.decoding import (
 from ppo_vs_grpo.algorithms.shared.types import Prompts, Rollouts
 
 COMPACT_BELOW = 0.75
-"""Finished rows leave the batch once no more than this share of it is live: copying the cache costs a step or so."""
+"""Finished rows leave the batch once at most this share of it is live. Copying the cache costs about a step."""
 
 
 class RolloutEngine(Protocol):
     """Anything that completes prompts with the current policy."""
 
-    def generate(self, prompts: Prompts, group_size: int, uniforms_TB: np.ndarray | None) -> Rollouts:
-        """Complete every prompt `group_size` times."""
+    @property
+    def pad(self) -> int:
+        """The id that fills up rows."""
+        ...
+
+    @property
+    def max_new_tokens(self) -> int:
+        """The limit of a completion's length."""
+        ...
+
+    def generate(
+        self, prompts: Prompts, group_size: int, uniforms_TB: np.ndarray | None, limit: int | None = None
+    ) -> Rollouts:
+        """Complete every prompt `group_size` times, by at most `limit` tokens; None: `max_new_tokens`.
+
+        Rows of one prompt are neighbours, B = P * group_size. `uniforms_TB` holds the random number of each token of
+        each row (T at least the limit), so a row samples the same whatever rows are beside it. None is greedy.
+        """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Truncation:
-    """Which tokens the sampler may draw: the likeliest holding `top_p`, the `top_k` likeliest (0: all), and those
-    at least `min_p` times as likely as the likeliest. The defaults leave the policy's distribution as it is.
+    """The tokens that the sampler may draw: the likeliest ones that hold `top_p`, the `top_k` likeliest (0: all), and
+    those at least `min_p` times as likely as the likeliest. The defaults do not change the policy's distribution.
     """
 
     top_p: float = 1.0
@@ -44,7 +60,7 @@ class Truncation:
     min_p: float = 0.0
 
     def __call__(self, log_probs_bV: Tensor) -> Tensor:
-        """Log-probabilities of the distribution to draw from: (b, V), -inf for what it leaves out."""
+        """Log-probabilities of the distribution to draw from: (b, V), -inf for tokens left out."""
         if self == Truncation():
             return log_probs_bV
         ranked_bV, order_bV = log_probs_bV.sort(-1, descending=True)
@@ -59,7 +75,7 @@ class Truncation:
 
 @dataclass(frozen=True, slots=True)
 class _Written:
-    """What has been sampled so far: (rows, T) each."""
+    """The tokens sampled so far: (rows, T) each."""
 
     completion_BT: Tensor
     mask_BT: Tensor
@@ -74,18 +90,18 @@ class _Written:
         return cls(completion_BT, zeros_BT.bool(), zeros_BT, zeros_BT.clone())
 
     def rows(self, part: slice) -> _Written:
-        """Some rows, to write in."""
+        """Views of some rows, to write into."""
         return _Written(*(getattr(self, f.name)[part] for f in fields(self)))
 
 
 @dataclass(frozen=True, slots=True)
 class HuggingFaceEngine:
-    """Samples in process, on the model that is being trained.
+    """Samples in process, from the model in training.
 
-    At most `rows_at_once` rows are decoded together; None: all. The others wait for a place, which they get when a row
-    has finished, or, if the model keeps more than plain keys and values (a sliding window), when all have. `static`
-    decodes with shapes that never change, which a compiled step needs (see `decoding`); None: as the device likes it.
-    The completions are the same. `dtype` is that of the model's products: weights are cast to it once a rollout.
+    At most `rows_at_once` rows are decoded together; None: all. The others wait until a row has finished, or, if the
+    model keeps more than plain keys and values (a sliding window), until all have. `static` decodes with shapes that
+    never change, as a compiled step needs (see `decoding`); None: if the device is CUDA. The completions are the same.
+    `dtype` is the type of the model's products; weights are cast to it once per rollout.
     """
 
     model: PreTrainedModel
@@ -100,13 +116,11 @@ class HuggingFaceEngine:
     room: Room = field(default_factory=Room)
 
     @torch.no_grad()
-    def generate(self, prompts: Prompts, group_size: int, uniforms_TB: np.ndarray | None) -> Rollouts:
-        """Complete every prompt `group_size` times: rows of one prompt are neighbours, B = P * group_size.
-
-        `uniforms_TB` holds the random number of each token of each row (T = max_new_tokens), so what a row samples
-        does not depend on the rows beside it; None is greedy. Equal prompts are read once, finished rows are dropped.
-        """
-        device, limit = self.model.device, self.max_new_tokens
+    def generate(
+        self, prompts: Prompts, group_size: int, uniforms_TB: np.ndarray | None, limit: int | None = None
+    ) -> Rollouts:
+        """Complete every prompt as `RolloutEngine` says. Equal prompts are read once, finished rows are dropped."""
+        device, limit = self.model.device, self.max_new_tokens if limit is None else limit
         group_B = torch.arange(len(prompts.ids), device=device).repeat_interleave(group_size)
         rows = len(group_B)
         places = min(self.rows_at_once or rows, rows)
@@ -134,7 +148,7 @@ class HuggingFaceEngine:
         )
 
     def _complete(self, decoding: GrowingDecoder, places: int, uniforms_TB: Tensor | None, written: _Written) -> None:
-        """Decode the rows to their ends: the first ones in the batch from the start, the others as places get free."""
+        """Decode all rows: the first ones are in the batch from the start, the others follow as places become free."""
         rows, limit = written.mask_BT.shape
         waiting_B = torch.arange(rows, device=written.mask_BT.device)
         live_b, waiting_B = waiting_B[:places].clone(), waiting_B[places:]
@@ -143,7 +157,7 @@ class HuggingFaceEngine:
         logits_bV = decoding.prefill()
         while True:
             u_b = None if uniforms_TB is None else uniforms_TB[at_b.clamp(max=limit - 1), live_b]
-            token_b, logp_b, sampler_b = _sample(logits_bV, u_b, self.temperature, self.truncation)
+            token_b, logp_b, sampler_b = sample_tokens(logits_bV, u_b, self.temperature, self.truncation)
             write = live_b[going_b], at_b[going_b]
             written.completion_BT[write] = token_b[going_b]
             written.logp_BT[write] = logp_b[going_b]
@@ -166,10 +180,13 @@ class HuggingFaceEngine:
                 logits_bV[free_b] = decoding.start(free_b, live_b[free_b])
 
 
-def _sample(
+def sample_tokens(
     logits_bV: Tensor, u_b: Tensor | None, temperature: float, truncation: Truncation
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The next tokens, and their log-probability by the policy and by the distribution drawn from: (b,) each."""
+    """The next tokens, and their log-probability under the policy and under the distribution drawn from: (b,) each.
+
+    `u_b` are uniform random numbers; None takes the likeliest token.
+    """
     log_probs_bV = torch.log_softmax(logits_bV.float() / temperature, dim=-1)
     sampler_bV = truncation(log_probs_bV)
     if u_b is None:

@@ -11,13 +11,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from ppo_vs_grpo.algorithms.shared.advantages import (
-    batch_whitened,
     gae,
     group_centered,
     group_mean,
     group_relative,
     leave_one_out,
-    monte_carlo_value,
     overlong_punishment,
     penalised,
     reward_to_go,
@@ -124,11 +122,16 @@ def test_leave_one_out_passes_over_a_missing_reward() -> None:
     assert leave_one_out(rewards, groups).tolist() == [1.0, 0.0, -1.0, 0.0, 0.0]
 
 
-def test_batch_whitened_by_hand() -> None:
+def over_the_batch(rewards_B: Tensor) -> Tensor:
+    """Rewards of one group, relative to the whole batch."""
+    return group_relative(rewards_B, torch.zeros(len(rewards_B), dtype=torch.long), scale="batch")
+
+
+def test_the_spread_of_the_batch_by_hand() -> None:
     spread = 8.5**0.5 + 1e-4
-    torch.testing.assert_close(batch_whitened(REWARDS), torch.tensor([-2.0, 2.0, -3.0, 4.0, -1.0]) / spread)
-    assert batch_whitened(torch.tensor([0.3, 0.3, 0.3])).tolist() == [0.0] * 3
-    missing = batch_whitened(torch.tensor([1.0, float("nan"), 3.0]))
+    torch.testing.assert_close(over_the_batch(REWARDS), torch.tensor([-2.0, 2.0, -3.0, 4.0, -1.0]) / spread)
+    assert over_the_batch(torch.tensor([0.3, 0.3, 0.3])).tolist() == [0.0] * 3
+    missing = over_the_batch(torch.tensor([1.0, float("nan"), 3.0]))
     torch.testing.assert_close(missing, torch.tensor([-1.0, 0.0, 1.0]) / (2**0.5 + 1e-4))
 
 
@@ -172,11 +175,6 @@ def test_rewards_to_go_add_up_from_the_end() -> None:
     assert made.tolist() == [[7.0, 6.0, 4.0], [3.0, 0.0, 0.0]]
 
 
-def test_a_monte_carlo_value_is_taken_from_the_reward_at_every_token() -> None:
-    made = monte_carlo_value(torch.tensor([1.0, 0.5]), torch.tensor([[0.2, 0.6, 1.0], [0.75, 9.0, 9.0]]), UNEVEN)
-    torch.testing.assert_close(made, torch.tensor([[0.8, 0.4, 0.0], [-0.25, 0.0, 0.0]]))
-
-
 def test_a_step_shares_the_difference_of_its_values() -> None:
     mask = torch.tensor([[True] * 5, [True, True, True, False, False]])
     values = torch.tensor([[0.2, 9.0, 0.6, 9.0, 0.5], [0.3, 9.0, 0.9, 9.0, 9.0]])
@@ -216,7 +214,7 @@ def test_a_group_without_any_reward_is_zero() -> None:
     for made in (group_relative(rewards, groups), leave_one_out(rewards, groups), group_centered(rewards, groups)):
         assert made[:2].tolist() == [0.0, 0.0]
         assert float(made[2]) > 0
-    assert batch_whitened(torch.tensor([float("nan"), 0.5])).tolist() == [0.0, 0.0]
+    assert over_the_batch(torch.tensor([float("nan"), 0.5])).tolist() == [0.0, 0.0]
 
 
 def test_group_ids_need_not_be_dense() -> None:

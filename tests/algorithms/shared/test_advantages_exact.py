@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from exact import EXACT, WORLD, factor, relative_error
+from exact import EXACT, WORLD, factor, group_moments, relative_error
 from ppo_vs_grpo.algorithms.shared import advantages as adv
-from ppo_vs_grpo.benchmarks.theory.enumeration import LENGTH, PROMPTS, Enumeration, group_moments
+from ppo_vs_grpo.benchmarks.theory.enumeration import LENGTH, PROMPTS, Enumeration
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])
@@ -91,17 +91,6 @@ def test_rewards_to_go_weigh_every_token_without_bias() -> None:
     assert factor(group_moments(WORLD, 1, lambda r, g, row: to_go_BT[row]).mean_D) == pytest.approx(1, abs=EXACT)
 
 
-def test_a_monte_carlo_value_is_unbiased_whatever_the_continuations_gave() -> None:
-    """A mean of few continuations is the true value and noise that does not know the row's next token."""
-    generator = torch.Generator().manual_seed(5)
-    for _ in range(3):
-        noise_PT = torch.randn((PROMPTS, LENGTH), dtype=torch.float64, generator=generator)
-        values_BT = WORLD.values_BT() + noise_PT[WORLD.prompt_B]
-        made_BT = adv.monte_carlo_value(WORLD.rewards_B, values_BT, WORLD.mask_BT)
-        mean_D = group_moments(WORLD, 1, lambda r, g, row, a_BT=made_BT: a_BT[row]).mean_D  # type: ignore[misc]
-        assert factor(mean_D) == pytest.approx(1, abs=EXACT)
-
-
 @pytest.mark.parametrize("step_tokens", [1, 2, 3])
 def test_differences_of_the_true_value_over_steps_are_unbiased(step_tokens: int) -> None:
     made_BT = adv.step_difference(WORLD.rewards_B, WORLD.values_BT(), WORLD.mask_BT, step_tokens)
@@ -125,11 +114,13 @@ def test_gae_on_the_groups_mean_shrinks_by_one_in_g_at_lambda_one_and_is_biased_
     assert relative_error(decayed, whole) > 0.1
 
 
-def test_a_batch_of_one_group_is_whitened_as_the_group_is() -> None:
-    def whitened(rewards_N: Tensor, group_N: Tensor, row_N: Tensor) -> Tensor:
-        return torch.cat([adv.batch_whitened(pair, eps=0.1) for pair in rewards_N.view(-1, 2)])
+def test_a_batch_of_one_group_is_scaled_as_the_group_is() -> None:
+    def by_batch(rewards_N: Tensor, group_N: Tensor, row_N: Tensor) -> Tensor:
+        one_group = torch.zeros(2, dtype=torch.long)
+        pairs = rewards_N.view(-1, 2)
+        return torch.cat([adv.group_relative(pair, one_group, eps=0.1, scale="batch") for pair in pairs])
 
-    ours = group_moments(WORLD, 2, whitened).mean_D
+    ours = group_moments(WORLD, 2, by_batch).mean_D
     theirs = group_moments(WORLD, 2, lambda r, g, row: adv.group_relative(r, g, eps=0.1)).mean_D
     assert relative_error(ours, theirs) < EXACT
 

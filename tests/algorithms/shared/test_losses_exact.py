@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from exact import EXACT, NEAR_D, WORLD, factor, gradient_at, relative_error
+from exact import EXACT, NEAR_D, WORLD, factor, gradient_at, group_moments, relative_error
 from ppo_vs_grpo.algorithms.shared import advantages as adv
 from ppo_vs_grpo.algorithms.shared import losses
 from ppo_vs_grpo.algorithms.shared.config import Clip
 from ppo_vs_grpo.algorithms.shared.types import Denominators
-from ppo_vs_grpo.benchmarks.theory.enumeration import LENGTH, PROMPTS, Enumeration, Policy, group_moments
+from ppo_vs_grpo.benchmarks.theory.enumeration import LENGTH, PROMPTS, Enumeration, Policy
 
 
 def test_source_and_clipped_have_the_policy_gradient_at_the_sampling_policy() -> None:
@@ -61,7 +61,7 @@ def estimator_gradient(name: str) -> Tensor:
     return gradient_D
 
 
-@pytest.mark.parametrize(("name", "direction"), [("k2", "reverse"), ("k3", "forward"), ("k3_ratio", "reverse")])
+@pytest.mark.parametrize(("name", "direction"), [("k3", "forward"), ("k3_ratio", "reverse")])
 def test_a_kl_estimators_gradient_as_a_loss(name: str, direction: str) -> None:
     assert relative_error(estimator_gradient(name), kl_gradients(direction)) < EXACT
     other = "forward" if direction == "reverse" else "reverse"

@@ -14,7 +14,7 @@ from one_step import weights
 from ppo_vs_grpo import algorithms
 from ppo_vs_grpo.algorithms.ppo import PPO
 from ppo_vs_grpo.algorithms.shared.config import CriticConfig
-from ppo_vs_grpo.algorithms.shared.metrics import _explained, group_spread
+from ppo_vs_grpo.algorithms.shared.metrics import explained_variance, group_spread
 from ppo_vs_grpo.algorithms.shared.trainer import DivergedError, Trainer, UpdateRecord
 from ppo_vs_grpo.tasks.base import Problem, Score
 from ppo_vs_grpo.tasks.errors import UserError
@@ -164,10 +164,10 @@ def test_what_a_record_says_of_its_rollouts() -> None:
 def test_explained_variance_by_hand() -> None:
     mask = torch.tensor([[True, True], [True, False]])
     returns = torch.tensor([[1.0, 2.0], [3.0, 99.0]])
-    assert _explained(returns, returns, mask) == 1
-    assert _explained(torch.zeros(2, 2), returns, mask) == pytest.approx(0)
+    assert explained_variance(returns, returns, mask) == 1
+    assert explained_variance(torch.zeros(2, 2), returns, mask) == pytest.approx(0)
     # Errors of 1, 0 and 0 have variance 2/9, the returns 2/3.
     off = torch.tensor([[0.0, 2.0], [3.0, 0.0]])
-    assert _explained(off, returns, mask) == pytest.approx(1 - (2 / 9) / (2 / 3))
-    assert _explained(off, torch.ones(2, 2), mask) is None
-    assert _explained(None, returns, mask) is None
+    assert explained_variance(off, returns, mask) == pytest.approx(1 - (2 / 9) / (2 / 3))
+    assert explained_variance(off, torch.ones(2, 2), mask) is None
+    assert explained_variance(None, returns, mask) is None

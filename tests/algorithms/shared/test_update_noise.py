@@ -8,11 +8,10 @@ import torch
 from torch import Tensor
 
 from copying import llama
-from gaussians import MEAN_D, SIGNAL, TRACE, TRAIN, arm, certain, gaussian, prepared
+from gaussians import MEAN_D, SIGNAL, TRACE, TRAIN, arm, certain, gaussian, gradients_of, prepared, units_of
 from ppo_vs_grpo.algorithms.shared.networks.models import Models
 from ppo_vs_grpo.algorithms.shared.networks.sequences import Sequences, micro_batches, micro_batches_by_half
 from ppo_vs_grpo.algorithms.shared.update import learner, split_noise, update
-from ppo_vs_grpo.benchmarks.probes import gradient as probes
 from ppo_vs_grpo.benchmarks.probes import noise
 
 
@@ -42,7 +41,7 @@ def test_a_step_tells_the_noise_of_its_halves(name: str) -> None:
     """Two of five prompts against all five, whatever the order of the rows, before the gradient is clipped."""
     train = TRAIN.model_copy(update={"max_grad_norm": 1e-3, "micro_batch_tokens": 1})
     models, sequences, batch, group_B = prepared(arm(name))
-    units_UD = probes.unit_gradients(models, arm(name), sequences, batch, group_B, train).double()
+    units_UD = gradients_of(units_of(group_B), arm(name), models, sequences, batch, train).double()
     policy = llama(0)
     learning = learner(Models(policy, None, None, None), arm(name), train)
     seen = update(learning, arm(name), sequences, batch, np.random.default_rng(7), False)

@@ -16,7 +16,7 @@ from ppo_vs_grpo.algorithms.shared.losses import k3
 from ppo_vs_grpo.algorithms.shared.networks.models import policy_output
 from ppo_vs_grpo.algorithms.shared.networks.sequences import Sequences, micro_batches, pack
 from ppo_vs_grpo.algorithms.shared.types import Batch, Denominators, PolicyOutput
-from ppo_vs_grpo.algorithms.shared.update import _token_sums, update
+from ppo_vs_grpo.algorithms.shared.update import token_sums, update
 
 STILL = TRAIN.model_copy(update={"learning_rate": 1e-12, "max_grad_norm": 1e9})
 
@@ -88,7 +88,7 @@ def fraction(ratios: list[float], advantages: list[float]) -> float:
     mask = torch.ones(1, len(ratios), dtype=torch.bool)
     zero = torch.zeros_like(logp)
     batch = Batch(mask, zero, torch.tensor([advantages], dtype=torch.float64), None, None, None)
-    return float(_token_sums(batch, PolicyOutput(logp, zero, None), CLIP, len(ratios))["clip_fraction"])
+    return float(token_sums(batch, PolicyOutput(logp, zero, None), CLIP, len(ratios))["clip_fraction"])
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_the_largest_ratio_error_leaves_padding_out() -> None:
     logp = torch.tensor([[0.0, 5.0]])
     mask = torch.tensor([[True, False]])
     batch = Batch(mask, torch.zeros(1, 2), torch.ones(1, 2), None, None, None)
-    assert float(_token_sums(batch, PolicyOutput(logp, logp, None), CLIP, 1)["ratio_error_max"]) == 0
+    assert float(token_sums(batch, PolicyOutput(logp, logp, None), CLIP, 1)["ratio_error_max"]) == 0
 
 
 def test_the_learning_rate_warms_up_in_completions_and_then_holds() -> None:

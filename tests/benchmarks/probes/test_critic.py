@@ -23,7 +23,6 @@ def test_the_exact_value_scores_one_at_any_number_of_continuations_and_without_t
         assert near(quality.explained_variance, 1)
         assert near(quality.bias, 0)
         drifted = value_quality(uncorrected(prefixes))
-        assert quality.mse_uncorrected == pytest.approx(value(drifted.mse))
         assert not near(drifted.mse, 0)
         assert not near(drifted.explained_variance, 1)
         naive.append(value(drifted.explained_variance))
@@ -73,7 +72,6 @@ def test_a_known_error_is_recovered(error: float) -> None:
 def test_error_explained_variance_and_their_jackknife_by_hand() -> None:
     given = replace(prefixes_of([0.0, 0.5, 1.0], [0.0, 1.0, 1.0]), variance_N=np.array([0.0, 0.0, 0.12]))
     quality = value_quality(given)
-    assert quality.mse_uncorrected == pytest.approx(0.25 / 3)
     assert value(quality.mse) == pytest.approx(0.25 / 3 - 0.01)
     assert value(quality.explained_variance) == pytest.approx(1 - (0.25 / 3 - 0.01) / (1 / 3 - 0.01))
     # Without each prompt in turn: (0.25 - 0.03) / 2, (0 - 0.03) / 2, 0.25 / 2.
@@ -140,17 +138,6 @@ def test_deciles_of_the_position_by_hand() -> None:
     assert deciles[1].explained_variance == Estimate(None, None)
     assert deciles[5].bias == Estimate(None, None)
     assert value(deciles[9].bias) == pytest.approx(0.5)
-
-
-def test_calibration_by_hand() -> None:
-    value_N = [i / 20 for i in range(20)]
-    bins = value_quality(prefixes_of(value_N, [v**2 for v in value_N])).calibration
-    assert [b.n for b in bins] == [2] * 10
-    assert [b.value for b in bins] == pytest.approx([(4 * i + 1) / 40 for i in range(10)])
-    assert bins[3].mean == pytest.approx((0.3**2 + 0.35**2) / 2)
-    tied = value_quality(prefixes_of([0.5] * 6, [0.0, 1.0] * 3)).calibration
-    assert [b.n for b in tied] == [0] * 9 + [6]
-    assert (tied[0].value, tied[9].value, tied[9].mean) == (None, 0.5, 0.5)
 
 
 def test_variance_is_the_usual_one_for_a_row_per_prompt_and_forgets_where_zero_is() -> None:

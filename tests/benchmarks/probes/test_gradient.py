@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from math import inf, nan
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,9 +14,23 @@ import torch
 from torch import Tensor
 
 from copying import PAD, llama
-from gaussians import MEAN_D, SIGNAL, TRACE, TRAIN, arm, certain, gaussian, prepared, world_of_rows
+from exact import WORLD, Moments, group_moments
+from gaussians import (
+    MEAN_D,
+    SIGNAL,
+    TRACE,
+    TRAIN,
+    arm,
+    certain,
+    gaussian,
+    gradients_of,
+    prepared,
+    units_of,
+    world_of_rows,
+)
 from ppo_vs_grpo.algorithms.base import Algorithm
 from ppo_vs_grpo.algorithms.shared import advantages as adv
+from ppo_vs_grpo.algorithms.shared.config import TrainConfig
 from ppo_vs_grpo.algorithms.shared.networks.likelihood import logp
 from ppo_vs_grpo.algorithms.shared.networks.models import Models
 from ppo_vs_grpo.algorithms.shared.networks.sequences import Sequences, join, pack
@@ -22,9 +38,8 @@ from ppo_vs_grpo.algorithms.shared.types import Batch
 from ppo_vs_grpo.algorithms.shared.update import learner, update
 from ppo_vs_grpo.benchmarks.probes import gradient as probes
 from ppo_vs_grpo.benchmarks.probes import noise
-from ppo_vs_grpo.benchmarks.theory.enumeration import PROMPTS, Moments, enumerate_all, group_moments
+from ppo_vs_grpo.benchmarks.theory.enumeration import PROMPTS
 
-WORLD = enumerate_all(seed=3)
 ARMS = ("ppo", "grpo", "dr-grpo", "rloo", "grpo-value")
 Advantage = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -152,53 +167,40 @@ def step_gradient(algorithm: Algorithm, models: Models, sequences: Sequences, ba
 UNEVEN = torch.tensor([i for i in range(30) if i not in (0, 1, 2, 5, 11, 17, 23)])
 
 
+def frozen(models: Models, train: TrainConfig = TRAIN) -> Any:
+    """What the probe reads of a trainer."""
+    engine, limit = SimpleNamespace(pad=PAD), train.max_new_tokens
+    return SimpleNamespace(models=models, train=train, engine=engine, max_new_tokens=limit)
+
+
 @pytest.mark.parametrize("name", ARMS)
 def test_the_mean_of_the_units_is_the_gradient_of_one_step(name: str) -> None:
     """The update's critic is detached, so the value loss is not in its gradient; the probe needs no such setting."""
     detached = arm(name, detach=arm(name).needs.critic is not None)
     models, sequences, batch, group_B = prepared(arm(name), UNEVEN)
-    units_UD = probes.unit_gradients(models, arm(name), sequences, batch, group_B, TRAIN)
+    parts = probes._gradients(frozen(models), {name: (arm(name), batch)}, sequences, units_of(group_B))
+    units_UD = torch.stack([part[name] for part in parts])
     whole_D = step_gradient(detached, models, sequences, batch)
     torch.testing.assert_close(units_UD.mean(0), whole_D, atol=1e-6, rtol=1e-5)
-    rows_BD = probes.row_gradients(models, arm(name), sequences, batch, group_B, TRAIN)
-    for unit, group in enumerate(group_B.unique()):
-        torch.testing.assert_close(rows_BD[group_B == group].sum(0), units_UD[unit], atol=1e-5, rtol=1e-5)
+    expected_UD = gradients_of(units_of(group_B), arm(name), models, sequences, batch, TRAIN)
+    torch.testing.assert_close(units_UD, expected_UD, atol=1e-5, rtol=1e-5)
     assert all(p.grad is None for p in models.policy_parameters())
 
 
-def test_rows_of_even_groups_split_the_variance_of_a_unit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_of_even_groups_split_the_variance_of_a_unit() -> None:
     algorithm = arm("grpo")
     models, sequences, batch, group_B = prepared(algorithm)
-    rows_BD = probes.row_gradients(models, algorithm, sequences, batch, group_B, TRAIN)
-    parts = noise.split(probes.by_group(rows_BD, group_B))
-    units = noise.statistics(probes.unit_gradients(models, algorithm, sequences, batch, group_B, TRAIN))
+    rows_UGD = rows_by_group(algorithm, models, sequences, batch, group_B)
+    parts = noise.split(rows_UGD)
+    units = noise.statistics(gradients_of(units_of(group_B), algorithm, models, sequences, batch, TRAIN))
     assert certain(parts.between) + certain(parts.within) / 6 == pytest.approx(units.trace, rel=1e-4)
-    with pytest.raises(ValueError, match="as many rows"):
-        probes.by_group(rows_BD[1:], group_B[1:])
-    monkeypatch.setattr(probes, "MAX_PARAMETERS", 1000)
-    with pytest.raises(ValueError, match="parameters"):
-        probes.row_gradients(models, algorithm, sequences, batch, group_B, TRAIN)
 
 
-def test_projections_agree_with_the_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probes, "BLOCK", 2**18)  # several blocks
-    directions, algorithm = 600, arm("ppo")
-    models, sequences, batch, group_B = prepared(algorithm)
-    units_UD = probes.unit_gradients(models, algorithm, sequences, batch, group_B, TRAIN)
-    seen_UM = probes.projected_gradients(models, algorithm, sequences, batch, group_B, TRAIN, directions, seed=1)
-    assert torch.equal(seen_UM[2], probes.project(units_UD[2], directions, seed=1))
-    assert not torch.equal(seen_UM[2], probes.project(units_UD[2], directions, seed=2))
-    opposed_D = torch.tensor([1.0, -1.0]).repeat_interleave(2**18 // directions)  # two blocks
-    assert probes.project(opposed_D, directions, 0).norm() ** 2 == pytest.approx(len(opposed_D), rel=0.2)
-    whole, seen = noise.statistics(units_UD), noise.statistics(seen_UM)
-    # Both are quadratic forms v'Av, of variance 2 tr(A^2): A is the sample covariance, and mean mean' less it / U.
-    mean_D = units_UD.double().mean(0)
-    away_UD = (units_UD.double() - mean_D) / (len(units_UD) - 1) ** 0.5
-    trace_2 = float((away_UD @ away_UD.T).square().sum())
-    signal_2 = float((mean_D @ mean_D) ** 2 - 2 * (away_UD @ mean_D).square().sum() / 5) + trace_2 / 25
-    assert seen.trace == pytest.approx(whole.trace, abs=3 * (2 * trace_2 / directions) ** 0.5)
-    assert seen.signal == pytest.approx(whole.signal, abs=3 * (2 * signal_2 / directions) ** 0.5)
-    assert 3 * (2 * trace_2 / directions) ** 0.5 < 0.15 * certain(whole.trace)
+def rows_by_group(algorithm: Algorithm, models: Models, sequences: Sequences, batch: Batch, group_B: Tensor) -> Tensor:
+    """Gradients of rows, scaled so that a unit's gradient is the mean of its rows: (U, G, D)."""
+    rows = list(torch.arange(len(group_B))[:, None])
+    rows_BD = gradients_of(rows, algorithm, models, sequences, batch, TRAIN)
+    return torch.stack([rows_BD[unit] for unit in units_of(group_B)])
 
 
 def test_the_reference_is_reinforce_with_leave_one_out() -> None:
@@ -207,7 +209,7 @@ def test_the_reference_is_reinforce_with_leave_one_out() -> None:
     logp_BT = logp(models.policy, pack(join(scored.rollouts, PAD), torch.arange(30)), TRAIN.temperature)
     gradients = torch.autograd.grad(-(advantages_B * logp_BT.sum(1)).mean(), models.policy_parameters())
     expected_D = torch.cat([g.flatten() for g in gradients])
-    torch.testing.assert_close(probes.reference_gradient(models, scored, TRAIN, PAD), expected_D, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(probes.reference_gradient(frozen(models), scored), expected_D, atol=1e-6, rtol=1e-5)
 
 
 def test_the_probe_measures_every_arm_on_the_same_rollouts() -> None:
@@ -215,33 +217,31 @@ def test_the_probe_measures_every_arm_on_the_same_rollouts() -> None:
     no_penalty = replace(context, reference_logp_BT=None)
     arms = {**{name: arm(name) for name in ARMS}, "no penalty": arm("rloo")}
     contexts = {**dict.fromkeys(ARMS, context), "no penalty": no_penalty}
-    headless = replace(models, value_head=None)
-    seen = probes.probe(headless, arms, scored, contexts, TRAIN, PAD, reference=scored)
-    reference_D = probes.reference_gradient(models, scored, TRAIN, PAD)
+    headless = frozen(replace(models, value_head=None))
+    seen = probes.probe(headless, arms, scored, contexts, reference=scored)
+    reference_D = probes.reference_gradient(frozen(models), scored)
     for name in ARMS:
         sequences, batch, group_B = prepared(arms[name])[1:]
-        gradients_UD = probes.unit_gradients(models, arms[name], sequences, batch, group_B, TRAIN)
+        gradients_UD = gradients_of(units_of(group_B), arms[name], models, sequences, batch, TRAIN)
         whole = noise.statistics(gradients_UD, reference_D)
-        rows_BD = probes.row_gradients(models, arms[name], sequences, batch, group_B, TRAIN)
-        between = noise.split(probes.by_group(rows_BD, group_B).unflatten(1, (2, 3)).mean(2)).between
+        rows_UGD = rows_by_group(arms[name], models, sequences, batch, group_B)
+        between = noise.split(rows_UGD.unflatten(1, (2, 3)).mean(2)).between
         expected = {k: v for k, v in asdict(replace(whole, between=between)).items() if v is not None}
         assert {k: asdict(seen[name])[k] for k in expected} == pytest.approx(expected, rel=1e-4), name
     assert seen["no penalty"].cosine == pytest.approx(1, abs=1e-5)
     assert abs(certain(seen["ppo"].cosine)) < 0.99
-    few = probes.probe(headless, arms, scored, contexts, TRAIN, PAD, reference=scored, directions=200)
-    assert few["no penalty"].cosine == pytest.approx(1, abs=1e-5)
-    assert 1e-6 < abs(certain(few["rloo"].trace) / certain(seen["rloo"].trace) - 1) < 0.3
     missing = replace(scored, rewards_B=torch.where(torch.arange(30) == 3, nan, scored.rewards_B))
     with pytest.raises(ValueError, match="missing"):
-        probes.probe(headless, arms, missing, contexts, TRAIN, PAD)
+        probes.probe(headless, arms, missing, contexts)
 
 
 def test_a_truncated_sampler_and_the_length_limit_are_the_trainers() -> None:
-    """Tokens weigh policy / sampler, and a limit that the settings leave open is that of the rollouts, not their T."""
+    """Tokens weigh policy / sampler, and a loss per possible token is divided by the limit, not by T."""
     models, scored, context = world_of_rows()
-    halved = replace(scored.rollouts, sampler_logp_BT=scored.rollouts.logp_BT + np.log(2), max_tokens=24)
+    halved = replace(scored.rollouts, sampler_logp_BT=scored.rollouts.logp_BT + np.log(2))
     algorithm, contexts = arm("dr-grpo", TRAIN.model_copy(update={"beta": 0.0})), {"dr-grpo": context}
-    train = TRAIN.model_copy(update={"importance_correction": True, "max_new_tokens": None})
-    plain = probes.probe(models, {"dr-grpo": algorithm}, scored, contexts, TRAIN, PAD)["dr-grpo"]
-    corrected = probes.probe(models, {"dr-grpo": algorithm}, replace(scored, rollouts=halved), contexts, train, PAD)
+    train = TRAIN.model_copy(update={"importance_correction": True, "max_new_tokens": 24})
+    arms, half = {"dr-grpo": algorithm}, replace(scored, rollouts=halved)
+    plain = probes.probe(frozen(models), arms, scored, contexts)["dr-grpo"]
+    corrected = probes.probe(frozen(models, train), arms, half, contexts)
     assert corrected["dr-grpo"].trace == pytest.approx(certain(plain.trace) / (2 * 24 / 12) ** 2, rel=1e-4)

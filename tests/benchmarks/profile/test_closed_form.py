@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import replace
 
 import pytest
 import torch
@@ -32,17 +31,17 @@ NORMED = Qwen3Config(
     intermediate_size=160, head_dim=32, tie_word_embeddings=False,
 )  # fmt: skip
 PLAIN: dict[str, tuple[PretrainedConfig, Work]] = {
-    "deep": (DEEP, Work(10, 20, 8, 5, mini_batches=1, micro_batch_tokens=140, dtype=torch.float32)),
-    "one micro-batch": (DEEP, Work(16, 20, 8, 8, mini_batches=2, micro_batch_tokens=9999)),
-    "wide": (WIDE, Work(24, 6, 20, 8, mini_batches=1, micro_batch_tokens=104)),
-    "waiting": (WIDE, Work(24, 6, 20, 8, mini_batches=1, micro_batch_tokens=104, rollout_rows=8)),
-    "normed": (NORMED, Work(10, 20, 8, 5, mini_batches=1, micro_batch_tokens=140, beta=0.0)),
+    "deep": (DEEP, Work.of(10, 20, 8, 5, mini_batches=1, micro_batch_tokens=140, dtype=torch.float32)),
+    "one micro-batch": (DEEP, Work.of(16, 20, 8, 8, mini_batches=2, micro_batch_tokens=9999)),
+    "wide": (WIDE, Work.of(24, 6, 20, 8, mini_batches=1, micro_batch_tokens=104)),
+    "waiting": (WIDE, Work.of(24, 6, 20, 8, mini_batches=1, micro_batch_tokens=104, rollout_rows=8)),
+    "normed": (NORMED, Work.of(10, 20, 8, 5, mini_batches=1, micro_batch_tokens=140, beta=0.0)),
 }
 SAVING = {
-    "checkpoints": (DEEP, replace(PLAIN["deep"][1], gradient_checkpointing=True)),
-    "adapters": (DEEP, replace(PLAIN["one micro-batch"][1], lora_rank=4)),
-    "adapters in float32": (NORMED, replace(PLAIN["deep"][1], lora_rank=4)),
-    "both": (WIDE, replace(PLAIN["wide"][1], gradient_checkpointing=True, lora_rank=4)),
+    "checkpoints": (DEEP, PLAIN["deep"][1].having(gradient_checkpointing=True)),
+    "adapters": (DEEP, PLAIN["one micro-batch"][1].having(lora_rank=4)),
+    "adapters in float32": (NORMED, PLAIN["deep"][1].having(lora_rank=4)),
+    "both": (WIDE, PLAIN["wide"][1].having(gradient_checkpointing=True, lora_rank=4)),
 }
 
 
@@ -103,7 +102,7 @@ def test_chunks_of_a_large_vocabulary(case: str, arm: str, monkeypatch: pytest.M
 
 
 def test_a_model_of_half_a_billion() -> None:
-    config, work = shape("qwen2.5-0.5b"), Work(16, 64, 64, micro_batch_tokens=1024, mini_batches=1)
+    config, work = shape("qwen2.5-0.5b"), Work.of(16, 64, 64, micro_batch_tokens=1024, mini_batches=1)
     (run,), form = predict(config, ["ppo-critic"], work), closed_form(config, "ppo-critic", work)
     assert form is not None
     check(form, run, 0.003)
@@ -116,7 +115,7 @@ def test_by_hand() -> None:
         vocab_size=10, hidden_size=8, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1,
         intermediate_size=16, tie_word_embeddings=True,
     )  # fmt: skip
-    work = Work(4, 3, 2, 2, mini_batches=1, micro_batch_tokens=20, dtype=torch.float32, beta=0.0)
+    work = Work.of(4, 3, 2, 2, mini_batches=1, micro_batch_tokens=20, dtype=torch.float32, beta=0.0)
     form = closed_form(config, "grpo", work)
     assert form is not None
     layer = 8 * 8 + 8 * 4 + 8 * 4 + 8 * 8 + 3 * 8 * 16
@@ -139,7 +138,7 @@ def test_by_hand() -> None:
 
 def test_known_sizes() -> None:
     for name, parameters in {"llama-3.1-8b": 8_030_261_248, "qwen2.5-7b": 7_615_616_512}.items():
-        form = closed_form(shape(name), "grpo", Work())
+        form = closed_form(shape(name), "grpo", Work.of())
         assert form is not None
         assert form.role_bytes["policy.grads"] == 2 * parameters
 
@@ -149,17 +148,17 @@ def test_what_is_not_known_gets_no_number() -> None:
     sliding = Qwen2Config(**{**WIDE.to_dict(), "use_sliding_window": True})
     assert shape_of(gpt2) is None
     assert shape_of(sliding) is None
-    assert closed_form(WIDE, "vine-ppo", Work()) is None
-    assert closed_form(WIDE, "grpo-source", Work()) is None
-    assert closed_form(WIDE, "dapo", Work()) is not None
-    assert closed_form(WIDE, "grpo", Work(products="bfloat16")) is None
+    assert closed_form(WIDE, "vine-ppo", Work.of()) is None
+    assert closed_form(WIDE, "grpo-source", Work.of()) is None
+    assert closed_form(WIDE, "dapo", Work.of()) is not None
+    assert closed_form(WIDE, "grpo", Work.of().having(dtype="bfloat16")) is None
 
 
 def test_rows_say_what_each_arm_holds_and_a_dash_where_that_is_not_known() -> None:
     gpt2 = GPT2Config(n_embd=32, n_layer=1, n_head=2, vocab_size=99)
-    for name, *cells in closed_form_rows(gpt2, ["ppo", "grpo"], Work()):
+    for name, *cells in closed_form_rows(gpt2, ["ppo", "grpo"], Work.of()):
         assert cells == ["-", "-"], name
-    rows = {name: cells for name, *cells in closed_form_rows(shape("llama-3.1-8b"), ["grpo", "vine-ppo"], Work())}
+    rows = {name: cells for name, *cells in closed_form_rows(shape("llama-3.1-8b"), ["grpo", "vine-ppo"], Work.of())}
     held = 5 * 2 * 8_030_261_248 / 1e9  # parameters, gradients, two moments, reference
     assert rows["  parameters, gradients, optimizer"] == [f"{held:.2f}", "-"]
     cells = 2 * 32 * 8 * 128 * 2 * 128 * 512  # and one buffer of 16 prompts
@@ -177,15 +176,15 @@ def test_the_command_prints_them_below_the_prediction() -> None:
 
 def test_an_update_that_fits_no_small_card_is_told_what_would_fit() -> None:
     config = shape("llama-3.1-8b")
-    rows = {name: cells[0] for name, *cells in smaller_rows(config, ["grpo"], Work())}
+    rows = {name: cells[0] for name, *cells in smaller_rows(config, ["grpo"], Work.of())}
     for name, change in SMALLER.items():
-        form = closed_form(config, "grpo", replace(Work(), **change))
+        form = closed_form(config, "grpo", Work.of().having(**change))
         assert form is not None
         peak_bytes = form.total_peak_bytes
         assert float(rows[name].split()[0].replace(",", "")) == pytest.approx(peak_bytes / 1e9, abs=0.01)
     assert rows["all three"].endswith("(48)")
     assert rows["LoRA of rank 16"].endswith("(141)")
     gpt2 = GPT2Config(n_embd=32, n_layer=1, n_head=2, vocab_size=99)  # no closed form: predicted
-    small = Work(completions=16, prompt_tokens=4, new_tokens=4, micro_batch_tokens=64)
+    small = Work.of(completions=16, prompt_tokens=4, new_tokens=4, micro_batch_tokens=64)
     assert {cells[0] for _, *cells in smaller_rows(gpt2, ["grpo"], small)[1:]} == {"0.00 (24)"}
     assert "all three" not in {row[0] for row in predicted_rows(gpt2, ["grpo"], small)}

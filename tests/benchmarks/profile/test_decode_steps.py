@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 
 from ppo_vs_grpo.algorithms.shared.rollout.engine import HuggingFaceEngine
 from ppo_vs_grpo.algorithms.shared.types import Prompts
-from ppo_vs_grpo.benchmarks.profile.decode_steps import Steps
+from ppo_vs_grpo.benchmarks.profile.decode_steps import DecodeSteps
 from ppo_vs_grpo.benchmarks.profile.flops import FlopCount
 from ppo_vs_grpo.benchmarks.profile.memory import Tracker
 from ppo_vs_grpo.tasks.base import Problem
@@ -50,7 +50,7 @@ def test_of_each_lot_the_first_step_and_the_last_are_taken_and_all_are_counted(a
         counting.sum += 1000 + 2 * kwargs["past_key_values"].layers[0].get_mask_sizes(0)[0]
         return output
 
-    model.forward = Steps(passing, counting)
+    model.forward = DecodeSteps(passing, counting)
     engine = HuggingFaceEngine(model, pad=0, end=-1, max_new_tokens=NEW_TOKENS, temperature=1.0, rows_at_once=at_once)
     engine.generate(PROMPTS, 4, None)
     assert taken == [PROMPT_TOKENS] + [1, 1] * lots

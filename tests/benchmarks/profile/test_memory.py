@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
@@ -17,8 +17,9 @@ from ppo_vs_grpo.algorithms.ppo import PPO
 from ppo_vs_grpo.algorithms.shared.config import CriticConfig, TrainConfig
 from ppo_vs_grpo.algorithms.shared.trainer import Trainer
 from ppo_vs_grpo.benchmarks.models.tiny import SIZES, tokenizer, untrained
+from ppo_vs_grpo.benchmarks.profile.flops import measure_costs
 from ppo_vs_grpo.benchmarks.profile.memory import PHASES, ROLES, TOTAL, Peak, Tracker
-from ppo_vs_grpo.benchmarks.profile.tracked import attach, measure_update, register
+from ppo_vs_grpo.benchmarks.profile.tracked import attach, register
 from ppo_vs_grpo.tasks import make
 
 TRAIN = TrainConfig(prompts_per_update=4, group_size=4, mini_batches=2, micro_batch_tokens=128, max_new_tokens=8)
@@ -39,7 +40,7 @@ def bytes_of(module: nn.Module) -> int:
     return sum(t.nbytes for t in {*module.parameters(), *module.buffers()})
 
 
-def table(rows: list[Peak]) -> dict[tuple[str, str], Peak]:
+def table(rows: Sequence[Peak]) -> dict[tuple[str, str], Peak]:
     return {(row.phase, row.role): row for row in rows}
 
 
@@ -94,14 +95,14 @@ def test_the_total_of_an_update_is_the_allocators(arm: str) -> None:
         next(measured.updates(1))
 
     allocated_bytes = before_bytes + allocated_peak_bytes(work)
-    tracked_bytes = sum(row.bytes_at_total_peak for row in measure_update(trainer(arm)) if row.phase == TOTAL)
+    tracked_bytes = sum(row.bytes_at_total_peak for row in measure_costs(trainer(arm)).peaks if row.phase == TOTAL)
     assert tracked_bytes == pytest.approx(allocated_bytes, rel=1e-3)
 
 
 @pytest.mark.parametrize("arm", ARMS)
 def test_roles_are_what_the_networks_hold(arm: str) -> None:
     measured = trainer(arm, beta=0.1)
-    models, rows = measured.models, table(measure_update(measured))
+    models, rows = measured.models, table(measure_costs(measured).peaks)
     policy_bytes = bytes_of(models.policy)
     gradient_bytes = sum(p.nbytes for p in models.policy.parameters())
     for phase in ("rollout", "reward", "reference", "forward", "backward", "optimizer", TOTAL):
@@ -120,24 +121,24 @@ def test_roles_are_what_the_networks_hold(arm: str) -> None:
 def test_the_cache_has_room_for_every_row_at_full_length() -> None:
     measured = trainer("grpo")
     widest = max(len(ids) for ids in measured.collector.sample(1).prompts.ids)
-    rows = table(measure_update(measured))
+    rows = table(measure_costs(measured).peaks)
     cell_bytes = 2 * 2 * 64 * 4  # keys and values of two layers of 64 floats
     assert rows["rollout", "kv_cache"].bytes_at_total_peak == 16 * (widest + 8) * cell_bytes
     assert ("forward", "kv_cache") not in rows
 
 
 def test_activations_grow_with_the_micro_batch_and_a_critic_of_its_own_has_as_many_again() -> None:
-    few, many = (table(measure_update(trainer("grpo", mini_batches=1, micro_batch_tokens=n))) for n in (64, 128))
+    few, many = (table(measure_costs(trainer("grpo", mini_batches=1, micro_batch_tokens=n)).peaks) for n in (64, 128))
     role = "activations.policy"
     assert 1.7 < many["forward", role].own_peak_bytes / few["forward", role].own_peak_bytes < 2.3
-    head, own = (table(measure_update(trainer(arm))) for arm in ("ppo", "ppo-critic"))
+    head, own = (table(measure_costs(trainer(arm)).peaks) for arm in ("ppo", "ppo-critic"))
     assert ("forward", "activations.value") not in head  # it reads what the policy's pass keeps anyway
     assert 0.8 < own["forward", "activations.value"].own_peak_bytes / own["forward", role].own_peak_bytes < 1
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.1])
 def test_roles_add_up_and_no_reference_costs_nothing(beta: float) -> None:
-    rows = measure_update(trainer("grpo", beta=beta))
+    rows = measure_costs(trainer("grpo", beta=beta)).peaks
     assert any(row.role == "reference.params" for row in rows) == (beta > 0)
     assert any(row.phase == "reference" for row in rows) == (beta > 0)
     for phase in {row.phase for row in rows}:
@@ -191,7 +192,7 @@ def test_unknown_names_are_refused() -> None:
 def test_the_probe_leaves_the_run_as_it_is() -> None:
     probed, alone = trainer("ppo-critic"), trainer("ppo-critic")
     next(probed.updates(1)), next(alone.updates(1))
-    measure_update(probed)
+    measure_costs(probed)
     backward = Tensor.backward
     seen, expected = next(probed.updates(1)).metrics, next(alone.updates(1)).metrics
     timeless = {name for name in expected if not name.endswith("_s")}

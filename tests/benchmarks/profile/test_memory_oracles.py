@@ -76,16 +76,18 @@ def test_the_peak_of_an_update_is_that_of_the_allocators_blocks(arm: str) -> Non
 
 PREDICT = """
 import pathlib, re
-from ppo_vs_grpo.benchmarks.profile.predict import Work, predict, shape
+from ppo_vs_grpo.benchmarks.profile.predict import predict
+from ppo_vs_grpo.benchmarks.profile.shapes import shape
+from ppo_vs_grpo.benchmarks.profile.work import Work
 
 def high_water_bytes():
     return 1024 * int(re.search(r"VmHWM:\\s+(\\d+)", pathlib.Path("/proc/self/status").read_text())[1])
 
-predict(shape("qwen2.5-0.5b"), ["grpo"], Work(8, 8, 8, micro_batch_tokens=64, mini_batches=1))
+predict(shape("qwen2.5-0.5b"), ["grpo"], Work.of(8, 8, 8, micro_batch_tokens=64, mini_batches=1))
 before = high_water_bytes()
 config = shape("qwen2.5-72b")
 config.num_hidden_layers = 4
-predicted = predict(config, ["ppo"], Work(4096, 32, 32, micro_batch_tokens=128, mini_batches=1))[0]
+predicted = predict(config, ["ppo"], Work.of(4096, 32, 32, micro_batch_tokens=128, mini_batches=1))[0]
 cache = max(row.own_peak_bytes for row in predicted.peaks if row.role == "kv_cache")
 print(predicted.total_peak_bytes, cache, high_water_bytes() - before)
 """

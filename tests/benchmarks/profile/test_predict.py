@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import time
-from dataclasses import replace
 
 import pytest
 import torch
@@ -15,7 +14,6 @@ from ppo_vs_grpo.benchmarks.profile.flops import ON_CPU, measure_costs
 from ppo_vs_grpo.benchmarks.profile.memory import TOTAL
 from ppo_vs_grpo.benchmarks.profile.predict import Prediction, predict, predict_run
 from ppo_vs_grpo.benchmarks.profile.shapes import shape, shapes
-from ppo_vs_grpo.benchmarks.profile.tracked import measure_update
 from ppo_vs_grpo.benchmarks.profile.work import Work
 from ppo_vs_grpo.tasks.errors import UserError
 from predicted import ARMS, CASES, NANO, assert_near, own_bytes, real, total_bytes
@@ -30,7 +28,7 @@ def prediction(case: str, arm: str) -> Prediction:
 @pytest.mark.parametrize("arm", ARMS)
 def test_a_prediction_is_what_the_tracker_measures(case: str, arm: str) -> None:
     config, work = CASES[case]
-    assert_near(prediction(case, arm), measure_update(real(config, arm, work)))
+    assert_near(prediction(case, arm), measure_costs(real(config, arm, work)).peaks)
 
 
 @pytest.mark.parametrize("case", ["nano", "waiting"])
@@ -64,9 +62,9 @@ def test_the_critics_operations_are_what_it_adds_to_grpo() -> None:
 @pytest.mark.parametrize(
     "more",
     [
-        {"completions": 64, "mini_batches": 1},
+        {"prompts_per_update": 16, "mini_batches": 1},
         {
-            "completions": 128,
+            "prompts_per_update": 16,
             "group_size": 8,
             "micro_batch_tokens": 400,
         },  # prompts are mixed at random: fewer would tell
@@ -74,10 +72,10 @@ def test_the_critics_operations_are_what_it_adds_to_grpo() -> None:
 )
 def test_more_completions_than_a_prediction_needs_to_run_change_nothing_else(more: dict[str, int]) -> None:
     arm, (config, work) = "ppo-critic", CASES["nano"]
-    work = replace(work, **more)
+    work = work.having(**more)
     assert work.shortened() != work
     (predicted,) = predict(config, [arm], work)
-    measured = measure_update(real(config, arm, work))
+    measured = measure_costs(real(config, arm, work)).peaks
     for phase in ("rollout", "reference", "forward", "backward", TOTAL):
         assert total_bytes(predicted.peaks, phase) == pytest.approx(total_bytes(measured, phase), rel=0.05), phase
     counted = sum(row.flops_per_completion for row in measure_costs(real(config, arm, work)).flops)
@@ -85,8 +83,11 @@ def test_more_completions_than_a_prediction_needs_to_run_change_nothing_else(mor
 
 
 def test_checkpoints_trade_activations_for_operations() -> None:
-    config, work = type(NANO)(**{**NANO.to_dict(), "num_hidden_layers": 8}), replace(CASES["nano"][1], completions=8)
-    (plain,), (saving,) = (predict(config, ["grpo"], replace(work, gradient_checkpointing=on)) for on in (False, True))
+    config, work = (
+        type(NANO)(**{**NANO.to_dict(), "num_hidden_layers": 8}),
+        CASES["nano"][1].having(prompts_per_update=2),
+    )
+    (plain,), (saving,) = (predict(config, ["grpo"], work.having(gradient_checkpointing=on)) for on in (False, True))
     kept = [own_bytes(p, "forward", "activations.policy") for p in (plain, saving)]
     assert kept[1] < 0.5 * kept[0]
     assert saving.total_peak_bytes < plain.total_peak_bytes
@@ -97,7 +98,7 @@ def test_checkpoints_trade_activations_for_operations() -> None:
 
 
 def test_a_seven_billion_model_takes_seconds_and_no_memory() -> None:
-    work = Work(completions=32, prompt_tokens=64, new_tokens=64, micro_batch_tokens=512, mini_batches=1)
+    work = Work.of(completions=32, prompt_tokens=64, new_tokens=64, micro_batch_tokens=512, mini_batches=1)
     start_s = time.process_time()
     (predicted,) = predict(shape("llama-3.1-8b"), ["grpo"], work)
     assert time.process_time() - start_s < 30

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,6 @@ from ppo_vs_grpo.benchmarks.profile.memory import TOTAL
 from ppo_vs_grpo.benchmarks.profile.predict import predict
 from ppo_vs_grpo.benchmarks.profile.shapes import shape
 from ppo_vs_grpo.benchmarks.profile.table import work_of
-from ppo_vs_grpo.benchmarks.profile.tracked import measure_update
 from ppo_vs_grpo.benchmarks.profile.work import Work
 from ppo_vs_grpo.tasks.errors import UserError
 from predicted import ARMS, CASES, NANO, assert_near, own_bytes, real
@@ -31,14 +29,14 @@ OPTIONS = {
 @pytest.mark.parametrize(("case", "options"), [*(("nano", name) for name in OPTIONS), ("wide", "both")])
 @pytest.mark.parametrize("arm", ARMS)
 def test_a_prediction_is_what_the_tracker_measures(case: str, arm: str, options: str) -> None:
-    config, work = CASES[case][0], replace(CASES[case][1], **OPTIONS[options])
+    config, work = CASES[case][0], CASES[case][1].having(**OPTIONS[options])
     (predicted,) = predict(config, [arm], work)
-    assert_near(predicted, measure_update(real(config, arm, work)))
+    assert_near(predicted, measure_costs(real(config, arm, work)).peaks)
 
 
 @pytest.mark.parametrize("options", OPTIONS)
 def test_predicted_operations_are_the_measured_ones(options: str) -> None:
-    config, work = CASES["nano"][0], replace(CASES["nano"][1], **OPTIONS[options])
+    config, work = CASES["nano"][0], CASES["nano"][1].having(**OPTIONS[options])
     (predicted,) = predict(config, ["ppo-critic"], work)
     counted = measure_costs(real(config, "ppo-critic", work)).flops
     assert [row.phase for row in predicted.flops] == [row.phase for row in counted]
@@ -48,7 +46,7 @@ def test_predicted_operations_are_the_measured_ones(options: str) -> None:
 
 def test_adapters_replace_gradients_and_optimizer_state_and_the_references_weights() -> None:
     work = CASES["nano"][1]
-    (plain,), (adapted,) = (predict(NANO, ["ppo-critic"], replace(work, lora_rank=rank)) for rank in (None, 4))
+    (plain,), (adapted,) = (predict(NANO, ["ppo-critic"], work.having(lora_rank=rank)) for rank in (None, 4))
     # of each of 2 layers: 4 projections 64 -> 64, gate and up 64 -> 192, down 192 -> 64; 4 ranks in float32
     adapters_bytes = 4 * 4 * 2 * (4 * (64 + 64) + 3 * (64 + 192))
     buffers_bytes = 4 * 2 * 8  # rotary frequencies, as made and as they are
@@ -63,7 +61,9 @@ def test_adapters_replace_gradients_and_optimizer_state_and_the_references_weigh
 
 
 def test_a_seven_billion_model_with_adapters_takes_seconds() -> None:
-    work = Work(completions=32, prompt_tokens=64, new_tokens=64, micro_batch_tokens=512, mini_batches=1, lora_rank=16)
+    work = Work.of(
+        completions=32, prompt_tokens=64, new_tokens=64, micro_batch_tokens=512, mini_batches=1, lora_rank=16
+    )
     start_s = time.process_time()
     (predicted,) = predict(shape("qwen2.5-7b"), ["grpo"], work)
     assert time.process_time() - start_s < 30
@@ -76,11 +76,11 @@ def test_a_seven_billion_model_with_adapters_takes_seconds() -> None:
 
 
 def test_a_work_says_both_to_the_trainer() -> None:
-    assert Work().train().lora_rank is None
-    assert not Work().train().gradient_checkpointing
-    train = Work(lora_rank=3, gradient_checkpointing=True).train()
+    assert Work.of().train.lora_rank is None
+    assert not Work.of().train.gradient_checkpointing
+    train = Work.of(lora_rank=3, gradient_checkpointing=True).train
     assert (train.lora_rank, train.gradient_checkpointing) == (3, True)
-    assert Work(lora_rank=3, gradient_checkpointing=True).shortened().lora_rank == 3
+    assert Work.of(lora_rank=3, gradient_checkpointing=True).shortened().train.lora_rank == 3
     assert (TrainConfig().lora_rank, TrainConfig().gradient_checkpointing) == (None, False)
 
 
@@ -105,4 +105,4 @@ def test_a_rank_below_one_is_one_line(small: list[str]) -> None:
     says = "--lora {}: should be the rank of the adapters, 1 or more; leave it out to train everything"
     assert mistake(*small, "--lora", "0") == "error: " + says.format(0)
     with pytest.raises(UserError, match=says.format(-1)):
-        work_of(16, 16, 8, 99, "float32", False, -1, None)
+        work_of(16, 16, 8, "float32", lora_rank=-1)

@@ -16,14 +16,13 @@ from matplotlib.figure import Figure
 from scipy.linalg import hadamard
 from torch import Tensor
 
+from exact import EXACT, WORLD, Moments, group_moments
 from ppo_vs_grpo.algorithms.shared import advantages as adv
 from ppo_vs_grpo.benchmarks.analysis.report.figures import canvas
 from ppo_vs_grpo.benchmarks.analysis.report.figures import theory as theoryfigure
 from ppo_vs_grpo.benchmarks.theory import variance
-from ppo_vs_grpo.benchmarks.theory.enumeration import PROMPTS, Moments, enumerate_all, group_moments
+from ppo_vs_grpo.benchmarks.theory.enumeration import PROMPTS
 
-EXACT = 1e-10
-WORLD = enumerate_all(seed=3)
 TWO_D = torch.tensor([[[1.0, 0.0], [3.0, 0.0]], [[0.0, 2.0], [0.0, 6.0]]], dtype=torch.float64)
 
 

@@ -17,8 +17,8 @@ from ppo_vs_grpo.algorithms.shared.networks.models import Models, build, values
 from ppo_vs_grpo.algorithms.shared.networks.sequences import join, pack
 from ppo_vs_grpo.algorithms.shared.rollout.engine import HuggingFaceEngine
 from ppo_vs_grpo.algorithms.shared.trainer import UpdateRecord
+from ppo_vs_grpo.benchmarks.profile.flops import measure_costs
 from ppo_vs_grpo.benchmarks.profile.memory import TOTAL
-from ppo_vs_grpo.benchmarks.profile.tracked import measure_update
 from ppo_vs_grpo.tasks.errors import UserError
 from small_trainer import AnyLetter
 
@@ -227,7 +227,7 @@ def test_sampled_log_probabilities_are_those_of_the_frozen_start_model_bit_for_b
 
 def test_a_copied_trainer_has_one_base_and_leaves_the_other_as_it_was() -> None:
     made, twin = trainer("ppo-critic"), trainer("ppo-critic")
-    peaks = measure_update(made)
+    peaks = measure_costs(made).peaks
     copied = copy.deepcopy(made)
     own = dict(copied.models.policy.named_parameters())
     assert all(p is own[name] for name, p in copied.models.reference.named_parameters() if not is_adapter(name))

@@ -16,7 +16,7 @@ from ppo_vs_grpo.algorithms.shared.networks.models import Models, build, policy_
 from ppo_vs_grpo.algorithms.shared.networks.sequences import Packed, join, pack
 from ppo_vs_grpo.algorithms.shared.rollout.engine import HuggingFaceEngine
 from ppo_vs_grpo.algorithms.shared.trainer import Trainer
-from ppo_vs_grpo.benchmarks.profile.tracked import measure_update
+from ppo_vs_grpo.benchmarks.profile.flops import measure_costs
 from ppo_vs_grpo.tasks.errors import UserError
 
 TRAIN = TrainConfig(prompts_per_update=4, group_size=8, learning_rate=1e-2, warmup_completions=0, beta=0.05)
@@ -120,7 +120,7 @@ def test_activations_take_less_memory(name: str, role: str, rank: int | None) ->
         return llama(num_hidden_layers=8, **changes)
 
     plain, saving = (
-        {(row.phase, row.role): row.own_peak_bytes for row in measure_update(made)}
+        {(row.phase, row.role): row.own_peak_bytes for row in measure_costs(made).peaks}
         for made in pair(name, deeper, lora_rank=rank)
     )
     assert saving["forward", f"activations.{role}"] < 0.5 * plain["forward", f"activations.{role}"]

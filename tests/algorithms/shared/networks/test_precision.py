@@ -22,9 +22,9 @@ from ppo_vs_grpo.algorithms.shared.networks.sequences import join, pack
 from ppo_vs_grpo.algorithms.shared.rollout.engine import HuggingFaceEngine
 from ppo_vs_grpo.algorithms.shared.trainer import Trainer
 from ppo_vs_grpo.algorithms.shared.types import Prompts
+from ppo_vs_grpo.benchmarks.profile.flops import measure_costs
 from ppo_vs_grpo.benchmarks.profile.memory import TOTAL
 from ppo_vs_grpo.benchmarks.profile.predict import predict_run
-from ppo_vs_grpo.benchmarks.profile.tracked import measure_update
 from ppo_vs_grpo.tasks.base import Problem
 from small_trainer import AnyLetter, trainer
 
@@ -187,7 +187,7 @@ def test_memory_is_predicted(arm: str) -> None:
     made.collector = replace(made.collector, engine=made.engine)
     tracked, predicted = (
         {peak.role: peak.bytes_at_total_peak for peak in peaks if peak.phase == TOTAL}
-        for peaks in (measure_update(made), predict_run(made))
+        for peaks in (measure_costs(made).peaks, predict_run(made))
     )
     for role in ("policy.params", "policy.grads", "policy.adam"):
         assert tracked.get(role) == predicted.get(role)

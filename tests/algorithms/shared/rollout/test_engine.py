@@ -49,6 +49,15 @@ def test_the_mask_ends_with_the_first_end_token_or_at_the_limit() -> None:
     assert 0 < int(rollouts.ended_B.sum()) < 32
 
 
+@pytest.mark.parametrize("places", [None, 3])
+def test_a_limit_of_a_call_is_that_of_an_engine(places: int | None) -> None:
+    long, short = (HuggingFaceEngine(llama(), PAD, END, tokens, 0.7, rows_at_once=places) for tokens in (10, 4))
+    ours, theirs = long.generate(PROMPTS, 8, uniforms(10, 32), 4), short.generate(PROMPTS, 8, uniforms(10, 32))
+    assert ours.max_tokens == theirs.max_tokens == ours.mask_BT.sum(1).max() == 4
+    for name in ("completion_BT", "mask_BT", "logp_BT", "ended_B"):
+        assert torch.equal(getattr(ours, name), getattr(theirs, name)), name
+
+
 def test_pad_may_be_the_end_token() -> None:
     rollouts, same = generate(llama(), pad=END), generate(llama())
     assert torch.equal(rollouts.mask_BT, same.mask_BT)

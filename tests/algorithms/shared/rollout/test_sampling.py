@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from copying import END, PAD, llama, prompts, uniforms
-from ppo_vs_grpo.algorithms.shared.rollout.engine import HuggingFaceEngine, Truncation, _sample
+from ppo_vs_grpo.algorithms.shared.rollout.engine import HuggingFaceEngine, Truncation, sample_tokens
 
 PROBS = torch.tensor([[0.4, 0.3, 0.2, 0.1]])
 
@@ -36,10 +36,10 @@ def test_a_token_past_exactly_top_p_is_left_out() -> None:
 
 def test_the_ends_of_the_random_numbers_draw_a_token_that_can_be_drawn() -> None:
     logits = torch.tensor([[-torch.inf, 0.0, 0.0, -torch.inf]]).expand(2, -1)
-    token_b, logp_b, _ = _sample(logits, torch.tensor([0.0, 0.5]), 1.0, Truncation())
+    token_b, logp_b, _ = sample_tokens(logits, torch.tensor([0.0, 0.5]), 1.0, Truncation())
     assert token_b.tolist() == [1, 2]
     torch.testing.assert_close(logp_b, torch.full((2,), 0.5).log())
-    assert _sample(torch.zeros(1, 4), torch.tensor([1.0]), 1.0, Truncation())[0].tolist() == [3]
+    assert sample_tokens(torch.zeros(1, 4), torch.tensor([1.0]), 1.0, Truncation())[0].tolist() == [3]
 
 
 def test_every_row_goes_on_to_its_end_or_the_limit_and_no_pass_is_made_after_the_last() -> None:
