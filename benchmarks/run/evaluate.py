@@ -3,34 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from transformers import PreTrainedTokenizerBase
 
 from ppo_vs_grpo.algorithms.shared.rollout.engine import RolloutEngine
 from ppo_vs_grpo.algorithms.shared.scoring import score, texts
 from ppo_vs_grpo.algorithms.shared.types import Prompts, ScoredRollouts
 from ppo_vs_grpo.benchmarks.suites.sections import EvalConfig
-from ppo_vs_grpo.tasks.base import Problem, Task
 from ppo_vs_grpo.tasks.splits import Split, heldout, rng
 
-
-class Evaluated(Protocol):
-    """What an evaluation asks of a trainer, ours or a peer's."""
-
-    max_new_tokens: int
-    task: Task
-    tokenizer: PreTrainedTokenizerBase
-
-    @property
-    def engine(self) -> RolloutEngine:
-        """What completes prompts."""
-        ...
-
-    def encode(self, drawn: list[Problem], /) -> Prompts:
-        """Tokenize problems as prompts."""
-        ...
+if TYPE_CHECKING:
+    from ppo_vs_grpo.benchmarks.run.trainers import RunTrainer
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +32,7 @@ class Evaluator:
     prompt, and a greedy one beside them.
     """
 
-    def __init__(self, trainer: Evaluated, config: EvalConfig, split: Split) -> None:
+    def __init__(self, trainer: RunTrainer, config: EvalConfig, split: Split) -> None:
         self._trainer, self._config = trainer, config
         self._prompts: Prompts = trainer.encode(heldout(trainer.task, split, config.prompts))
         shape = (trainer.max_new_tokens, config.prompts * config.samples)

@@ -3,17 +3,49 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ppo_vs_grpo.benchmarks.suites.run_spec import RunSpec
 
 if TYPE_CHECKING:
-    from ppo_vs_grpo.algorithms.shared.trainer import Trainer
-    from ppo_vs_grpo.benchmarks.peers.trainer import PeerTrainer
+    from transformers import PreTrainedTokenizerBase
+
+    from ppo_vs_grpo.algorithms.shared.meters import PeakMemory
+    from ppo_vs_grpo.algorithms.shared.rollout.engine import RolloutEngine
+    from ppo_vs_grpo.algorithms.shared.trainer import UpdateRecord
+    from ppo_vs_grpo.algorithms.shared.types import Prompts
+    from ppo_vs_grpo.tasks.base import Problem, Task
 
 
-def make_trainer(spec: RunSpec, start: Path, device: str = "cpu", more_updates: int = 0) -> Trainer | PeerTrainer:
+class RunTrainer(Protocol):
+    """A trainer as a run and its evaluations use it: ours, or a peer's."""
+
+    max_new_tokens: int
+    task: Task
+    tokenizer: PreTrainedTokenizerBase
+    memory: PeakMemory
+
+    @property
+    def engine(self) -> RolloutEngine:
+        """The engine that completes prompts with the policy as it is."""
+        ...
+
+    def encode(self, drawn: list[Problem], /) -> Prompts:
+        """Tokenize problems as prompts."""
+        ...
+
+    def updates(self, count: int, measure_memory: bool = False) -> Iterator[UpdateRecord]:
+        """Run `count` more updates. Raises DivergedError."""
+        ...
+
+    def until_spent(self) -> Iterator[UpdateRecord]:
+        """Run updates while the budget of completions covers one more. Raises DivergedError."""
+        ...
+
+
+def make_trainer(spec: RunSpec, start: Path, device: str = "cpu", more_updates: int = 0) -> RunTrainer:
     """The trainer of a run, its models on the device; `more_updates` are added to its budget."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
@@ -38,7 +70,7 @@ def make_trainer(spec: RunSpec, start: Path, device: str = "cpu", more_updates: 
     algorithm = kind(kind.Config.model_validate(spec.config), train)
     given = (model, tokenizer, task, algorithm, train, spec.seed)
     peer = peers.PEERS.get(spec.algorithm)
-    trainer: Trainer | PeerTrainer
+    trainer: RunTrainer
     if peer is None:
         trainer = Trainer(*given)
     else:

@@ -20,8 +20,8 @@ from ppo_vs_grpo.benchmarks.suites.run_spec import RunSpec
 if TYPE_CHECKING:
     from ppo_vs_grpo.algorithms.shared.meters import PeakMemory
     from ppo_vs_grpo.algorithms.shared.trainer import Trainer
-    from ppo_vs_grpo.benchmarks.peers.trainer import PeerTrainer
     from ppo_vs_grpo.benchmarks.profile.flops import Costs
+    from ppo_vs_grpo.benchmarks.run.trainers import RunTrainer
     from ppo_vs_grpo.tasks.splits import Split
 
 MEMORY_UPDATES = 2
@@ -101,7 +101,7 @@ class Run:
             "contended": self.contended or self._neighbours.cores() > CONTENDED_CORES,
         }
 
-    def _learn(self, trainer: Trainer | PeerTrainer) -> None:
+    def _learn(self, trainer: RunTrainer) -> None:
         """The comparison: train, and evaluate at evenly spaced points, first and last included."""
         from ppo_vs_grpo.algorithms.shared.trainer import Trainer
         from ppo_vs_grpo.benchmarks.run.evaluate import Evaluator
@@ -125,7 +125,7 @@ class Run:
         while marks:  # the rest of the budget does not cover another update
             look(self._last["update"])
 
-    def _time(self, trainer: Trainer | PeerTrainer) -> None:
+    def _time(self, trainer: RunTrainer) -> None:
         """The timing pass: warm-up, measured updates, then updates whose memory is measured."""
         timing = self.spec.timing
         if timing is None:
