@@ -22,13 +22,6 @@ timing: {updates: 5, warmup_updates: 2}
 """
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    path = tmp_path / "mine.yaml"
-    path.write_text(SUITE)
-    return path
-
-
 def specs(path: Path, *overrides: str) -> list[RunSpec]:
     return resolve(load_suite(path, overrides), source_of(path, overrides))
 

@@ -110,7 +110,7 @@ def test_a_run_imports_no_library_of_other_arms(tmp_path: Path) -> None:
     """They take a second of each run's start, and their memory would be counted as the run's."""
     folder, model = prepared(tmp_path, a_run("grpo"))
     code = (
-        f"import sys; from ppo_vs_grpo.benchmarks import worker; worker.main([{str(folder)!r}, {str(model)!r}]);"
+        f"import sys; from ppo_vs_grpo.benchmarks.run import worker; worker.main([{str(folder)!r}, {str(model)!r}]);"
         "print(sorted({'trl', 'peft', 'datasets', 'matplotlib', 'wandb'} & set(sys.modules)))"
     )
     told = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)

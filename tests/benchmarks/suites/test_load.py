@@ -231,7 +231,7 @@ def test_a_binary_file_is_no_suite(path: Path) -> None:
 
 def test_reading_a_suite_needs_no_torch() -> None:
     code = (
-        "import sys; from ppo_vs_grpo.benchmarks import loading as l; l.load_suite(l.find_suite('core'));"
+        "import sys; from ppo_vs_grpo.benchmarks.suites import load as l; l.load_suite(l.find_suite('core'));"
         "sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-P", "-c", code], check=False).returncode == 0

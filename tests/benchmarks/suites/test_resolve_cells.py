@@ -11,9 +11,7 @@ import pytest
 
 from ppo_vs_grpo.benchmarks import load
 from ppo_vs_grpo.benchmarks.suites.sections import SpeedCell
-from suite_files import message, path, specs
-
-__all__ = ["path"]  # the fixture
+from suite_files import message, specs
 
 CELLS = """
 timing.cells={

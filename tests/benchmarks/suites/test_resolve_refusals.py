@@ -6,9 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from suite_files import message, path, specs
-
-__all__ = ["path"]  # the fixture
+from suite_files import message, specs
 
 
 @pytest.mark.parametrize(

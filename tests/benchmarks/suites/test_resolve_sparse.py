@@ -10,7 +10,7 @@ from rich.console import Console
 
 import fake_suite
 from ppo_vs_grpo.benchmarks.run.progress import Board
-from ppo_vs_grpo.benchmarks.run.state import Cell
+from ppo_vs_grpo.benchmarks.run.state import RunState
 from ppo_vs_grpo.benchmarks.suites.load import find_suite, load_suite, source_of
 from ppo_vs_grpo.benchmarks.suites.suite import Suite
 from ppo_vs_grpo.tasks.errors import UserError
@@ -179,7 +179,7 @@ def test_the_runner_runs_and_shows_what_there_is(tmp_path: Path) -> None:
         *("grpo.blue.r0", "grpo.blue.r1", "grpo.blue.s0", "ppo.blue.r0", "ppo.blue.r1", "ppo.blue.s0"),
         *("ppo.red.r0", "ppo.red.r1", "ppo.red.s0"),
     ]
-    cells = [Cell(spec, tmp_path) for spec in fake_suite.make_specs(sparse())]
+    cells = [RunState(spec, tmp_path) for spec in fake_suite.make_specs(sparse())]
     console = Console(file=StringIO(), width=100)
     with console.capture() as capture:
         console.print(Board(console, "fake", cells, slots=1).render())

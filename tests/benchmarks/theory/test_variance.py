@@ -193,8 +193,9 @@ def test_the_figure_names_every_baseline_and_nothing_is_outside_it(figure: Figur
 def test_a_rebuild_is_the_same_bytes_and_needs_no_torch(figure: Figure, tmp_path: Path) -> None:
     canvas.save(figure, tmp_path / "here")
     code = (
-        "import sys; from pathlib import Path; from ppo_vs_grpo.benchmarks import figures, theoryfigure;"
-        f"figures.save(theoryfigure.theory_figure('report 0badcafe'), Path({str(tmp_path / 'there')!r}));"
+        "import sys; from pathlib import Path;"
+        "from ppo_vs_grpo.benchmarks.analysis.report.figures import canvas, theory;"
+        f"canvas.save(theory.theory_figure('report 0badcafe'), Path({str(tmp_path / 'there')!r}));"
         "sys.exit('torch' in sys.modules)"
     )
     subprocess.run([sys.executable, "-P", "-c", code], cwd=tmp_path, check=True)
