@@ -45,8 +45,8 @@ def gradient_noise(results: Results) -> pd.DataFrame:
     frame = at_moments(results)
     frame = frame[frame["probe"] == "gradient"]
     rows = []
-    for (task, arm, moment, name), cell in frame.groupby(["task", "arm", "moment", "subject"], sort=False):
-        wide = cell.pivot_table(index="key", columns="quantity", values="value", dropna=False)
+    for (task, arm, moment, name), part in frame.groupby(["task", "arm", "moment", "subject"], sort=False):
+        wide = part.pivot_table(index="key", columns="quantity", values="value", dropna=False)
         signal, cosine = wide["signal"].sum(), wide["cosine"].dropna()
         row: dict[str, Any] = {"task": task, "arm": arm, "moment": moment, "estimator": name, "n": len(wide)}
         row["noise_scale"] = wide["trace"].sum() / signal if signal > 0 else np.nan
@@ -94,10 +94,10 @@ def critic(results: Results) -> pd.DataFrame:
     chosen = (frame["probe"] == "break_even") & (frame["quantity"] == "group_size")
     sizes = frame[chosen].fillna({"value": np.inf}).groupby(["task", "arm", "moment"])["value"].median()
     rows = []
-    for (task, arm, moment), cell in value.groupby(["task", "arm", "moment"], sort=False):
-        means = cell.groupby("quantity")["value"].mean()
+    for (task, arm, moment), part in value.groupby(["task", "arm", "moment"], sort=False):
+        means = part.groupby("quantity")["value"].mean()
         median = float(sizes.get((task, arm, moment), np.inf))
-        row: dict[str, Any] = {"task": task, "arm": arm, "moment": moment, "n": cell["key"].nunique()}
+        row: dict[str, Any] = {"task": task, "arm": arm, "moment": moment, "n": part["key"].nunique()}
         row |= {name: means.get(name, np.nan) for name in ("explained_variance", "kendall_tau", "bias", "mse")}
         rows.append(row | {"break_even_group_size": median if np.isfinite(median) else np.nan})
     columns = ["task", "arm", "moment", "n", "explained_variance", "kendall_tau", "bias", "mse"]
@@ -137,8 +137,8 @@ def ranking(results: Results) -> pd.DataFrame:
     frame = at_moments(results)
     frame = frame[frame["probe"] == "ranking"]
     rows = []
-    for (task, arm, moment, subject), cell in frame.groupby(["task", "arm", "moment", "subject"], sort=False):
-        wide = cell.pivot_table(index="key", columns="quantity", values="value", dropna=False)
+    for (task, arm, moment, subject), part in frame.groupby(["task", "arm", "moment", "subject"], sort=False):
+        wide = part.pivot_table(index="key", columns="quantity", values="value", dropna=False)
         row: dict[str, Any] = {"task": task, "arm": arm, "moment": moment, "subject": subject}
         row["n"] = int(wide["tau"].count())
         for name in ("tau", "auc", "tau_per_token", "auc_per_token"):

@@ -170,7 +170,7 @@ def unmatched(results: Results, task: str) -> str:
 
 
 def kept(make: Callable[Concatenate[Results, P], T]) -> Callable[Concatenate[Results, P], T]:
-    """A function of results whose answer is kept with them, so that each is worked out once. Nobody may change it."""
+    """Compute a function of results once and keep its answer with them; callers must not change the answer."""
 
     @wraps(make)
     def answer(results: Results, /, *args: P.args, **named: P.kwargs) -> T:

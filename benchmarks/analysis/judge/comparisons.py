@@ -155,7 +155,7 @@ def of_memory(results: Results, pair: Pair, tasks: Sequence[str]) -> Finding:
 
 
 def of_arrivals(budget: str, what: str) -> Compare:
-    """What of a budget each run had spent when it reached its task's threshold.
+    """How much of a budget each run had spent when it reached its task's threshold.
 
     Geometric means of the pairs where every run got there, else medians with the rest infinitely late.
     """
@@ -193,7 +193,7 @@ def _with_threshold(results: Results, pair: Pair, task: str, evidence: Evidence,
 
 
 def _finding(evidence: Evidence, pair: Pair, values: Sequence[float], shown: Sequence[str], note: str) -> Finding:
-    """A finding of two arms, whose values a sentence shows so."""
+    """A finding on two arms, with the text that a sentence shows of each value."""
     texts = ", ".join(f"{arm} {text}" for arm, text in zip(pair, shown, strict=True))
     return Finding(evidence, texts, note, (values[0], values[1]))
 
@@ -201,7 +201,7 @@ def _finding(evidence: Evidence, pair: Pair, values: Sequence[float], shown: Seq
 def _of_values(
     evidence: Evidence, pairs: list[Paired], pair: Pair, average: tuple[Callable[[Array], float], ...], note: str
 ) -> Finding:
-    """A finding of values: the first average is of an arm's runs on a task, the second of its tasks."""
+    """A finding from values per run: average over an arm's runs of a task first, then over its tasks."""
     value, over = average
     values = []
     for i, name in enumerate(ARMS):

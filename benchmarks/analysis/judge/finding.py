@@ -51,12 +51,12 @@ class Ruled:
 
 
 def nothing(reason: str, note: str = "", n: int = 0) -> Finding:
-    """A finding of a question that does not exist, and why."""
+    """The finding on a question that cannot be asked, with the reason."""
     return Finding(Evidence(DIFFERENCE, n, undefined=reason), note=note)
 
 
 def numbers(evidence: Evidence, adjusted: Adjusted) -> dict[str, Any]:
-    """The fields of `Ruled` that are numbers, and what test they come from."""
+    """The numeric fields of `Ruled`, and the name of the test behind them."""
     low, high = known(evidence.low), known(evidence.high)
     return {
         "estimate": known(evidence.estimate),

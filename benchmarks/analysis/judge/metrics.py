@@ -27,9 +27,9 @@ from ppo_vs_grpo.benchmarks.analysis.stats.ruling import MARGIN
 
 @dataclass(frozen=True)
 class Metric:
-    """What is compared, and what the arm is called that does better: `margin` is a difference, or a factor above 1.
+    """What is compared, and the word for the arm that does better. `margin` is a difference, or a factor above 1.
 
-    A claim may ask for the metric by `claim`, and then calls it `called`; one that no claim asks for has neither.
+    A claim names the metric `claim` and its sentence says `called`; both are empty if no claim may use the metric.
     """
 
     name: str

@@ -1,8 +1,8 @@
 """Estimates over seeds and how sure they are: intervals, exact tests, effect sizes.
 
 Pure functions of arrays. A sample is a row of finite numbers, one per seed; a difference is a seed's score under the
-second arm less that under the first. What too little data cannot tell is NaN, never an exception; what is no sample
-raises ValueError.
+second arm less that under the first. What too little data cannot tell is NaN, never an exception;
+anything but a row of finite numbers raises ValueError.
 """
 
 from __future__ import annotations

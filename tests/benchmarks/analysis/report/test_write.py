@@ -27,8 +27,9 @@ from synthetic import make_specs, make_suite, write_results
 SMALL: dict[str, Any] = {"tasks": ("sorting", "recall"), "seeds": 3, "updates": 12, "prompts": 16}
 ONE: dict[str, Any] = SMALL | {"tasks": ("recall",)}
 WRITE = (
-    "import sys, pathlib; from ppo_vs_grpo.benchmarks import load, report; "
-    "report.write(load(sys.argv[1]), pathlib.Path(sys.argv[2]))"
+    "import sys, pathlib; from ppo_vs_grpo.benchmarks import load; "
+    "from ppo_vs_grpo.benchmarks.analysis.report.write import write; "
+    "write(load(sys.argv[1]), pathlib.Path(sys.argv[2]))"
 )
 
 

@@ -12,9 +12,10 @@ from synthetic import make_suite, write_results
 MEASURED = """
 import json, resource, sys, time
 from pathlib import Path
-from ppo_vs_grpo.benchmarks import load, report
+from ppo_vs_grpo.benchmarks import load
+from ppo_vs_grpo.benchmarks.analysis.report.write import write
 results = load(sys.argv[1])
-report.write(results, Path(sys.argv[2]))
+write(results, Path(sys.argv[2]))
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 print(json.dumps({"runs": len(results.runs), "cpu_s": time.process_time(), "peak_bytes": peak}))
 """
