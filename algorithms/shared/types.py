@@ -14,18 +14,22 @@ Axes, by the letters that end a name:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import TYPE_CHECKING, TypeVar
+from dataclasses import Field, dataclass, fields, is_dataclass, replace
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
 from ppo_vs_grpo.tasks.base import Problem
 
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
 
-Data = TypeVar("Data", bound="DataclassInstance")
+class Fields(Protocol):
+    """Any dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+
+Data = TypeVar("Data", bound=Fields)
 
 
 def moved(data: Data, device: torch.device | str) -> Data:

@@ -190,8 +190,7 @@ def test_the_mean_of_the_units_is_the_gradient_of_one_step(name: str) -> None:
 def test_rows_of_even_groups_split_the_variance_of_a_unit() -> None:
     algorithm = arm("grpo")
     models, sequences, batch, group_B = prepared(algorithm)
-    rows_UGD = rows_by_group(algorithm, models, sequences, batch, group_B)
-    parts = noise.split(rows_UGD)
+    parts = noise.split(rows_by_group(algorithm, models, sequences, batch, group_B))
     units = noise.statistics(gradients_of(units_of(group_B), algorithm, models, sequences, batch, TRAIN))
     assert certain(parts.between) + certain(parts.within) / 6 == pytest.approx(units.trace, rel=1e-4)
 
