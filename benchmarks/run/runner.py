@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,9 @@ from ppo_vs_grpo.benchmarks.suites.run_spec import RunSpec
 from ppo_vs_grpo.benchmarks.suites.sections import Throughput
 from ppo_vs_grpo.benchmarks.suites.suite import Suite
 from ppo_vs_grpo.tasks.errors import UserError
+
+ENGINES: dict[str, Callable[..., None]] = {"local": run_jobs}
+"""By name, the functions that run jobs as `run_jobs` does, each a file of engines/."""
 
 WORKER = (*MODULE, "ppo_vs_grpo.benchmarks.run.worker")
 START = (*MODULE, "ppo_vs_grpo.benchmarks.models.store")
@@ -143,7 +146,7 @@ class _Passes:
         jobs = [self._build(label, command) for label, command in builds.items() if self.models[label] in paths]
         if jobs:
             self.board.say(f"building {len(jobs)} start model{'s' * (len(jobs) > 1)}")
-            run_jobs(jobs, self.slots, Steps(jobs, self.board).tell, self.interruption, self.servers, self.lock_fd)
+            self._run(jobs, self.slots, Steps(jobs, self.board).tell)
 
     def train(self) -> None:
         """Train in all slots, the cores shared out among them."""
@@ -177,8 +180,9 @@ class _Passes:
         options = ("--device", self.device, *(["--contended"] if contended else []))
         return (*self.worker, str(folder), str(self.models[task]), *options)
 
-    def _run(self, jobs: Sequence[Job], slots: int) -> None:
-        run_jobs(jobs, slots, self.board.refresh, self.interruption, self.servers, self.lock_fd)
+    def _run(self, jobs: Sequence[Job], slots: int, tick: Callable[[], None] | None = None) -> None:
+        tick = tick or self.board.refresh
+        ENGINES["local"](jobs, slots, tick, self.interruption, self.servers, self.lock_fd)
 
     def _waiting(self, purpose: str) -> list[RunState]:
         return [run for run in self.runs if run.state == "waiting" and run.spec.purpose == purpose]
