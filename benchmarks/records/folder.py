@@ -19,6 +19,9 @@ Purpose = Literal["train", "timing"]
 LOCK = "suite.lock.yaml"
 """The suite with every default written out, and the keys of its runs."""
 
+MANIFEST = "manifest.json"
+"""Written last into a run's folder: its presence means that the run has an end."""
+
 PARTS: dict[str, str] = {"train": "runs", "timing": "timing"}
 """The folders of the runs, by the runs' purpose."""
 
@@ -52,6 +55,11 @@ def run_name(key: str) -> RunName | None:
 def run_folder(folder: Path, purpose: Purpose, key: str) -> Path:
     """Where a run lies in a suite's results folder."""
     return folder / PARTS[purpose] / key
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether a run has an end, good or bad."""
+    return (folder / MANIFEST).exists()
 
 
 def run_names(folder: Path) -> list[RunName]:

@@ -7,11 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ppo_vs_grpo.benchmarks.records.folder import fingerprint
+from ppo_vs_grpo.benchmarks.records.folder import MANIFEST, fingerprint
 from ppo_vs_grpo.benchmarks.records.schema import RUN_COLUMNS, check_columns, read_lines, read_object
 from ppo_vs_grpo.tasks.errors import UserError
-
-MANIFEST = "manifest.json"
 
 
 def write_manifest(folder: Path, identity: Mapping[str, Any], fields: Mapping[str, Any]) -> None:
@@ -60,11 +58,6 @@ def check_hashes(folder: Path, files: dict[str, str]) -> None:
                 f"{path}: changed since the run ended: its sha256 is {found[:12]}..., manifest.json says "
                 f"{expected[:12]}... Restore it, or delete the run's folder and run the suite again"
             )
-
-
-def is_finished(folder: Path) -> bool:
-    """Whether a run has an end, good or bad."""
-    return (folder / MANIFEST).exists()
 
 
 def is_complete(status: str, completions: int, spec: Mapping[str, Any]) -> bool:

@@ -12,8 +12,8 @@ from rich.console import Console
 
 from ppo_vs_grpo.benchmarks.models import store
 from ppo_vs_grpo.benchmarks.records import throughput
-from ppo_vs_grpo.benchmarks.records.folder import LOCK, claimed, run_folder, write_whole
-from ppo_vs_grpo.benchmarks.records.manifest import is_finished, read_manifest, write_manifest
+from ppo_vs_grpo.benchmarks.records.folder import LOCK, claimed, is_finished, run_folder, write_whole
+from ppo_vs_grpo.benchmarks.records.manifest import read_manifest, write_manifest
 from ppo_vs_grpo.benchmarks.run.device import Device, choose
 from ppo_vs_grpo.benchmarks.run.engines.forkserver import MODULE, ForkServer
 from ppo_vs_grpo.benchmarks.run.engines.job import Interruption, Job, interruptible, reason_of

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from ppo_vs_grpo.benchmarks.records import throughput
-from ppo_vs_grpo.benchmarks.records.folder import write_whole
-from ppo_vs_grpo.benchmarks.records.manifest import is_finished, read_manifest
+from ppo_vs_grpo.benchmarks.records.folder import is_finished, write_whole
+from ppo_vs_grpo.benchmarks.records.manifest import read_manifest
 from ppo_vs_grpo.benchmarks.run.engines.job import Job, reason_of
 from ppo_vs_grpo.benchmarks.run.machine import CONTENDED_CORES, busy_cores, cores
 from ppo_vs_grpo.benchmarks.run.state import RunState

@@ -18,8 +18,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from ppo_vs_grpo.benchmarks.records.folder import LOCK, PARTS, fingerprint, held, read_lock, run_folder, run_names
-from ppo_vs_grpo.benchmarks.records.manifest import MANIFEST, is_complete, is_finished
+from ppo_vs_grpo.benchmarks.records.folder import (
+    LOCK,
+    MANIFEST,
+    PARTS,
+    fingerprint,
+    held,
+    is_finished,
+    read_lock,
+    run_folder,
+    run_names,
+)
+from ppo_vs_grpo.benchmarks.records.manifest import is_complete
 from ppo_vs_grpo.benchmarks.tracking.account import ACCOUNT, account_is_damaged, mirrored_so_far
 from ppo_vs_grpo.benchmarks.tracking.beside import MODULE, Mode
 from ppo_vs_grpo.benchmarks.tracking.course import Course

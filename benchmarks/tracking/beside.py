@@ -1,6 +1,6 @@
 """Run a mirror of results in wandb beside a suite, and keep account of what is mirrored.
 
-The mirror itself is a process of its own (`mirror.py`), so that it can neither stop nor slow the runs.
+The mirror itself is a process of its own (`tracking.__main__`), so that it can neither stop nor slow the runs.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import IO
 
-from ppo_vs_grpo.benchmarks.records.folder import LOCK, fingerprint, run_folder, run_names
-from ppo_vs_grpo.benchmarks.records.manifest import MANIFEST, is_finished
+from ppo_vs_grpo.benchmarks.records.folder import LOCK, MANIFEST, fingerprint, is_finished, run_folder, run_names
 from ppo_vs_grpo.benchmarks.tracking.account import ACCOUNT, account_is_damaged, mirrored_so_far
 
 WAIT_S = 30.0

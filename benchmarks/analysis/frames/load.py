@@ -9,8 +9,7 @@ from typing import Any
 import pandas as pd
 
 from ppo_vs_grpo.benchmarks.analysis.frames.results import IDENTITY, MISSING_COLUMNS, Results
-from ppo_vs_grpo.benchmarks.records.folder import PARTS, read_lock, run_folder, run_names
-from ppo_vs_grpo.benchmarks.records.manifest import is_finished
+from ppo_vs_grpo.benchmarks.records.folder import PARTS, is_finished, read_lock, run_folder, run_names
 from ppo_vs_grpo.benchmarks.records.read import RunFiles, read_run
 from ppo_vs_grpo.benchmarks.records.schema import (
     EVAL_COLUMNS,

@@ -1,20 +1,16 @@
-"""What commands print: rows in columns, and the summary of a suite's results."""
+"""What commands print: rows in columns, and the summary of a suite's results. pandas is loaded by what needs it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import pandas as pd
-
-from ppo_vs_grpo.benchmarks.analysis.frames import outcomes
-from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
-from ppo_vs_grpo.benchmarks.analysis.report import first_page, tables
-from ppo_vs_grpo.benchmarks.analysis.report.contents import Judged
-
 if TYPE_CHECKING:
     from pandas import DataFrame
     from rich.console import Console
+
+    from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
+    from ppo_vs_grpo.benchmarks.analysis.report.contents import Judged
 
 TERMINAL = {
     **{"task": "task", "arm": "arm", "n": "n", "start": "start", "final": "final mean", "seed_sd": "seed sd"},
@@ -52,14 +48,19 @@ def print_summary(console: Console, frame: DataFrame) -> None:
             console.print(f"{note}: {names}", style="dim", markup=False, highlight=False)
 
 
-def summary(results: Results) -> pd.DataFrame:
+def summary(results: Results) -> DataFrame:
     """A small table of text for the terminal: a row per task and arm, a dash for what does not exist."""
+    from ppo_vs_grpo.benchmarks.analysis.frames import outcomes
+    from ppo_vs_grpo.benchmarks.analysis.report import tables
+
     table = tables.dashed(outcomes.summary(results))
     return table[list(TERMINAL)].rename(columns=TERMINAL)
 
 
 def lead_sentences(found: Judged) -> list[str]:
     """The verdict on the first metric as a sentence, and each claim's verdict: what a terminal says of a report."""
+    from ppo_vs_grpo.benchmarks.analysis.report import first_page
+
     return [
         first_page.over_all_tasks(found.verdicts)[0].sentence,
         *(f"{one.name} {one.verdict}: {one.here}" for one in found.claims),
