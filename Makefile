@@ -53,9 +53,11 @@ mutants: $(READY) links
 
 # One pin a package holds on every platform and Python, so the markers say nothing: tests/test_packaging.py sees to it.
 lock: $(READY)
+	@cp requirements.lock requirements.lock.part
 	$(BIN)/uv pip compile --universal --extra dev --no-annotate --no-header --quiet $(if $(UPGRADE),--upgrade) \
-		--output-file requirements.lock pyproject.toml
-	@sed 's/ ;.*//' requirements.lock > requirements.lock.part && mv requirements.lock.part requirements.lock
+		--output-file requirements.lock.part pyproject.toml
+	@sed 's/ ;.*//' requirements.lock.part > requirements.lock.new && rm requirements.lock.part
+	@cmp -s requirements.lock requirements.lock.new && rm requirements.lock.new || mv requirements.lock.new requirements.lock
 
 links:
 	@mkdir -p .links/ppo_vs_grpo
