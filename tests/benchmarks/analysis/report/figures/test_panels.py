@@ -179,6 +179,6 @@ def test_a_drawing_is_shortened_to_hundredths_of_a_point_and_never_scaled_anew()
         '<svg>\n   <path d="M 1.2399 2 L 30.125 4"/>\n'
         '  <use x="5.6789" transform="translate(3.14159 2) scale(0.015625)"/>\n'
     )
-    assert canvas._shortened(svg) == (
+    assert canvas.shortened(svg) == (
         '<svg>\n<path d="M 1.23 2 L 30.12 4"/>\n<use x="5.67" transform="translate(3.14 2) scale(0.015625)"/>\n'
     )
