@@ -58,12 +58,12 @@ class Suite(Frozen):
 
     @field_validator("attribution", mode="after")
     @classmethod
-    def _arms_are_there(cls, cells: Attribution | None, info: Any) -> Attribution | None:
-        for cell, label in cells or ():
+    def _arms_are_there(cls, crossed: Attribution | None, info: Any) -> Attribution | None:
+        for role, label in crossed or ():
             if label not in info.data.get("arms", {label: None}):
                 known = ", ".join(info.data["arms"])
-                raise ValueError(f"{cell}: {label}: no arm of this suite; its arms are {known}")
-        return cells
+                raise ValueError(f"{role}: {label}: no arm of this suite; its arms are {known}")
+        return crossed
 
     @model_validator(mode="after")
     def _labels_are_there(self) -> Suite:
@@ -85,11 +85,11 @@ class Suite(Frozen):
                 raise ValueError(f"throughput.slots: {slots}: a number is listed more than once")
         for name, claim in self.claims.items():
             points = claim.dial.points if claim.dial else {}
-            for place, cells in {"": claim, **{f"dial.points.{at}.": cells for at, cells in points.items()}}.items():
-                _known(f"claims.{name}.{place}arms", cells.arms, self.arms, "arm of this suite")
-                for label in cells.arms:
+            for place, scope in {"": claim, **{f"dial.points.{at}.": scope for at, scope in points.items()}}.items():
+                _known(f"claims.{name}.{place}arms", scope.arms, self.arms, "arm of this suite")
+                for label in scope.arms:
                     _known(
-                        f"claims.{name}.{place}tasks", cells.tasks, self.runs_on(label), f"task that {label} runs on"
+                        f"claims.{name}.{place}tasks", scope.tasks, self.runs_on(label), f"task that {label} runs on"
                     )
         return self
 
