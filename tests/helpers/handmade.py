@@ -100,7 +100,7 @@ def verdicts_on(
     samples = {task: np.asarray(values, float) for task, values in differences.items()}
     pairs = {task: Paired(tuple(range(len(sample))), np.zeros(len(sample)), sample) for task, sample in samples.items()}
     found = {task: means([pair], arms, "score", margin) for task, pair in pairs.items()}
-    return {one.task: one for one in verdicts(replace(FINAL, margin=margin), found, arms)}
+    return {one.task: one for one in verdicts({replace(FINAL, margin=margin): found}, arms)}
 
 
 def _noise_rows(noise: Cells) -> list[dict[str, Any]]:

@@ -29,12 +29,14 @@ from ppo_vs_grpo.benchmarks.analysis.stats.evidence import (
     mcnemar_evidence,
     mean_evidence,
     noise_sample,
+    paced_evidence,
     spread_evidence,
 )
 from ppo_vs_grpo.benchmarks.analysis.stats.intervals import Array, clopper_pearson, paired_differences
 from ppo_vs_grpo.benchmarks.analysis.stats.ruling import MARGIN, show
 
 ARMS = ("first_S", "second_S")
+TIMED = "timing run that had the machine to itself"
 FACTOR = 1.25
 """Spreads, noise scales and times to a threshold within this factor of each other count as equivalent."""
 COST_FACTOR = 1.05
@@ -50,16 +52,27 @@ def of_scores(column: str, what: str) -> Compare:
 
     def compare(results: Results, pair: Pair, tasks: Sequence[str]) -> Finding:
         scores = final_scores(results, pair, column)
-        return means([scores[task] for task in tasks], pair, what, MARGIN)
+        found = means([scores[task] for task in tasks], pair, what, MARGIN)
+        return replace(found, flat=_flat(results, pair, tasks))
 
     return compare
+
+
+def _flat(results: Results, pair: Pair, tasks: Sequence[str]) -> str:
+    """That neither arm's mean final pass rate is above its start; empty where one is, or where it is not known."""
+    gained = final_scores(results, pair, "gain_pass_rate")
+    pairs = [gained[task] for task in tasks]
+    gains = [_mean(np.array([_mean(one.both[i]) for one in pairs])) for i in (0, 1)]
+    if not all(gain <= 0 for gain in gains):
+        return ""
+    each = ", ".join(f"{arm} by {show(gain)}" for arm, gain in zip(pair, gains, strict=True))
+    return f"neither arm ends above its start: {each}"
 
 
 def of_seconds(results: Results, pair: Pair, tasks: Sequence[str]) -> Finding:
     """Seconds of the timing pass, compared by their ratio."""
     seconds = timed_seconds(results, pair)
-    what = "timing run that had the machine to itself"
-    return means([seconds[task] for task in tasks], pair, what, COST_FACTOR, ratio=True)
+    return means([seconds[task] for task in tasks], pair, TIMED, COST_FACTOR, ratio=True)
 
 
 def means(pairs: list[Paired], pair: Pair, what: str, margin: float, *, ratio: bool = False) -> Finding:
@@ -80,11 +93,11 @@ def means(pairs: list[Paired], pair: Pair, what: str, margin: float, *, ratio: b
 
 
 def of_spreads(results: Results, pair: Pair, tasks: Sequence[str]) -> Finding:
-    """Standard deviations of final scores over seeds, compared by their ratio."""
+    """Mean distances of final scores from their median over seeds, compared by their ratio."""
     scores = final_scores(results, pair)
     pairs = [scores[task] for task in tasks]
     evidence = spread_evidence([one.both for one in pairs], FACTOR)
-    return _of_values(evidence, pairs, pair, (_sd, _geometric), _missing(pairs, pair, "final score"))
+    return _of_values(evidence, pairs, pair, (_distance, _geometric), _missing(pairs, pair, "final score"))
 
 
 def of_collapses(results: Results, pair: Pair, tasks: Sequence[str]) -> Finding:
@@ -154,31 +167,46 @@ def of_memory(results: Results, pair: Pair, tasks: Sequence[str]) -> Finding:
     return _finding(evidence, pair, values, shown, note)
 
 
-def of_arrivals(budget: str, what: str) -> Compare:
-    """How much of a budget each run had spent when it reached its task's threshold.
+def of_arrivals(results: Results, pair: Pair, tasks: Sequence[str]) -> Finding:
+    """How many completions each run had spent when it reached its task's threshold.
 
     Geometric means of the pairs where every run got there, else medians with the rest infinitely late.
     """
+    places = crossings(results, pair)
+    pairs = [places[task] for task in tasks]
+    evidence = arrival_evidence([one.both for one in pairs], FACTOR)
+    arms = all_runs(pairs)
+    values = [math.nan, math.nan]
+    if evidence.effect == RATIO and evidence.n:
+        values = [_geometric(np.array([_geometric(one.both[i]) for one in pairs])) for i in (0, 1)]
+    elif len(tasks) == 1:
+        values = [reaching([Crossing(x, bool(np.isfinite(x))) for x in arm]).median for arm in arms]
+    values = [value if math.isfinite(value) else math.nan for value in values]
+    counted = [f"{np.isfinite(arm).sum()} of {len(arm)} runs got there" for arm in arms]
+    shown = [f"{show(v)} ({c})" if not math.isnan(v) else c for v, c in zip(values, counted, strict=True)]
+    note = _missing(pairs, pair, "curve")
+    if len(tasks) == 1:
+        evidence, note = _with_threshold(results, pair, tasks[0], evidence, note)
+    return _finding(evidence, pair, values, shown, note)
 
-    def compare(results: Results, pair: Pair, tasks: Sequence[str]) -> Finding:
-        places = crossings(results, pair, budget)
-        pairs = [places[task] for task in tasks]
-        evidence = arrival_evidence([one.both for one in pairs], FACTOR)
-        arms = all_runs(pairs)
-        values = [math.nan, math.nan]
-        if evidence.effect == RATIO and evidence.n:
-            values = [_geometric(np.array([_geometric(one.both[i]) for one in pairs])) for i in (0, 1)]
-        elif len(tasks) == 1:
-            values = [reaching([Crossing(x, bool(np.isfinite(x))) for x in arm]).median for arm in arms]
-        values = [value if math.isfinite(value) else math.nan for value in values]
-        counted = [f"{np.isfinite(arm).sum()} of {len(arm)} runs got there" for arm in arms]
-        shown = [f"{show(v)} ({c})" if not math.isnan(v) else c for v, c in zip(values, counted, strict=True)]
-        note = _missing(pairs, pair, what)
-        if len(tasks) == 1:
-            evidence, note = _with_threshold(results, pair, tasks[0], evidence, note)
-        return _finding(evidence, pair, values, shown, note)
 
-    return compare
+def of_seconds_to(results: Results, pair: Pair, tasks: Sequence[str]) -> Finding:
+    """Seconds to a task's threshold: completions of seeds, times seconds a completion of the timing pass's repeats."""
+    places, paces = crossings(results, pair), timed_seconds(results, pair)
+    untimed = [task for task in tasks if not paces[task].n]
+    if untimed:
+        note = _missing([paces[task] for task in untimed[:1]], pair, TIMED, "repeat")
+        return _finding(Evidence(RATIO, 0), pair, [math.nan, math.nan], ["unknown"] * 2, note)
+    pairs = [places[task] for task in tasks]
+    evidence = paced_evidence([one.both for one in pairs], [paces[task].both for task in tasks], FACTOR)
+    values = [math.nan, math.nan]
+    if evidence.n and not evidence.undefined:
+        spent = [[_geometric(places[t].both[i]) * _geometric(paces[t].both[i]) / 1000 for t in tasks] for i in (0, 1)]
+        values = [_geometric(np.array(arm)) for arm in spent]
+    note = _missing(pairs, pair, "curve")
+    if len(tasks) == 1:
+        evidence, note = _with_threshold(results, pair, tasks[0], evidence, note)
+    return _finding(evidence, pair, values, [show(value) for value in values], note)
 
 
 def _with_threshold(results: Results, pair: Pair, task: str, evidence: Evidence, note: str) -> tuple[Evidence, str]:
@@ -222,8 +250,9 @@ def _mean(values: Array) -> float:
     return float(values.mean()) if len(values) else math.nan
 
 
-def _sd(values: Array) -> float:
-    return float(values.std(ddof=1)) if len(values) > 1 else math.nan
+def _distance(values: Array) -> float:
+    """The mean distance from the median."""
+    return float(np.abs(values - np.median(values)).mean()) if len(values) > 1 else math.nan
 
 
 def _geometric(values: Array) -> float:

@@ -18,7 +18,8 @@ class Finding:
 
     `values` are the numbers of two arms, NaN where there is none. Values of means are those of the pairs, so that they
     agree with the estimate; without any pair, of all an arm's runs. `collapsed` counts both arms' collapsed runs in
-    words; it is empty where there are none.
+    words; it is empty where there are none. `flat` says of scores that neither arm ends above its start; it is empty
+    where one does.
     """
 
     evidence: Evidence
@@ -26,6 +27,7 @@ class Finding:
     note: str = ""
     values: tuple[float, float] = (math.nan, math.nan)
     collapsed: str = ""
+    flat: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +64,7 @@ def numbers(evidence: Evidence, adjusted: Adjusted) -> dict[str, Any]:
         "estimate": known(evidence.estimate),
         "low": low,
         "high": high,
-        "level": None if low is None or high is None else LEVEL,
+        "level": None if low is None and high is None else LEVEL,
         "p": known(adjusted.p),
         "n": evidence.n,
         "test": evidence.test,
@@ -78,7 +80,17 @@ def amount(estimate: float | None, low: float | None, high: float | None) -> str
     """An estimate with its interval, such as `0.026 (0.018 to 0.033)`; empty where there is none."""
     if estimate is None:
         return ""
-    return show(estimate) + ("" if low is None or high is None else f" ({show(low)} to {show(high)})")
+    ends = span(low, high)
+    return show(estimate) + (f" ({ends})" if ends else "")
+
+
+def span(low: float | None, high: float | None) -> str:
+    """An interval, such as `0.018 to 0.033`; one that is open at an end says so, and one at both is empty."""
+    if low is None and high is None:
+        return ""
+    if high is None:
+        return f"{show(low or 0.0)} or more"
+    return f"{show(high)} or less" if low is None else f"{show(low)} to {show(high)}"
 
 
 def sentence(parts: Sequence[str], verdict: str, reason: str) -> str:

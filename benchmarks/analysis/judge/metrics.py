@@ -17,6 +17,7 @@ from ppo_vs_grpo.benchmarks.analysis.judge.comparisons import (
     of_noise,
     of_scores,
     of_seconds,
+    of_seconds_to,
     of_spreads,
 )
 from ppo_vs_grpo.benchmarks.analysis.judge.finding import Finding
@@ -29,6 +30,7 @@ from ppo_vs_grpo.benchmarks.analysis.stats.ruling import MARGIN
 class Metric:
     """What is compared, and the word for the arm that does better. `margin` is a difference, or a factor above 1.
 
+    One metric is `primary`, the suite's one question; the others are secondary and adjusted together.
     A claim names the metric `claim` and its sentence says `called`; both are empty if no claim may use the metric.
     """
 
@@ -41,6 +43,7 @@ class Metric:
     pair: str = "paired seed"
     claim: str = ""
     called: str = ""
+    primary: bool = False
 
     def count(self, n: int) -> str:
         """How many pairs, such as `8 paired seeds`."""
@@ -60,14 +63,15 @@ class Metric:
 
 
 FINAL = Metric(
-    "final held-out pass rate", "share", "better", MARGIN, of_scores("pass_rate", "final score"), higher_is_better=True
-)
+    "final held-out pass rate", "share", "better", MARGIN, of_scores("pass_rate", "final score"),
+    higher_is_better=True, primary=True,
+)  # fmt: skip
 AREA = Metric(
     "area under the curve", "share", "better", MARGIN, of_scores("area_pass_rate", "area"), higher_is_better=True
 )
 SPREAD = Metric(
     "seed spread of the final pass rate", "share", "steadier", FACTOR, of_spreads,
-    claim="seed_spread", called="seed sd of the final pass rate",
+    claim="seed_spread", called="seed spread of the final pass rate",
 )  # fmt: skip
 COLLAPSES = Metric(
     "collapsed runs", "share", "better", MARGIN, of_collapses, claim="collapses", called="share of collapsed runs"
@@ -83,12 +87,10 @@ SECONDS = Metric(
     "seconds per 1,000 completions", "s", "faster", COST_FACTOR, of_seconds, pair="paired repeat",
     claim="seconds", called="seconds per 1,000 completions",
 )  # fmt: skip
-COMPLETIONS_TO = Metric(
-    "completions to the threshold", "completions", "faster", FACTOR, of_arrivals("completions", "curve")
-)
+COMPLETIONS_TO = Metric("completions to the threshold", "completions", "faster", FACTOR, of_arrivals)
 SECONDS_TO = Metric(
     "seconds to the threshold at the measured mean pace", "s", "faster", FACTOR,
-    of_arrivals("seconds", "curve over seconds measured alone on the machine"),
+    of_seconds_to,
 )  # fmt: skip
 METRICS = (FINAL, AREA, SPREAD, COLLAPSES, NOISE, MEMORY, SECONDS, COMPLETIONS_TO, SECONDS_TO)
 

@@ -157,22 +157,20 @@ def threshold(results: Results, pair: tuple[str, str], task: str) -> Threshold:
 
 
 @kept
-def crossings(results: Results, pair: tuple[str, str], budget: str) -> dict[str, Paired]:
-    """By task, where each run first reached the task's threshold; infinite where it never did, diverged or not.
+def crossings(results: Results, pair: tuple[str, str]) -> dict[str, Paired]:
+    """By task, the completions at which each run first reached the task's threshold.
 
-    `budget` is completions or seconds. Seconds count only where they were measured alone on the machine.
+    Infinite where it never did, diverged or not.
     """
-    scores = results.scores if budget == "completions" else costs.scores_by_cost(results)
-    if budget == "seconds":
-        scores = scores[~scores["contended"].astype(bool) & scores["seconds"].notna()]
+    scores = results.scores
     found: dict[tuple[str, str, int], float] = {}
     for task in results.tasks:
         goal = threshold(results, pair, task).value
         of_task = scores[(scores["task"] == task) & scores["arm"].isin(pair)]
         for _, curve in of_task.groupby(["arm", "seed"]) if np.isfinite(goal) else ():
             arm, seed = str(curve["arm"].iloc[0]), int(curve["seed"].iloc[0])
-            curve = curve.drop_duplicates(budget).sort_values(budget)
-            at = first_crossing(curve[budget].to_numpy(float), curve["pass_rate"].to_numpy(float), goal)
+            curve = curve.drop_duplicates("completions").sort_values("completions")
+            at = first_crossing(curve["completions"].to_numpy(float), curve["pass_rate"].to_numpy(float), goal)
             found[arm, task, seed] = at.x if at.reached else np.inf
     return _by_task(results, pair, found)
 

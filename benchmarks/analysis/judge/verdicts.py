@@ -1,9 +1,11 @@
 """Verdicts on two arms of a suite: every metric, task by task and over tasks, each in a sentence that can be quoted.
 
 The rule is that of `stats.ruling`: below 8 pairs none; an arm is better where the p-value is below 0.05; else the arms
-are equivalent where that of two one-sided tests is; else the data cannot tell. Both are adjusted by Holm over the tasks
-of a metric. The row over all tasks is one question of its own. Metrics are not adjusted for their number. Peak memory
-is compared without a test: beyond 5% an arm is lighter, within they are equivalent.
+are equivalent where that of two one-sided tests is; else the data cannot tell.
+
+One metric is primary. Its row over all tasks is the suite's one question, and its rows of tasks are adjusted by Holm
+over the tasks. The other metrics are secondary: their rows over all tasks are adjusted together, and so are all their
+rows of tasks. Peak memory is compared without a test: beyond 5% an arm is lighter, within they are equivalent.
 
 Tasks are those on which both arms run. Where a run of either arm collapsed, the reason counts them: no test of a few
 seeds sees a rare collapse.
@@ -19,24 +21,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
 from ppo_vs_grpo.benchmarks.analysis.frames.arms import choose_pair, shared_tasks
 from ppo_vs_grpo.benchmarks.analysis.frames.results import ALL_TASKS, Results
-from ppo_vs_grpo.benchmarks.analysis.judge.finding import Finding, Ruled, known, numbers, sentence
+from ppo_vs_grpo.benchmarks.analysis.judge.finding import Finding, Ruled, known, numbers, sentence, span
 from ppo_vs_grpo.benchmarks.analysis.judge.metrics import COLLAPSES, MEMORY, METRICS, SECONDS, Metric, compare
-from ppo_vs_grpo.benchmarks.analysis.judge.pairs import final_scores
 from ppo_vs_grpo.benchmarks.analysis.stats.evidence import DIFFERENCE, NULL, SHARE, Evidence
-from ppo_vs_grpo.benchmarks.analysis.stats.intervals import LEVEL, paired_differences
-from ppo_vs_grpo.benchmarks.analysis.stats.power import seeds_needed, smallest_effect
-from ppo_vs_grpo.benchmarks.analysis.stats.ruling import MIN_SEEDS, NO_VERDICT, Adjusted, family, ruling, show
+from ppo_vs_grpo.benchmarks.analysis.stats.intervals import LEVEL
+from ppo_vs_grpo.benchmarks.analysis.stats.ruling import MIN_SEEDS, NO_VERDICT, Adjusted, Ruling, family, ruling, show
 
-UNDEFINED = "undefined"
+UNDEFINED, NEITHER = "undefined", "neither learned"
 COLUMNS = (
-    *("metric", "task", "unit", "effect", "first", "second", "first_value", "second_value", "estimate", "low", "high"),
-    *("level", "p", "n", "test", "verdict", "reason", "sentence"),
+    *("metric", "primary", "task", "unit", "effect", "first", "second", "first_value", "second_value"),
+    *("estimate", "low", "high", "level", "p", "n", "test", "verdict", "winner", "reason", "sentence"),
 )
 """A verdict's fields in the order of files."""
 NUMBERS = ("first_value", "second_value", "estimate", "low", "high", "level", "p")
@@ -48,15 +48,18 @@ class Verdict(Ruled):
 
     `estimate` is of `effect`: difference and ratio are of the second arm to the first, the share is that of pairs in
     which the second was earlier. `n` is over all tasks that of the smallest one, of seconds that of all together.
+    `winner` is the arm that the verdict names, None where it names none.
     """
 
     metric: str
+    primary: bool
     task: str
     effect: str
     first: str | None
     second: str | None
     first_value: float | None
     second_value: float | None
+    winner: str | None
 
 
 def judge(results: Results, first: str | None = None, second: str | None = None) -> tuple[Verdict, ...]:
@@ -68,11 +71,8 @@ def judge(results: Results, first: str | None = None, second: str | None = None)
     pair = choose_pair(results, first, second)
     if pair is None or not (tasks := shared_tasks(results, pair)):
         return tuple(_no_pair(metric, pair or tuple(results.arms)) for metric in METRICS)
-    return tuple(
-        verdict
-        for metric in METRICS
-        for verdict in verdicts(metric, compare(results, metric, pair, tuple(tasks)), pair)
-    )
+    found = {metric: compare(results, metric, pair, tuple(tasks)) for metric in METRICS}
+    return tuple(verdicts(found, pair))
 
 
 def verdict_table(results: Results, first: str | None = None, second: str | None = None) -> pd.DataFrame:
@@ -90,55 +90,32 @@ def table_of(judged: Sequence[Verdict]) -> pd.DataFrame:
     return pd.DataFrame(rows_of(judged), columns=list(COLUMNS)).astype(dict.fromkeys(NUMBERS, float))
 
 
-def verdicts(metric: Metric, found: Mapping[str, Finding], pair: tuple[str, str]) -> list[Verdict]:
-    """A metric's verdict on each finding: tasks are judged together, and the mean over them on its own."""
-    tasks = [task for task in found if task != ALL_TASKS]
+def verdicts(found: Mapping[Metric, Mapping[str, Finding]], pair: tuple[str, str]) -> list[Verdict]:
+    """Each metric's verdict on each of its findings, adjusted over the family that the finding belongs to."""
+    families: dict[tuple[bool, bool], list[tuple[Metric, str]]] = {}
+    for metric, of_tasks in found.items():
+        for task in of_tasks:
+            families.setdefault((metric.primary, task == ALL_TASKS), []).append((metric, task))
+    adjusted = {}
+    for (primary, _), members in families.items():
+        what = "tasks" if primary else "secondary questions"
+        p = family([found[metric][task].evidence for metric, task in members], what)
+        adjusted |= dict(zip(members, p, strict=True))
     return [
-        _verdict(metric, task, found[task], pair, adjusted)
-        for together in (tasks, [task for task in found if task == ALL_TASKS])
-        for task, adjusted in zip(together, family([found[task].evidence for task in together]), strict=True)
+        _verdict(metric, task, finding, pair, adjusted[metric, task])
+        for metric, of_tasks in found.items()
+        for task, finding in of_tasks.items()
     ]
 
 
-def power_table(results: Results, first: str | None = None, second: str | None = None) -> pd.DataFrame:
-    """What the seeds can show of the final held-out pass rate: a row a task, then one over all tasks.
-
-    n pairs, `sd` of their differences, the smallest true difference that a paired t test at 5% shows with probability
-    0.8, and the seeds that one of 0.05 needs; `reason` says what is missing. Over all tasks `sd` is that of a mean
-    over tasks of a seed each, root of the sum of variances over the number of tasks, and `n` the smallest task's: with
-    as few degrees of freedom as one task it errs on the side of more seeds. Nothing is adjusted for several tasks.
-    """
-    columns = ["task", "n", "sd", "smallest_effect", "seeds_needed", "reason"]
-    pair = choose_pair(results, first, second)
-    if pair is None or not (tasks := shared_tasks(results, pair)):
-        reason = _no_comparison(pair or tuple(results.arms))
-        return _power_frame([[ALL_TASKS, 0, math.nan, math.nan, None, reason]], columns)
-    scores = final_scores(results, pair)
-    samples = {task: paired_differences(*scores[task].both) for task in tasks}
-    sds = {task: float(sample.std(ddof=1)) if len(sample) > 1 else math.nan for task, sample in samples.items()}
-    counts = {task: len(sample) for task, sample in samples.items()}
-    if len(samples) > 1:
-        sds[ALL_TASKS] = math.sqrt(sum(sd**2 for sd in sds.values())) / len(sds)
-        counts[ALL_TASKS] = min(counts.values())
-    rows = []
-    for task, sd in sds.items():
-        n = counts[task]
-        reason = f"{n} paired seed{'s' * (n != 1)}: a spread needs 2" if math.isnan(sd) else ""
-        rows.append([task, n, sd, smallest_effect(sd, n), seeds_needed(sd), reason])
-    return _power_frame(rows, columns)
-
-
-def _power_frame(rows: list[list[object]], columns: list[str]) -> pd.DataFrame:
-    """Seeds needed stay whole numbers, or None: a float would show 8.0, and pandas' own NA is no number to others."""
-    return pd.DataFrame(rows, columns=columns, dtype=object).astype({"n": int, "sd": float, "smallest_effect": float})
-
-
 def _verdict(metric: Metric, task: str, found: Finding, pair: tuple[str, str], adjusted: Adjusted) -> Verdict:
-    verdict, reason = _rule(metric, found, pair, adjusted)
+    ruled = _rule(metric, found, pair, adjusted)
+    reason = ruled.reason
     if found.collapsed and metric is not COLLAPSES:  # which has these counts as its values
         reason += f"; collapsed runs: {found.collapsed}"
     return Verdict(
         metric=metric.name,
+        primary=metric.primary,
         task=task,
         unit=metric.unit,
         effect=found.evidence.effect,
@@ -147,30 +124,40 @@ def _verdict(metric: Metric, task: str, found: Finding, pair: tuple[str, str], a
         first_value=known(found.values[0]),
         second_value=known(found.values[1]),
         **numbers(found.evidence, adjusted),
-        verdict=verdict,
+        verdict=ruled.verdict,
+        winner=ruled.winner,
         reason=reason,
-        sentence=sentence(_parts(metric, task, found, pair), verdict, reason),
+        sentence=sentence(_parts(metric, task, found, pair), ruled.verdict, reason),
     )
 
 
-def _rule(metric: Metric, found: Finding, pair: tuple[str, str], adjusted: Adjusted) -> tuple[str, str]:
-    """The verdict and its reason."""
+def _rule(metric: Metric, found: Finding, pair: tuple[str, str], adjusted: Adjusted) -> Ruling:
+    """The verdict, its reason, and the arm that it names."""
     evidence, note = found.evidence, f"; {found.note}" if found.note else ""
-    words, second_wins = (f"{pair[0]} {metric.word}", f"{pair[1]} {metric.word}"), _second_wins(metric, evidence)
     if evidence.undefined:
-        return UNDEFINED, evidence.undefined + note
+        return Ruling(UNDEFINED, evidence.undefined + note)
     if metric is MEMORY and evidence.n:
-        within = abs(math.log(evidence.estimate)) <= math.log(metric.margin)
-        lead = f"the ratio is {'within' if within else 'beyond'} {metric.within}, without a test{note}"
-        return (f"equivalent within {metric.within}" if within else words[second_wins]), lead
+        return _rule_untested(metric, evidence, pair, note)
     if metric is MEMORY or (evidence.n == 0 and found.note):
-        return NO_VERDICT, found.note
+        return Ruling(NO_VERDICT, found.note)
     if evidence.n < MIN_SEEDS:
-        return NO_VERDICT, f"{metric.count(evidence.n)}, a verdict needs {MIN_SEEDS}{note}"
+        return Ruling(NO_VERDICT, f"{metric.count(evidence.n)}, a verdict needs {MIN_SEEDS}{note}")
     if math.isnan(evidence.p):
-        return NO_VERDICT, f"a task has one {metric.pair}: a spread needs 2{note}"
-    verdict, reason = ruling(adjusted, words, second_wins, metric.within)
-    return verdict, reason + note
+        return Ruling(NO_VERDICT, f"a task has one {metric.pair}: a spread needs 2{note}")
+    ruled = ruling(adjusted, pair, metric.word, _second_wins(metric, evidence), metric.within)
+    if found.flat and ruled.winner is None:
+        return Ruling(NEITHER, f"{found.flat}; {ruled.verdict}, {ruled.reason}{note}")
+    return replace(ruled, reason="; ".join(filter(None, [ruled.reason, found.flat])) + note)
+
+
+def _rule_untested(metric: Metric, evidence: Evidence, pair: tuple[str, str], note: str) -> Ruling:
+    """The verdict of a ratio that hardly varies."""
+    if abs(math.log(evidence.estimate)) <= math.log(metric.margin):
+        return Ruling(
+            f"equivalent within {metric.within}", f"the ratio is within {metric.within}, without a test{note}"
+        )
+    winner = pair[_second_wins(metric, evidence)]
+    return Ruling(f"{winner} {metric.word}", f"the ratio is beyond {metric.within}, without a test{note}", winner)
 
 
 def _second_wins(metric: Metric, evidence: Evidence) -> bool:
@@ -189,8 +176,8 @@ def _parts(metric: Metric, task: str, found: Finding, pair: tuple[str, str]) -> 
             text = f"{second} earlier in {text} of pairs, ties counted half"
         else:
             text = f"{second} {'less' if evidence.effect == DIFFERENCE else 'over'} {first} {text}"
-        if not math.isnan(evidence.low):
-            text += f", {LEVEL:.0%} interval {show(evidence.low)} to {show(evidence.high)}"
+        if ends := span(known(evidence.low), known(evidence.high)):
+            text += f", {LEVEL:.0%} interval {ends}"
         several = "" if task != ALL_TASKS else " in all" if metric is SECONDS else " a task"
         parts += [text, f"n = {metric.count(evidence.n)}{several}, {evidence.test}"]
     return parts
@@ -203,9 +190,10 @@ def _title(metric: Metric) -> str:
 def _no_pair(metric: Metric, arms: tuple[str, ...]) -> Verdict:
     """The row of a suite that has no two arms, or of two arms that have no task in common."""
     first, second = (*arms, None, None)[:2]
-    reason = _no_comparison(arms)
+    reason = no_comparison(arms)
     return Verdict(
         metric=metric.name,
+        primary=metric.primary,
         task=ALL_TASKS,
         unit=metric.unit,
         effect="none",
@@ -215,12 +203,14 @@ def _no_pair(metric: Metric, arms: tuple[str, ...]) -> Verdict:
         second_value=None,
         **numbers(Evidence("none", 0), Adjusted(math.nan, math.nan)),
         verdict=NO_VERDICT,
+        winner=None,
         reason=reason,
         sentence=sentence([_title(metric)], NO_VERDICT, reason),
     )
 
 
-def _no_comparison(arms: tuple[str, ...]) -> str:
+def no_comparison(arms: tuple[str, ...]) -> str:
+    """Why a suite, or two arms, have nothing to compare."""
     if len(arms) > 1:
         return f"{arms[0]} and {arms[1]} run on no common task"
     return f"the suite has {len(arms)} arm{'s' * (len(arms) != 1)}, {', '.join(arms) or 'none'}; a verdict needs two"

@@ -14,8 +14,8 @@ from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
 from ppo_vs_grpo.benchmarks.analysis.frames.throughput import throughput_table
 from ppo_vs_grpo.benchmarks.analysis.judge import claims
 from ppo_vs_grpo.benchmarks.analysis.judge.claims import ClaimResult, judge_claims
-from ppo_vs_grpo.benchmarks.analysis.judge.differences import difference_table
-from ppo_vs_grpo.benchmarks.analysis.judge.verdicts import Verdict, judge, power_table, table_of
+from ppo_vs_grpo.benchmarks.analysis.judge.differences import difference_table, power_table
+from ppo_vs_grpo.benchmarks.analysis.judge.verdicts import Verdict, judge, table_of
 from ppo_vs_grpo.benchmarks.analysis.report import captions, first_page, tables
 from ppo_vs_grpo.benchmarks.analysis.report.figures.attribution import attribution_figure
 from ppo_vs_grpo.benchmarks.analysis.report.figures.claims import dial_figure

@@ -97,9 +97,10 @@ def t_interval(differences_S: ArrayLike, level: float = LEVEL) -> MeanInterval:
     return satterthwaite_interval([differences_S], level)
 
 
-def satterthwaite_interval(samples: Sequence[ArrayLike], level: float = LEVEL) -> MeanInterval:
+def satterthwaite_interval(samples: Sequence[ArrayLike], level: float = LEVEL, over: int | None = None) -> MeanInterval:
     """The equal-weight mean of independent samples' means with its t interval; sizes and variances may differ.
 
+    With `over` it is the sum of the samples' means divided by that number.
     Squared standard errors s_i^2/n_i add up; the degrees of freedom are (sum)^2 / sum of squares/(n_i - 1)
     (Satterthwaite 1946). Undefined where a sample has fewer than two values.
     """
@@ -107,7 +108,8 @@ def satterthwaite_interval(samples: Sequence[ArrayLike], level: float = LEVEL) -
     n = min((len(row) for row in rows), default=0)
     if n == 0:
         return MeanInterval(n, math.nan)
-    mean = float(np.mean([row.mean() for row in rows]))
+    over = over or len(rows)
+    mean = float(np.mean([row.mean() for row in rows])) * (len(rows) / over)
     if n < 2:
         return MeanInterval(n, mean)
     squares = np.array([_variance(row) / len(row) for row in rows])
@@ -116,8 +118,8 @@ def satterthwaite_interval(samples: Sequence[ArrayLike], level: float = LEVEL) -
     shares = squares / squares.sum()  # of the whole, so that no square of a square vanishes
     freedom = float(1 / sum(share**2 / (len(row) - 1) for share, row in zip(shares, rows, strict=True)))
     root = math.sqrt(squares.sum())
-    half = float(stdtrit(freedom, (1 + level) / 2)) * root / len(rows)
-    return MeanInterval(n, mean, root / len(rows), freedom, mean - half, mean + half)
+    half = float(stdtrit(freedom, (1 + level) / 2)) * root / over
+    return MeanInterval(n, mean, root / over, freedom, mean - half, mean + half)
 
 
 def sign_flip_test(differences_S: ArrayLike, generator: np.random.Generator | None = None) -> SignFlip:

@@ -3,14 +3,15 @@
 The rule, for a family of tasks that are compared together:
 
 1. fewer than 8 pairs: no verdict, and the task does not count in the family;
-2. the Holm-adjusted p of a difference is below 0.05: the arm on whose side the estimate lies is better;
-3. else the Holm-adjusted p of TOST (two one-sided tests, Schuirmann 1987) is below 0.05: equivalent within the margin;
+2. the Holm-adjusted p of a difference is below 0.05: the arm on whose side the estimate lies is better, or, where 3
+   holds too, ahead by less than matters;
+3. the Holm-adjusted p of TOST (two one-sided tests, Schuirmann 1987) is below 0.05: equivalent within the margin;
 4. else inconclusive.
 
-So a difference that is sure but small is `better`, and the reason adds that it lies within the margin. The two steps
-are two families: wrongly naming a better arm anywhere has probability 0.05 at most, and so has wrongly naming any
-equivalence. Of a mean, alone in its family, 2 says that its 95% t interval excludes 0, and 3 that its 90% t interval
-lies inside the margin. The sign-flip test stands beside them in a report and decides nothing.
+The two tests are two families: wrongly naming a better arm anywhere has probability 0.05 at most, and so has wrongly
+naming any equivalence. Of a mean, alone in its family, 2 says that its 95% t interval excludes 0, and 3 that its 90% t
+interval lies inside the margin. The sign-flip test stands beside them in a report and decides nothing. A p-value from
+0.01 to 0.1 is a close call: a few other seeds may put it on the other side of 0.05, and the reason says so.
 
 How far that holds with four tasks of eight seeds, simulated: two equal arms differ symmetrically, and 5% of suites get
 a false `better` when differences are normal, 2% when either arm now and then collapses. It does not hold where one arm
@@ -33,7 +34,18 @@ from ppo_vs_grpo.benchmarks.analysis.stats.intervals import Array
 MIN_SEEDS = 8
 MARGIN = 0.05
 ALPHA = 0.05
+CLOSE = (0.01, 0.1)
+"""A p-value from the first to below the second hangs on a few seeds."""
 NO_VERDICT, INCONCLUSIVE = "no verdict", "inconclusive"
+
+
+@dataclass(frozen=True)
+class Ruling:
+    """A verdict, its reason, and the arm that it names; none where it names no arm."""
+
+    verdict: str
+    reason: str
+    winner: str | None = None
 
 
 @dataclass(frozen=True)
@@ -75,22 +87,32 @@ def holm(p_F: ArrayLike) -> Array:
     return adjusted
 
 
-def ruling(found: Adjusted, words: tuple[str, str], second_leads: bool, within: str) -> tuple[str, str]:
-    """Steps 2 to 4 of the module's rule: a verdict and its reason.
+def ruling(found: Adjusted, pair: tuple[str, str], word: str, second_leads: bool, within: str) -> Ruling:
+    """Steps 2 to 4 of the module's rule.
 
-    `words` are said of the first and of the second arm, `within` is the margin in words. Where nobody tested
-    equivalence, its p is NaN.
+    `word` is what the better of the pair's arms is, `within` is the margin in words. Where nobody tested equivalence,
+    its p is NaN.
     """
     p, same_p, inside = p_words(found.p), p_words(found.same_p), found.same_p < ALPHA
     if found.p < ALPHA:
-        small = f"; all the same within {within}, TOST {same_p}" if inside else ""
-        return words[second_leads], f"{p}{found.over} is below {ALPHA:g}{small}"
+        leader = pair[second_leads]
+        verdict = f"{leader} ahead, by less than matters" if inside else f"{leader} {word}"
+        small = f"; within {within}, TOST {same_p}" if inside else ""
+        return Ruling(verdict, f"{p}{found.over} is below {ALPHA:g}{small}{_close(found.p)}", leader)
     if inside:
         why = f"TOST {same_p}{found.over} is below {ALPHA:g}, that of a difference is not, {p}"
-        return f"equivalent within {within}", why
+        return Ruling(f"equivalent within {within}", why + _close(found.p, found.same_p))
     if math.isnan(found.same_p):
-        return INCONCLUSIVE, f"no difference shows, {p}{found.over}, and equivalence is not tested"
-    return INCONCLUSIVE, f"neither a difference, {p}{found.over}, nor equivalence within {within}, TOST {same_p}"
+        why = f"no difference shows, {p}{found.over}, and equivalence is not tested"
+    else:
+        why = f"neither a difference, {p}{found.over}, nor equivalence within {within}, TOST {same_p}"
+    return Ruling(INCONCLUSIVE, why + _close(found.p, found.same_p))
+
+
+def _close(*p: float) -> str:
+    """What a reason says where a p-value lies about the level."""
+    close = any(CLOSE[0] <= one < CLOSE[1] for one in p)
+    return f"; a close call, p from {CLOSE[0]:g} to {CLOSE[1]:g}" if close else ""
 
 
 def p_words(p: float) -> str:

@@ -14,8 +14,9 @@ from scipy import stats as oracle
 from handmade import OTHER_WAVE, WAVE, made
 from ppo_vs_grpo.benchmarks.analysis.frames.arms import shared_tasks
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
+from ppo_vs_grpo.benchmarks.analysis.judge.differences import power_table
 from ppo_vs_grpo.benchmarks.analysis.judge.metrics import METRICS
-from ppo_vs_grpo.benchmarks.analysis.judge.verdicts import Verdict, judge, power_table, verdict_table
+from ppo_vs_grpo.benchmarks.analysis.judge.verdicts import Verdict, judge, verdict_table
 
 FINAL, AREA, SPREAD, COLLAPSES, NOISE, MEMORY, SECONDS, COMPLETIONS_TO, SECONDS_TO = (m.name for m in METRICS)
 T4 = 2.7764451051977987
@@ -49,7 +50,7 @@ def test_repeats_of_all_tasks_count_together_by_hand() -> None:
     assert (found.first_value, found.second_value) == pytest.approx((5.0, 4.0))  # geometric means
     assert found.low == pytest.approx(0.8 * math.exp(-T4 * 0.005))
     assert found.high == pytest.approx(0.8 * math.exp(T4 * 0.005))
-    assert found.p == pytest.approx(2 * oracle.t.sf(-math.log(0.8) / 0.005, 4))
+    assert found.p == pytest.approx(6 * 2 * oracle.t.sf(-math.log(0.8) / 0.005, 4))  # Holm over six that were tested
     assert "n = 8 paired repeats in all, t test of the mean over tasks: grpo faster" in found.sentence
     alone = said(results, SECONDS, "a")
     assert (alone.verdict, alone.reason) == ("no verdict", "2 paired repeats, a verdict needs 8")
@@ -115,8 +116,7 @@ def test_a_run_without_a_start_is_not_known_to_have_collapsed() -> None:
 
 
 def test_a_spread_over_tasks_is_shown_as_a_geometric_mean() -> None:
-    """Standard deviations of 0.01 and 0.04 have 0.02 in their middle, 0.08 and 0.02 have 0.04."""
-    sd = math.sqrt(5 / 7)
+    """Distances of 0.01 and 0.04 have 0.02 in their middle, 0.08 and 0.02 have 0.04; 14/9 and -2/3 have 4/9."""
     results = made(
         {
             "ppo": {"a": curves(0.5 + 0.01 * WAVE), "b": curves(0.5 + 0.04 * WAVE)},
@@ -124,8 +124,8 @@ def test_a_spread_over_tasks_is_shown_as_a_geometric_mean() -> None:
         }
     )
     found = said(results, SPREAD, "all tasks")
-    assert (found.first_value, found.second_value) == (pytest.approx(0.02 * sd), pytest.approx(0.04 * sd))
-    assert found.estimate == pytest.approx(2.0)
+    assert (found.first_value, found.second_value) == (pytest.approx(0.02 * 0.75), pytest.approx(0.04 * 0.75))
+    assert found.estimate == pytest.approx((2 + 4 / 9) / (2 - 4 / 9))
 
 
 def sparse(**tasks: list[str]) -> Results:

@@ -19,6 +19,7 @@ from ppo_vs_grpo.benchmarks.analysis.stats.evidence import (
     mcnemar_evidence,
     mean_evidence,
     noise_sample,
+    paced_evidence,
     spread_evidence,
 )
 from ppo_vs_grpo.benchmarks.analysis.stats.intervals import t_interval
@@ -82,47 +83,77 @@ def test_without_spread_p_is_that_of_sign_flips() -> None:
     assert mean_evidence([np.zeros(8)], 0.05).same_p == 0.5**8
 
 
-def test_spreads_that_do_not_correlate_by_hand() -> None:
-    """r = 0, so v = 1/sqrt(6) and t = sinh(log 2) sqrt(6) = 0.75 sqrt(6)."""
+def test_spreads_by_hand() -> None:
+    """Distances 0.02 and 0.04 of |WAVE|, 1 and 0.5 in turn: D = 0.015 / 0.0225, and its error is (2/9) / sqrt(7)."""
     found = spread_evidence([(0.5 + 0.02 * WAVE, 0.7 + 0.04 * OTHER_WAVE)], 1.25)
-    assert (found.n, found.estimate) == (8, pytest.approx(2.0))
-    assert found.p == pytest.approx(2 * oracle.t.sf(0.75 * math.sqrt(6), 6))
-    k = T6 / math.sqrt(6)
-    assert found.high == pytest.approx(2 * (k + math.sqrt(k * k + 1)))
-    assert found.low == pytest.approx(2 / (k + math.sqrt(k * k + 1)))
-    assert found.same_p == pytest.approx(oracle.t.cdf((1.6 - 1 / 1.6) / 2 * math.sqrt(6), 6))
+    assert (found.n, found.effect, found.estimate) == (8, RATIO, pytest.approx(2.0))
+    assert found.p == pytest.approx(2 * oracle.t.sf(3 * math.sqrt(7), 7))
+    ends = [2 / 3 + side * T7 * 2 / 9 / math.sqrt(7) for side in (-1, 1)]
+    assert (found.low, found.high) == pytest.approx([(2 + end) / (2 - end) for end in ends])
+    beyond = (2 / 3 - 2 / 9) / (2 / 9) * math.sqrt(7)  # a factor of 1.25 is a relative difference of 2/9
+    assert found.same_p == pytest.approx(oracle.t.cdf(beyond, 7))
 
 
 @given(st.integers(0, 999), st.floats(-0.9, 0.9))
-def test_pitman_and_morgan_by_their_correlation(seed: int, shared: float) -> None:
-    """The p-value is that of the correlation of sums and differences; at the interval's ends it is 0.05."""
+def test_spreads_are_a_paired_t_test_of_distances_from_the_median(seed: int, shared: float) -> None:
     noise = np.random.default_rng(seed).normal(size=(2, 9))
     first, second = noise[0], shared * noise[0] + noise[1]
-    found = spread_evidence([(first, second)], 1.25)
-    assert found.p == pytest.approx(oracle.pearsonr(second + first, second - first).pvalue, rel=1e-6)
-    for end in (found.low, found.high):
-        assert oracle.pearsonr(second + end * first, second - end * first).pvalue == pytest.approx(0.05)
+    found, turned = spread_evidence([(first, second)], 1.25), spread_evidence([(second, first)], 1.25)
+    far = [np.abs(values - np.median(values)) for values in (first, second)]
+    assert found.p == pytest.approx(oracle.ttest_rel(far[1], far[0]).pvalue)
+    assert found.estimate == pytest.approx(far[1].mean() / far[0].mean())
+    assert (turned.estimate, turned.p) == pytest.approx((1 / found.estimate, found.p))
+    assert (turned.low, turned.high) == pytest.approx((1 / found.high, 1 / found.low), nan_ok=True)
 
 
-def test_spreads_keep_their_level_for_pairs_that_correlate() -> None:
-    """5,000 pairs of arms of true ratio 1: 4 standard errors around 0.05 and, over three tasks, 0.05 with some room."""
-    noise = np.random.default_rng(5).normal(size=(5000, 3, 3, 8))
-    first, second = noise[:, :, 0] + noise[:, :, 1], noise[:, :, 0] + noise[:, :, 2]
-    one = np.mean([spread_evidence([(a[0], b[0])], 1.25).p < 0.05 for a, b in zip(first, second, strict=True)])
-    three = np.mean(
-        [spread_evidence(list(zip(a, b, strict=True)), 1.25).p < 0.05 for a, b in zip(first, second, strict=True)]
-    )
-    assert abs(one - 0.05) < 4 * math.sqrt(0.05 * 0.95 / 5000)
-    assert abs(three - 0.05) < 0.015
+def test_an_end_that_no_ratio_reaches_is_missing() -> None:
+    found = spread_evidence([(WAVE, np.array([0.0] * 7 + [90.0]))], 1.25)
+    assert found.estimate > 1
+    assert math.isnan(found.high)
+    assert found.p > 0.05
 
 
-def test_several_tasks_have_the_geometric_mean_of_their_ratios() -> None:
-    """Two tasks of ratio 2 and 8, v^2 = 1/6 each: mean log 4, its standard error sqrt(2/6)/2, 12 degrees of freedom."""
-    pairs = [(WAVE, ratio * OTHER_WAVE) for ratio in (2, 8)]
-    found, v = spread_evidence(pairs, 1.25), math.sqrt(2 / 6) / 2
-    assert found.estimate == pytest.approx(4.0)
-    assert found.p == pytest.approx(2 * oracle.t.sf(math.log(4) / v, 12))
-    assert found.high == pytest.approx(4 * math.exp(2.1788128296672284 * v))
+DRAWS = {
+    "normal": lambda draw, shape: draw.normal(size=shape),
+    "t3": lambda draw, shape: draw.standard_t(3, shape),
+    "exponential": lambda draw, shape: draw.standard_exponential(shape),
+    "collapsing": lambda draw, shape: np.where(draw.random(shape) < 0.05, -15.0, draw.normal(size=shape)),
+    "a ceiling": lambda draw, shape: np.minimum(draw.normal(size=shape), 0.3),
+}
+
+
+@pytest.mark.parametrize("name", DRAWS)
+def test_spreads_keep_their_level_whatever_the_seeds_distribution(name: str) -> None:
+    """800 pairs of equal arms, four tasks of eight seeds: 0.05 and three errors where seeds are normal, else 0.08."""
+    arms = DRAWS[name](np.random.default_rng(5), (800, 4, 2, 8))
+    room = 0.05 + 3 * math.sqrt(0.05 * 0.95 / 800) if name == "normal" else 0.08
+    one = [spread_evidence([tuple(tasks[0])], 1.25).p < 0.05 for tasks in arms]
+    four = [spread_evidence([tuple(task) for task in tasks], 1.25).p < 0.05 for tasks in arms]
+    assert np.mean(one) < room
+    assert np.mean(four) < room
+    assert np.mean(four) > 0.005
+
+
+def test_spreads_of_pairs_that_correlate_keep_their_level() -> None:
+    noise = np.random.default_rng(6).normal(size=(800, 3, 8))
+    found = [spread_evidence([(both + one, both + other)], 1.25).p < 0.05 for both, one, other in noise]
+    assert np.mean(found) < 0.05 + 3 * math.sqrt(0.05 * 0.95 / 800)
+
+
+def test_a_spread_twice_as_wide_is_found() -> None:
+    """Four tasks of eight normal seeds: four suites of five, as docs/method.md says."""
+    arms = np.random.default_rng(7).normal(size=(500, 4, 2, 8)) * np.array([1.0, 2.0])[:, None]
+    found = [spread_evidence([tuple(task) for task in tasks], 1.25).p < 0.05 for tasks in arms]
+    assert np.mean(found) == pytest.approx(0.81, abs=0.05)
+
+
+def test_several_tasks_have_the_mean_of_their_relative_differences() -> None:
+    """Ratios of 2 and 8 are relative differences of 2/3 and 14/9, and their mean of 10/9 is a ratio of 3.5."""
+    found = spread_evidence([(WAVE, 2 * OTHER_WAVE), (WAVE, 8 * OTHER_WAVE)], 1.25)
+    assert found.estimate == pytest.approx(3.5)
+    error = math.hypot(2 / 9, 14 / 27) / math.sqrt(7) / 2
+    squares = np.array([2 / 9, 14 / 27]) ** 2
+    assert found.p == pytest.approx(2 * oracle.t.sf(10 / 9 / error, 7 * squares.sum() ** 2 / (squares**2).sum()))
 
 
 def test_no_spread_is_undefined_and_equal_arms_are_equal() -> None:
@@ -142,8 +173,8 @@ def test_spreads_need_three_pairs_in_every_task() -> None:
         assert (found.n, found.test) == (2, "none")
         assert np.isnan([found.estimate, found.p]).all()
     three = spread_evidence([many, (WAVE[:3], 2 * OTHER_WAVE[1:4])], 1.25)
-    assert (three.n, three.test) == (3, "t test of the mean log ratio over tasks")
-    assert spread_evidence([many], 1.25).test == "Pitman-Morgan test"
+    assert (three.n, three.test) == (3, "t test of distances from the median over tasks")
+    assert spread_evidence([many], 1.25).test == "t test of distances from the median"
 
 
 def test_the_jackknife_of_noise_scales_leaves_out_a_seed_of_both_arms() -> None:
@@ -201,6 +232,31 @@ def test_arrivals_of_all_are_a_ratio_and_else_a_sign_test() -> None:
     assert math.isnan(found.same_p)
     ends = [oracle.binomtest(k, 8).proportion_ci(method="exact") for k in (5, 7)]  # ties all lost, all won
     assert (found.low, found.high) == pytest.approx((ends[0].low, ends[1].high))
+
+
+def test_seconds_to_a_threshold_carry_the_pace_s_own_error() -> None:
+    """Half the completions, log ratios 0.1 WAVE about it; 0.8 of the pace, log ratios 0.01 to either side of it."""
+    places = (np.full(8, 100.0), 100 * np.exp(math.log(0.5) + 0.1 * WAVE))
+    pace = (np.array([5.0, 5.0]), 4 * np.exp([-0.01, 0.01]))
+    found = paced_evidence([places], [pace], 1.25)
+    squares = np.array([0.01 * 5 / 7 / 8, 0.0002 / 2])
+    error, freedom = math.sqrt(squares.sum()), squares.sum() ** 2 / (squares**2 / [7, 1]).sum()
+    assert (found.n, found.estimate) == (8, pytest.approx(0.4))
+    assert found.p == pytest.approx(2 * oracle.t.sf(-math.log(0.4) / error, freedom))
+    assert found.high == pytest.approx(0.4 * math.exp(oracle.t.isf(0.025, freedom) * error))
+    two = paced_evidence([places, places], [pace, pace], 1.25)
+    assert (two.estimate, two.n) == (pytest.approx(0.4), 8)
+    assert two.p == pytest.approx(2 * oracle.t.sf(-math.log(0.4) / error * math.sqrt(2), 2 * freedom))
+    assert two.test == "t test of completions and of 2 paired repeats of seconds"
+
+
+def test_a_pace_cannot_order_runs_that_never_arrive() -> None:
+    pace = (np.array([5.0, 5.1]), np.array([4.0, 4.1]))
+    found = paced_evidence([(np.full(8, 100.0), np.array([INF] + [50.0] * 7))], [pace], 1.25)
+    assert found.undefined.startswith("not every run got there")
+    assert math.isnan(found.p)
+    once = paced_evidence([(np.full(8, 100.0), np.full(8, 50.0))], [(pace[0][:1], pace[1][:1])], 1.25)
+    assert math.isnan(once.p)
 
 
 def test_arrivals_of_several_tasks_have_the_pairs_of_the_smallest() -> None:

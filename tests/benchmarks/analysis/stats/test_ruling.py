@@ -17,7 +17,7 @@ from ppo_vs_grpo.benchmarks.analysis.judge.verdicts import Verdict
 from ppo_vs_grpo.benchmarks.analysis.stats.evidence import mean_evidence
 from ppo_vs_grpo.benchmarks.analysis.stats.intervals import t_interval
 from ppo_vs_grpo.benchmarks.analysis.stats.power import power, seeds_needed, smallest_effect
-from ppo_vs_grpo.benchmarks.analysis.stats.ruling import MARGIN, Adjusted, p_words, ruling
+from ppo_vs_grpo.benchmarks.analysis.stats.ruling import MARGIN, Adjusted, Ruling, p_words, ruling
 from ppo_vs_grpo.tasks.errors import UserError
 
 T7 = {0.95: 2.364624251592785, 0.9: 1.894578605061305}
@@ -35,7 +35,12 @@ def verdict(sample: ArrayLike, margin: float = MARGIN) -> Verdict:
     [
         (0.10, 0.01, "B better", "p < 0.0001 is below 0.05"),
         (-0.10, 0.01, "A better", "p < 0.0001 is below 0.05"),
-        (0.02, 0.02, "B better", "p = 0.012 is below 0.05; all the same within 0.05, TOST p = 0.00077"),
+        (
+            0.02,
+            0.02,
+            "B ahead, by less than matters",
+            "p = 0.012 is below 0.05; within 0.05, TOST p = 0.00077; a close call, p from 0.01 to 0.1",
+        ),
         (
             0.00,
             0.05,
@@ -56,51 +61,46 @@ def test_the_four_verdicts(mean: float, spread: float, text: str, reason: str) -
     assert (found.estimate, found.high) == pytest.approx((mean, mean + T7[0.95] * spread * SE))
 
 
-WORDS = ("A faster", "B faster")
+CALL = "; a close call, p from 0.01 to 0.1"
 
 
 @pytest.mark.parametrize(
     ("p", "same_p", "second", "says"),
     [
-        (0.03, 0.2, True, ("B faster", "p = 0.03 (of 3) is below 0.05")),
-        (0.03, math.nan, False, ("A faster", "p = 0.03 (of 3) is below 0.05")),
+        (0.009, 0.2, True, Ruling("B faster", "p = 0.009 (of 3) is below 0.05", "B")),
+        (0.01, 0.2, True, Ruling("B faster", f"p = 0.01 (of 3) is below 0.05{CALL}", "B")),
+        (0.03, math.nan, False, Ruling("A faster", f"p = 0.03 (of 3) is below 0.05{CALL}", "A")),
         (
-            0.03,
+            0.003,
             0.04,
             False,
-            ("A faster", "p = 0.03 (of 3) is below 0.05; all the same within 5%, TOST p = 0.04"),
+            Ruling("A ahead, by less than matters", "p = 0.003 (of 3) is below 0.05; within 5%, TOST p = 0.04", "A"),
         ),
         (
-            0.05,
-            0.04,
+            0.2,
+            0.004,
             True,
-            (
-                "equivalent within 5%",
-                "TOST p = 0.04 (of 3) is below 0.05, that of a difference is not, p = 0.05",
-            ),
+            Ruling("equivalent within 5%", "TOST p = 0.004 (of 3) is below 0.05, that of a difference is not, p = 0.2"),
         ),
         (
             0.05,
             0.05,
             True,
-            (
+            Ruling(
                 "inconclusive",
-                "neither a difference, p = 0.05 (of 3), nor equivalence within 5%, TOST p = 0.05",
+                f"neither a difference, p = 0.05 (of 3), nor equivalence within 5%, TOST p = 0.05{CALL}",
             ),
         ),
         (
-            0.4,
+            0.1,
             math.nan,
             True,
-            (
-                "inconclusive",
-                "no difference shows, p = 0.4 (of 3), and equivalence is not tested",
-            ),
+            Ruling("inconclusive", "no difference shows, p = 0.1 (of 3), and equivalence is not tested"),
         ),
     ],
 )
-def test_the_rule_in_words(p: float, same_p: float, second: bool, says: tuple[str, str]) -> None:
-    assert ruling(Adjusted(p, same_p, " (of 3)"), WORDS, second, "5%") == says
+def test_the_rule_in_words(p: float, same_p: float, second: bool, says: Ruling) -> None:
+    assert ruling(Adjusted(p, same_p, " (of 3)"), ("A", "B"), "faster", second, "5%") == says
 
 
 @pytest.mark.parametrize(("p", "words"), [(0.0, "p < 0.0001"), (1e-4, "p = 0.0001"), (0.0375, "p = 0.037")])
@@ -148,7 +148,7 @@ def test_equivalence_is_adjusted_over_the_family_too() -> None:
     assert alone.verdict.startswith("equivalent")
     assert alone.reason.startswith("TOST p = 0.03 is below")
     assert pair["a"].verdict == "inconclusive"
-    assert pair["a"].reason.endswith("TOST p = 0.06")
+    assert pair["a"].reason.endswith(f"TOST p = 0.06{CALL}")
 
 
 @pytest.mark.parametrize(("value", "text"), [(0.0, "equivalent within 0.05"), (0.2, "B better"), (-0.2, "A better")])
@@ -170,13 +170,13 @@ FAMILIES = st.lists(st.lists(st.integers(-64, 64), min_size=6, max_size=12), min
 
 
 @given(FAMILIES, st.sampled_from([0.01, 0.05, 0.2]))
-def test_a_verdict_is_better_only_off_zero_and_swaps_with_the_arms(rows: list[list[int]], margin: float) -> None:
+def test_a_verdict_names_an_arm_only_off_zero_and_swaps_with_the_arms(rows: list[list[int]], margin: float) -> None:
     family = {str(i): np.array(row) / 128 for i, row in enumerate(rows)}
     plain = verdicts_on(family, margin=margin)
     mirror = verdicts_on({task: -sample for task, sample in family.items()}, arms=("B", "A"), margin=margin)
     scaled = verdicts_on({task: 4 * sample for task, sample in family.items()}, margin=4 * margin)
     for task, found in plain.items():
-        if found.verdict.endswith("better"):
+        if found.winner:
             interval = t_interval(family[task])
             assert not interval.low <= 0 <= interval.high
             assert found.p is not None
