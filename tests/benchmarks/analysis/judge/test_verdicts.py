@@ -200,7 +200,7 @@ def test_runs_that_never_get_there_are_infinitely_late() -> None:
         pytest.approx(50.0),
     )
     assert (found.test, found.p) == ("sign test", 2 * 2 * 0.5**6)  # Holm: the area has the smaller p
-    assert found.winner == "grpo"
+    assert found.verdict == "inconclusive"
     assert (
         "ppo 2 of 8 runs got there, grpo 50 (8 of 8 runs got there); grpo earlier in 0.875 of pairs" in found.sentence
     )
