@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fake_wandb import put_fake, told
-from ppo_vs_grpo.benchmarks.records.folder import run_names
+from ppo_vs_grpo.benchmarks.records.lock import run_names
 from ppo_vs_grpo.benchmarks.tracking.__main__ import SMALL_BYTES, Mirror
 from ppo_vs_grpo.benchmarks.tracking.beside import Mode
 from synthetic import make_suite, write_results
