@@ -122,11 +122,11 @@ def _parsed(path: Path, mtime_ns: int) -> Any:
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
-        raise UserError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
+        raise UserError(f"{path}: not YAML ({' '.join(str(error).split())}); {MEND}") from None
 
 
 def _check_kinds(path: Path, holder: Any, kinds: Mapping[str, type]) -> None:
     """Raise a UserError unless `holder` is a mapping with these names, each of its kind."""
     for name, kind in kinds.items():
         if not isinstance(holder, dict) or not isinstance(holder.get(name), kind):
-            raise UserError(f"{path}: no {name!r} that is a {kind.__name__}; run the suite again to write it anew")
+            raise UserError(f"{path}: no {name!r} that is a {kind.__name__}; {MEND}")

@@ -83,7 +83,7 @@ def _check_seal(path: Path, manifest: Mapping[str, Any], listed: str | None) -> 
 
 
 def check_hashes(folder: Path, files: Mapping[str, str]) -> None:
-    """Compare each file that a manifest names with its SHA-256; raise a UserError for one to be read that it does not."""
+    """Compare each file that a manifest names with its SHA-256. A file to be read has to be named, too. UserError."""
     for name in READ:
         if name not in files and (folder / name).exists():
             raise UserError(f"{folder / name}: there, but {MANIFEST} does not name it. {MEND}")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from ppo_vs_grpo.benchmarks.records.lock import write_lock
+from ppo_vs_grpo.benchmarks.records.lock import throughput_seal, write_lock
 from ppo_vs_grpo.benchmarks.records.seal import sealed
 
 
@@ -21,6 +22,23 @@ def run_folder(folder: Path, cell: str, part: str = "runs") -> Path:
 def read_json(path: Path) -> dict[str, Any]:
     content: dict[str, Any] = json.loads(path.read_text())
     return content
+
+
+def by_hand(**changes: object) -> Callable[[Path], None]:
+    """Change the manifest as a text editor would."""
+
+    def edit(run: Path) -> None:
+        path = run / "manifest.json"
+        path.write_text(json.dumps(read_json(path) | changes))
+
+    return edit
+
+
+def without_seal(run: Path) -> None:
+    """Take the manifest's seal out."""
+    manifest = read_json(run / "manifest.json")
+    del manifest["seal"]
+    (run / "manifest.json").write_text(json.dumps(manifest))
 
 
 def rehash(run: Path) -> None:
@@ -51,15 +69,13 @@ def relock(folder: Path, **suite: object) -> None:
     document = yaml.safe_load((folder / "suite.lock.yaml").read_text())
     manifests = {path.parent.name: read_json(path) for path in sorted(folder.glob("*/*/manifest.json"))}
     seals = {key: manifests[key]["seal"] for key in document["keys"] if "seal" in manifests.get(key, {})}
-    write_lock(folder, document | {"suite": document["suite"] | suite}, seals)
+    write_lock(folder, document | {"suite": document["suite"] | suite}, seals | throughput_seal(folder))
 
 
 def strip(folder: Path) -> None:
     """Take every seal out, so that the folder is one of before there were seals."""
     for path in folder.glob("*/*/manifest.json"):
-        manifest = read_json(path)
-        del manifest["seal"]
-        path.write_text(json.dumps(manifest, indent=1) + "\n")
+        without_seal(path.parent)
     lock = yaml.safe_load((folder / "suite.lock.yaml").read_text())
     bare = {name: value for name, value in lock.items() if name not in ("seals", "seal")}
     (folder / "suite.lock.yaml").write_text(yaml.safe_dump(bare, sort_keys=False))

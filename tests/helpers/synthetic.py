@@ -265,7 +265,7 @@ def make_metrics(spec: RunSpec, rng: np.random.Generator, shift: float) -> list[
 
 def make_evals(spec: RunSpec, rng: np.random.Generator, shift: float, updates: int) -> list[dict[str, Any]]:
     """A row per held-out prompt and evaluation, up to the last update that the run reached."""
-    points = np.round(np.linspace(0, spec.train.updates, spec.eval.points)).astype(int)
+    points = np.unique(np.round(np.linspace(0, spec.train.updates, spec.eval.points)).astype(int))
     ease = rng.normal(0, 0.8, spec.eval.prompts)
     rows: list[dict[str, Any]] = []
     for update in points[points <= updates]:
