@@ -69,7 +69,7 @@ def run_names(folder: Path) -> list[RunName]:
     """
     suite, keys = read_lock(folder)
     tasks = {*suite["tasks"], *((suite.get("timing") or {}).get("cells") or {})}
-    names: dict[tuple[str, ...], RunName] = {}
+    names: dict[str, RunName] = {}
     for key in keys:
         place = f"{folder / LOCK}: keys: {key!r}"
         if (name := run_name(key)) is None:

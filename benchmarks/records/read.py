@@ -90,7 +90,8 @@ def read_records(folder: Path, name: str, columns: tuple[str, ...], may_lack: bo
                 frame[column] = frame[column].astype("float64")
             except (TypeError, ValueError):
                 raise UserError(f"{path}: {column!r} holds text; expected numbers or null") from None
-    if (double := frame.duplicated(list(ROW_KEYS[name]))).any():
-        same = ", ".join(f"{column} {frame.loc[double.idxmax(), column]}" for column in ROW_KEYS[name])
+    of = frame[list(ROW_KEYS[name])]
+    if (double := of.duplicated()).any():
+        same = ", ".join(f"{column} {value}" for column, value in of[double].iloc[0].items())
         raise UserError(f"{path}: two rows of {same}; a run writes each once")
     return frame

@@ -8,14 +8,13 @@ import tempfile
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from ppo_vs_grpo.benchmarks.analysis.frames.load import load
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
 from ppo_vs_grpo.benchmarks.analysis.report import write
-from ppo_vs_grpo.benchmarks.records.folder import LOCK, MANIFEST, run_folder
+from ppo_vs_grpo.benchmarks.records.folder import LOCK, MANIFEST, Purpose, run_folder
 from ppo_vs_grpo.benchmarks.records.schema import RUN_COLUMNS, read_object
 from ppo_vs_grpo.tasks.errors import UserError
 
@@ -53,20 +52,21 @@ def verify(folder: Path, results: Path | None = None) -> list[Mismatch]:
 def _unreadable(folder: Path, read: Results) -> list[Mismatch]:
     """The runs that cannot be trusted, each with what is wrong and the fields of its manifest that changed."""
     found = []
-    for run in read.missing[read.missing["state"] == "unreadable"].itertuples():
-        found += [Mismatch(run.key, run.message, "nothing that can be trusted"), *_edited(folder, run)]
+    for run in read.missing[read.missing["state"] == "unreadable"].to_dict("records"):
+        found.append(Mismatch(run["key"], run["message"], "nothing that can be trusted"))
+        found += _edited(folder, run["purpose"], run["key"])
     return found
 
 
-def _edited(folder: Path, run: Any) -> list[Mismatch]:
+def _edited(folder: Path, purpose: Purpose, key: str) -> list[Mismatch]:
     """The fields of a manifest that are not what index.parquet, written when the suite ended, has."""
     index = folder / "index.parquet"
     try:
-        manifest = read_object(run_folder(folder, run.purpose, run.key) / MANIFEST)
-        (kept,) = pd.read_parquet(index).query("key == @run.key")[list(RUN_COLUMNS)].to_dict("records")
+        manifest = read_object(run_folder(folder, purpose, key) / MANIFEST)
+        (kept,) = pd.read_parquet(index).query("key == @key")[list(RUN_COLUMNS)].to_dict("records")
     except (UserError, OSError, ValueError, KeyError):  # no index, or a damaged one, or no such run in it
         return []
-    place = f"{run.key}/{MANIFEST}"
+    place = f"{key}/{MANIFEST}"
     pairs = [(name, manifest.get(name), None if pd.isna(kept[name]) else kept[name]) for name in RUN_COLUMNS]
     return [Mismatch(f"{place}, {name}", str(now), str(then)) for name, now, then in pairs if now != then]
 
