@@ -249,6 +249,8 @@ def _report(folder: Path, out: Path, console: Console) -> Results:
         console.print(line, markup=False, highlight=False)
     for run in results.missing[results.missing["state"] == "unreadable"].itertuples():
         print(f"left out: {run.message}", file=sys.stderr)
+    if results.unsealed:
+        print(results.unsealed_sentence, file=sys.stderr)
     console.print(f"report: {page}", style="bold", markup=False, highlight=False, soft_wrap=True)
     return results
 

@@ -1,7 +1,9 @@
 """What runs leave: the files, their columns, who writes and who reads them. No module here loads torch.
 
-- folder.py: what lies where in a results folder; keys, lock, whole writes, hashes
+- folder.py: what lies where in a results folder; keys, whole writes, hashes
+- lock.py: suite.lock.yaml: the suite, its runs' keys and their seals
 - schema.py: columns, phases, and checks of JSON
+- seal.py: a hash over a document
 - manifest.py: written last, checked first; is a run complete?
 - recorder.py: writes a run's lines and tables
 - read.py: reads a run as frames

@@ -6,18 +6,17 @@ import fcntl
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
-from ppo_vs_grpo.tasks.errors import UserError, nearest
+from ppo_vs_grpo.tasks.errors import UserError
 
 Purpose = Literal["train", "timing"]
 
 LOCK = "suite.lock.yaml"
-"""The suite with every default written out, and the keys of its runs."""
+"""The suite with every default written out, the keys of its runs, and their seals: lock.py."""
 
 MANIFEST = "manifest.json"
 """Written last into a run's folder: its presence means that the run has an end."""
@@ -60,47 +59,6 @@ def run_folder(folder: Path, purpose: Purpose, key: str) -> Path:
 def is_finished(folder: Path) -> bool:
     """Whether a run has an end, good or bad."""
     return (folder / MANIFEST).exists()
-
-
-def run_names(folder: Path) -> list[RunName]:
-    """The runs that the lock file names, in its order. Raises UserError for what is no run's key."""
-    names = []
-    for key in read_lock(folder)[1]:
-        if (name := run_name(key)) is None:
-            raise UserError(f"{folder / LOCK}: keys: {key!r}: not a run's key, such as ppo.sorting.s0.0123abcd")
-        names.append(name)
-    return names
-
-
-def read_lock(folder: Path) -> tuple[dict[str, Any], list[str]]:
-    """The suite and its runs' keys, as the lock file has them. Raises UserError for a folder that is no suite's."""
-    path = folder / LOCK
-    if not path.is_file():
-        siblings = sorted(p.parent.name for p in folder.parent.glob(f"*/{LOCK}"))
-        hint = nearest(folder.name, siblings) if siblings else "run a suite first"
-        raise UserError(f"{folder}: not a suite's results: no {LOCK} there; {hint}")
-    lock = _parsed(path, path.stat().st_mtime_ns)
-    _check_kinds(path, lock, {"suite": dict, "keys": list})
-    _check_kinds(path, lock["suite"], {"name": str, "arms": dict, "tasks": dict, "seeds": list})
-    return lock["suite"], [str(key) for key in lock["keys"]]
-
-
-@lru_cache(maxsize=1)
-def _parsed(path: Path, mtime_ns: int) -> Any:
-    """The lock file's content. It is parsed again only after a change: who watches a suite asks every second."""
-    import yaml
-
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
-
-
-def _check_kinds(path: Path, holder: Any, kinds: Mapping[str, type]) -> None:
-    """Raise a UserError unless `holder` is a mapping with these names, each of its kind."""
-    for name, kind in kinds.items():
-        if not isinstance(holder, dict) or not isinstance(holder.get(name), kind):
-            raise UserError(f"{path}: no {name!r} that is a {kind.__name__}; run the suite again to write it anew")
 
 
 @contextmanager

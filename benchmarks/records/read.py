@@ -15,6 +15,7 @@ from ppo_vs_grpo.benchmarks.records.schema import (
     MEMORY_COLUMNS,
     METRIC_COLUMNS,
     PROBE_COLUMNS,
+    ROW_KEYS,
     TEXT_COLUMNS,
     check_columns,
     read_lines,
@@ -36,16 +37,19 @@ class RunFiles:
     probes: pd.DataFrame
 
 
-def read_run(folder: Path) -> RunFiles:
-    """Read a finished run's folder. A file that does not fit its manifest is a UserError."""
-    manifest = read_manifest(folder)
+def read_run(folder: Path, listed: str | None = None) -> RunFiles:
+    """Read a finished run's folder. A file that does not fit its manifest is a UserError.
+
+    `listed` is the seal that the suite's lock has for the run, if it has one.
+    """
+    manifest = read_manifest(folder, listed)
     spec = read_object(folder / "spec.json")
     environment = folder / "env.json"
     env = read_object(environment) if environment.exists() else {}
+    check_hashes(folder, manifest["files"])
     if manifest["status"] == "failed":
         blank = [pd.DataFrame(columns=list(c)) for c in (METRIC_COLUMNS, EVAL_COLUMNS, MEMORY_COLUMNS, PROBE_COLUMNS)]
         return RunFiles(manifest, spec, env, *blank)
-    check_hashes(folder, manifest["files"])
     may_lack = manifest["purpose"] == "timing"
     return RunFiles(
         manifest,
@@ -61,7 +65,8 @@ def read_run(folder: Path) -> RunFiles:
 def read_records(folder: Path, name: str, columns: tuple[str, ...], may_lack: bool = False) -> pd.DataFrame:
     """Read NAME.parquet, or NAME.jsonl where there is none, as columns of numbers and of text.
 
-    Every column in `columns` must be there; more are kept. With `may_lack`, no file reads as no rows.
+    Every column in `columns` must be there, and no row twice; more columns are kept. With `may_lack`, no file
+    reads as no rows.
     """
     path = folder / f"{name}.parquet"
     if path.exists():
@@ -85,4 +90,8 @@ def read_records(folder: Path, name: str, columns: tuple[str, ...], may_lack: bo
                 frame[column] = frame[column].astype("float64")
             except (TypeError, ValueError):
                 raise UserError(f"{path}: {column!r} holds text; expected numbers or null") from None
+    of = frame[list(ROW_KEYS[name])]
+    if (double := of.duplicated()).any():
+        same = ", ".join(f"{column} {value}" for column, value in of[double].iloc[0].items())
+        raise UserError(f"{path}: two rows of {same}; a run writes each once")
     return frame

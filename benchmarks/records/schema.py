@@ -40,6 +40,15 @@ MEMORY_COLUMNS = ("phase", "role", "source", "bytes")
 PROBE_COLUMNS = ("update", "completions", "probe", "subject", "quantity", "position", "value", "se")
 
 
+ROW_KEYS = {
+    "metrics": ("update",),
+    "evals": ("update", "completions", "prompt"),
+    "memory": ("phase", "role", "source"),
+    "probes": ("update", "completions", "probe", "subject", "quantity", "position"),
+}
+"""By a file of rows, the columns in which no two of its rows are equal."""
+
+
 TEXT_COLUMNS = {"stratum", "phase", "role", "source", "probe", "subject", "quantity"}
 
 

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ppo_vs_grpo.benchmarks.records.folder import LOCK, fingerprint
 from ppo_vs_grpo.benchmarks.records.schema import check_columns, read_lines
+from ppo_vs_grpo.tasks.errors import UserError
 
 FILE = "throughput.jsonl"
 
@@ -17,9 +19,17 @@ SETTINGS = ("arm", "runs", "completions")
 COLUMNS = (*SETTINGS, "slots", "repeat", "seconds", "contended", "error")
 
 
-def read(folder: Path) -> list[dict[str, Any]]:
-    """The passes that were measured, in their order: none where there is no file. UserError for a broken line."""
+def read(folder: Path, listed: str | None = None) -> list[dict[str, Any]]:
+    """The passes that were measured, in their order: none where there is no file. UserError for a broken line.
+
+    `listed` is the file's hash in the suite's lock, if it has one; another file is a UserError.
+    """
     path = folder / FILE
+    if listed is not None and (not path.is_file() or fingerprint(path) != listed):
+        raise UserError(
+            f"{path}: not the file of which {LOCK} has the hash: changed since the suite ended. Restore it, or delete "
+            "it and run the suite again, which measures its passes anew"
+        )
     rows = read_lines(path) if path.exists() else []
     for number, row in enumerate(rows, start=1):
         check_columns(Path(f"{path}, line {number}"), COLUMNS, row)

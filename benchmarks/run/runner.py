@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import yaml
 from rich.console import Console
 
 from ppo_vs_grpo.benchmarks.models import store
 from ppo_vs_grpo.benchmarks.records import throughput
-from ppo_vs_grpo.benchmarks.records.folder import LOCK, claimed, is_finished, run_folder, write_whole
+from ppo_vs_grpo.benchmarks.records.folder import claimed, is_finished, run_folder
+from ppo_vs_grpo.benchmarks.records.lock import seals_before, seals_of, throughput_seal, write_lock
 from ppo_vs_grpo.benchmarks.records.manifest import read_manifest, write_manifest
 from ppo_vs_grpo.benchmarks.run.device import Device, choose
 from ppo_vs_grpo.benchmarks.run.engines.forkserver import MODULE, ForkServer
@@ -99,8 +99,12 @@ def run_specs(
     if slots < 1:
         raise UserError(f"--slots {slots}: should be at least 1")
     with claimed(folder) as lock_fd:
-        runs = [_state_of(spec, folder) for spec in specs]
-        write_whole(folder / LOCK, yaml.safe_dump(lock_document(suite, specs), sort_keys=False))
+        before, document = seals_before(folder), lock_document(suite, specs)
+        if (folder / throughput.FILE).exists():
+            throughput.read(folder, before.get(throughput.FILE))
+        runs = [_state_of(spec, folder, before.get(spec.key)) for spec in specs]
+        # What is yet to be written is not listed: were this process killed, an older seal of it would stay.
+        write_lock(folder, document, seals_of(run.folder for run in runs if run.done))
         board = Board(console or Console(), suite.name, runs, slots)
         with interruptible() as interruption, fork_servers() as servers, board:
             # The driver of an accelerator does not survive a fork: there each run imports for itself.
@@ -114,6 +118,7 @@ def run_specs(
                     passes.measure_throughput(suite.throughput)
             except KeyboardInterrupt:
                 board.interrupted = True
+        write_lock(folder, document, seals_of(run.folder for run in runs) | throughput_seal(folder))
     board.conclude()
     if board.interrupted:
         return 130
@@ -235,11 +240,14 @@ class _Passes:
         self.board.ended(run)
 
 
-def _state_of(spec: RunSpec, folder: Path) -> RunState:
-    """A run's state: done already where a finished run's manifest says so. A failed one waits again."""
+def _state_of(spec: RunSpec, folder: Path, listed: str | None) -> RunState:
+    """A run's state: done already where a finished run's manifest says so. A failed one waits again.
+
+    `listed` is the seal that the lock of an earlier call has for it.
+    """
     run = RunState(spec, run_folder(folder, spec.purpose, spec.key))
     if is_finished(run.folder):
-        status = read_manifest(run.folder)["status"]
+        status = read_manifest(run.folder, listed)["status"]
         if status != "failed":
             run.end(status)
             run.follow()

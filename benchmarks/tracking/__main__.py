@@ -25,10 +25,9 @@ from ppo_vs_grpo.benchmarks.records.folder import (
     fingerprint,
     held,
     is_finished,
-    read_lock,
     run_folder,
-    run_names,
 )
+from ppo_vs_grpo.benchmarks.records.lock import read_lock, run_names
 from ppo_vs_grpo.benchmarks.records.manifest import is_complete
 from ppo_vs_grpo.benchmarks.tracking.account import ACCOUNT, account_is_damaged, mirrored_so_far
 from ppo_vs_grpo.benchmarks.tracking.beside import MODULE, Mode

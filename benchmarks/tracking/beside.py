@@ -16,7 +16,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import IO
 
-from ppo_vs_grpo.benchmarks.records.folder import LOCK, MANIFEST, fingerprint, is_finished, run_folder, run_names
+from ppo_vs_grpo.benchmarks.records.folder import LOCK, MANIFEST, fingerprint, is_finished, run_folder
+from ppo_vs_grpo.benchmarks.records.lock import run_names
 from ppo_vs_grpo.benchmarks.tracking.account import ACCOUNT, account_is_damaged, mirrored_so_far
 
 WAIT_S = 30.0

@@ -5,6 +5,7 @@ appends when it began and ended), `seconds`, and `ends`: how the runs that are n
 the beginning of their key: "failed", "diverged", "killed" or "silent". Stdlib only: it starts in 20 ms.
 """
 
+import hashlib
 import json
 import os
 import signal
@@ -36,8 +37,11 @@ def manifest(status: str, error: str | None) -> None:
         **{name: spec[name] for name in names},
         **dict.fromkeys(counts, 3),
         **{"status": status, "error": error, "key": folder.name, "cfg8": folder.name.split(".")[-1]},
-        **{"peak_rss_bytes": 1, "contended": event["contended"], "files": {}},
+        **{"peak_rss_bytes": 1, "contended": event["contended"]},
+        "files": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.glob("*.json*"))},
     }
+    canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+    fields["seal"] = hashlib.sha256(canonical.encode()).hexdigest()
     (folder / "half").write_text(json.dumps(fields))
     (folder / "half").rename(folder / "manifest.json")
 

@@ -11,11 +11,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 
+from damage import relock
 from ppo_vs_grpo.benchmarks.analysis.frames.probes import BASELINES
+from ppo_vs_grpo.benchmarks.records.folder import run_folder
+from ppo_vs_grpo.benchmarks.records.lock import seals_of, write_lock
+from ppo_vs_grpo.benchmarks.records.manifest import write_manifest
 from ppo_vs_grpo.benchmarks.records.recorder import Recorder
 from ppo_vs_grpo.benchmarks.run.machine import surroundings
+from ppo_vs_grpo.benchmarks.suites.resolve import lock_document
 from ppo_vs_grpo.benchmarks.suites.run_spec import RunSpec
 from ppo_vs_grpo.benchmarks.suites.suite import Suite
 
@@ -108,19 +112,19 @@ def write_results(
     suite = suite or make_suite()
     specs = make_specs(suite)
     folder.mkdir(parents=True, exist_ok=True)
-    lock = {"suite": suite.model_dump(mode="json"), "hash": "0" * 16, "keys": [spec.key for spec in specs]}
-    (folder / "suite.lock.yaml").write_text(yaml.safe_dump(lock, sort_keys=False))
     for spec in specs:
         cell = spec.key.rpartition(".")[0]
         if cell in missing:
             continue
-        run = folder / ("timing" if spec.purpose == "timing" else "runs") / spec.key
+        run = run_folder(folder, spec.purpose, spec.key)
         run.mkdir(parents=True, exist_ok=True)
         (run / "spec.json").write_text(spec.model_dump_json(indent=1))
         if cell in unfinished:
             continue
         status = "failed" if cell in failed else "diverged" if cell in diverged else "ok"
         write_run(run, spec, status, contended_timing if spec.purpose == "timing" else True, memory)
+    seals = seals_of(run_folder(folder, spec.purpose, spec.key) for spec in specs)
+    write_lock(folder, lock_document(suite, specs), seals)
     return folder
 
 
@@ -174,9 +178,8 @@ def write_probes(folder: Path) -> None:
         memory = pd.read_parquet(run / "memory.parquet")
         pd.concat([memory, pd.DataFrame(held)], ignore_index=True).to_parquet(run / "memory.parquet")
         manifest = json.loads((run / "manifest.json").read_text())
-        for name in ("probes.parquet", "memory.parquet"):
-            manifest["files"][name] = hashlib.sha256((run / name).read_bytes()).hexdigest()
-        (run / "manifest.json").write_text(json.dumps(manifest, indent=1))
+        write_manifest(run, manifest, {})
+    relock(folder)
 
 
 @functools.cache
@@ -262,7 +265,7 @@ def make_metrics(spec: RunSpec, rng: np.random.Generator, shift: float) -> list[
 
 def make_evals(spec: RunSpec, rng: np.random.Generator, shift: float, updates: int) -> list[dict[str, Any]]:
     """A row per held-out prompt and evaluation, up to the last update that the run reached."""
-    points = np.round(np.linspace(0, spec.train.updates, spec.eval.points)).astype(int)
+    points = np.unique(np.round(np.linspace(0, spec.train.updates, spec.eval.points)).astype(int))
     ease = rng.normal(0, 0.8, spec.eval.prompts)
     rows: list[dict[str, Any]] = []
     for update in points[points <= updates]:

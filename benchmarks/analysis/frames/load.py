@@ -9,7 +9,8 @@ from typing import Any
 import pandas as pd
 
 from ppo_vs_grpo.benchmarks.analysis.frames.results import IDENTITY, MISSING_COLUMNS, Results
-from ppo_vs_grpo.benchmarks.records.folder import PARTS, is_finished, read_lock, run_folder, run_names
+from ppo_vs_grpo.benchmarks.records.folder import LOCK, PARTS, is_finished, run_folder
+from ppo_vs_grpo.benchmarks.records.lock import MEND, read_lock, read_seals, run_names
 from ppo_vs_grpo.benchmarks.records.read import RunFiles, read_run
 from ppo_vs_grpo.benchmarks.records.schema import (
     EVAL_COLUMNS,
@@ -18,6 +19,7 @@ from ppo_vs_grpo.benchmarks.records.schema import (
     PROBE_COLUMNS,
     RUN_COLUMNS,
 )
+from ppo_vs_grpo.benchmarks.records.throughput import FILE as THROUGHPUT
 from ppo_vs_grpo.benchmarks.records.throughput import read as read_throughput
 from ppo_vs_grpo.tasks.errors import UserError
 
@@ -28,12 +30,13 @@ def load(path: str | Path, *, strict: bool = True) -> Results:
     """Open a suite's results folder, such as `results/core`.
 
     Only the runs that suite.lock.yaml names are read: folders left by an earlier configuration are
-    listed in `ignored`. Raises UserError for a folder without results, and for a run whose files do not fit its
-    manifest or whose protocol version is not that of the others; unless `strict`, such a run is `missing` as
-    unreadable.
+    listed in `ignored`. Raises UserError for a folder without results, for a lock whose seal is not that of its
+    content, and for a run whose files do not fit its manifest, whose seal is not that of its manifest and of the lock,
+    or whose protocol version is not that of the others; unless `strict`, such a run is `missing` as unreadable.
     """
     folder = Path(path)
     suite, keys = read_lock(folder)
+    seals = read_seals(folder)
     runs: dict[str, RunFiles] = {}
     missing = []
     for name in run_names(folder):
@@ -42,7 +45,7 @@ def load(path: str | Path, *, strict: bool = True) -> Results:
             missing.append((*name, "unfinished" if place.exists() else "not started", AGAIN))
             continue
         try:
-            runs[name.key] = read_run(place)
+            runs[name.key] = read_run(place, (seals or {}).get(name.key))
         except UserError as error:
             if strict:
                 raise
@@ -72,8 +75,18 @@ def load(path: str | Path, *, strict: bool = True) -> Results:
         ignored=tuple(sorted(set(found) - set(keys))),
         speed=_stack({key: run.metrics for key, run in speed.items()}, speed, METRIC_COLUMNS),
         speed_memory=_memory(speed),
-        throughput=tuple(read_throughput(folder)),
+        throughput=tuple(read_throughput(folder, (seals or {}).get(THROUGHPUT))),
+        unsealed=_unsealed(folder, seals, runs),
     )
+
+
+def _unsealed(folder: Path, seals: Mapping[str, str] | None, runs: Mapping[str, RunFiles]) -> tuple[str, ...]:
+    """What carries no seal: files of the suite by name, runs by key. UserError where the lock has lost its own."""
+    bare = [key for key, run in runs.items() if "seal" not in run.manifest]
+    if seals is None and len(bare) < len(runs):
+        raise UserError(f"{folder / LOCK}: it has no seal, but runs that it names have: it was changed; {MEND}")
+    passes = [THROUGHPUT] if (folder / THROUGHPUT).exists() and THROUGHPUT not in (seals or {}) else []
+    return (*([LOCK] if seals is None else []), *passes, *bare)
 
 
 def _memory(runs: Mapping[str, RunFiles]) -> pd.DataFrame:

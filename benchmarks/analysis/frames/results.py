@@ -43,7 +43,8 @@ class Results:
     - `speed`, `speed_memory`: as `timing` and `memory`, of the timing pass's cells, which are no tasks of the suite;
     - `throughput`: the passes of short runs side by side, where the suite has them;
     - `missing`: runs that the suite names and that are not finished, their state, and what can be done;
-    - `specs`, `environments`: each run's input and surroundings, by key.
+    - `specs`, `environments`: each run's input and surroundings, by key;
+    - `unsealed`: what carries no seal, having been written before there were seals: runs by key, files by name.
 
     A failed run is a row of `runs` and appears in no other frame.
     """
@@ -63,11 +64,21 @@ class Results:
     speed: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=[*IDENTITY, *METRIC_COLUMNS]))
     speed_memory: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=[*IDENTITY, *MEMORY_COLUMNS]))
     throughput: tuple[dict[str, Any], ...] = ()
+    unsealed: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         """The suite's name."""
         return str(self.suite["name"])
+
+    @property
+    def unsealed_sentence(self) -> str:
+        """What carries no seal, as a sentence; an empty text where everything does."""
+        files = [name for name in self.unsealed if name not in self.specs]
+        runs = len(self.unsealed) - len(files)
+        what = [*([f"{runs} run{'s' * (runs > 1)}"] if runs else []), *files]
+        verb = "carry" if runs + len(files) > 1 else "carries"
+        return f"{' and '.join(what)} {verb} no seal: nothing shows whether they were changed since." if what else ""
 
     @property
     def arms(self) -> list[str]:

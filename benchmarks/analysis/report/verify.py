@@ -9,9 +9,13 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
+import pandas as pd
+
 from ppo_vs_grpo.benchmarks.analysis.frames.load import load
+from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
 from ppo_vs_grpo.benchmarks.analysis.report import write
-from ppo_vs_grpo.benchmarks.records.folder import LOCK
+from ppo_vs_grpo.benchmarks.records.folder import LOCK, MANIFEST, Purpose, run_folder
+from ppo_vs_grpo.benchmarks.records.schema import RUN_COLUMNS, read_object
 from ppo_vs_grpo.tasks.errors import UserError
 
 
@@ -27,17 +31,44 @@ class Mismatch:
 def verify(folder: Path, results: Path | None = None) -> list[Mismatch]:
     """Compare the report in `folder` with its runs, value by value and file by file; empty when all agrees.
 
-    The runs lie in the folder above, else in `results`. UserError where there is no report or there are no runs.
+    The runs lie in the folder above, else in `results`. A run that is not as it was left is named first, with the
+    fields of its manifest that changed where index.parquet still has them. UserError where there is no report, there
+    are no runs, or the suite's lock is not as it was written.
     """
     folder = folder.parent if folder.name == "report.html" else folder
     if not (folder / "report.html").is_file():
         raise UserError(f"{folder}: no report.html there; give the folder of a report, such as results/core/report")
+    runs = results or folder.parent
+    read = load(runs, strict=False)
     with tempfile.TemporaryDirectory() as scratch:
-        made = write.write(load(results or folder.parent), Path(scratch)).parent
+        made = write.write(read, Path(scratch)).parent
         if (folder / LOCK).is_file():  # a published report has its suite beside it
-            shutil.copy((results or folder.parent) / LOCK, made / LOCK)
+            shutil.copy(runs / LOCK, made / LOCK)
         names = sorted({str(path.relative_to(root)) for root in (folder, made) for path in root.rglob("*.*")})
-        return [mismatch for name in names for mismatch in _mismatches(name, folder / name, made / name)]
+        differing = [mismatch for name in names for mismatch in _mismatches(name, folder / name, made / name)]
+    return [*_unreadable(runs, read), *differing]
+
+
+def _unreadable(folder: Path, read: Results) -> list[Mismatch]:
+    """The runs that cannot be trusted, each with what is wrong and the fields of its manifest that changed."""
+    found = []
+    for run in read.missing[read.missing["state"] == "unreadable"].to_dict("records"):
+        found.append(Mismatch(run["key"], run["message"], "nothing that can be trusted"))
+        found += _edited(folder, run["purpose"], run["key"])
+    return found
+
+
+def _edited(folder: Path, purpose: Purpose, key: str) -> list[Mismatch]:
+    """The fields of a manifest that are not what index.parquet, written when the suite ended, has."""
+    index = folder / "index.parquet"
+    try:
+        manifest = read_object(run_folder(folder, purpose, key) / MANIFEST)
+        (kept,) = pd.read_parquet(index).query("key == @key")[list(RUN_COLUMNS)].to_dict("records")
+    except (UserError, OSError, ValueError, KeyError):  # no index, or a damaged one, or no such run in it
+        return []
+    place = f"{key}/{MANIFEST}"
+    pairs = [(name, manifest.get(name), None if pd.isna(kept[name]) else kept[name]) for name in RUN_COLUMNS]
+    return [Mismatch(f"{place}, {name}", str(now), str(then)) for name, now, then in pairs if now != then]
 
 
 def _mismatches(name: str, theirs: Path, ours: Path) -> list[Mismatch]:

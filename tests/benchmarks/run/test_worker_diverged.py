@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import pytest
-import yaml
 
 import synthetic
 from graded import NAN
@@ -14,7 +13,9 @@ from ppo_vs_grpo.algorithms.shared.config import TrainConfig
 from ppo_vs_grpo.algorithms.shared.trainer import MAX_SKIPPED_STEPS, Trainer
 from ppo_vs_grpo.benchmarks import load
 from ppo_vs_grpo.benchmarks.analysis.report import tables
+from ppo_vs_grpo.benchmarks.records.lock import write_lock
 from ppo_vs_grpo.benchmarks.run import trainers, worker
+from ppo_vs_grpo.benchmarks.suites.resolve import lock_document
 from ppo_vs_grpo.benchmarks.suites.sections import EvalConfig
 from run_folders import prepared as run_folder
 
@@ -27,9 +28,7 @@ def test_past_the_threshold_the_run_ends_as_diverged_and_is_a_row_in_the_report(
     spec = synthetic.make_specs(suite)[0].model_copy(
         update={"config": {}, "train": train, "eval": EvalConfig(prompts=8, points=2, transcripts=2)}
     )
-    (tmp_path / "suite.lock.yaml").write_text(
-        yaml.safe_dump({"suite": suite.model_dump(mode="json"), "hash": "0" * 16, "keys": [spec.key]})
-    )
+    write_lock(tmp_path, lock_document(suite, [spec]), {})
     run, model = run_folder(tmp_path, spec)
     (tmp_path / "runs").mkdir()
     run = run.rename(tmp_path / "runs" / spec.key)

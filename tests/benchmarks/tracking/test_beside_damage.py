@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from damage import edit_manifest
 from fake_suite import FakeRun, make_suite
 from fake_wandb import by_hand, put_fake, told, write_small
 from ppo_vs_grpo.benchmarks import load
@@ -144,8 +145,7 @@ def test_a_run_that_diverged_at_its_end_has_a_final_score_as_in_results(
 ) -> None:
     log, folder = put_fake(tmp_path, monkeypatch), write_small(tmp_path)
     (path,) = (folder / "runs").glob("ppo*/manifest.json")
-    manifest = json.loads(path.read_text()) | {"status": "diverged", "completions": completions}
-    path.write_text(json.dumps(manifest))
+    edit_manifest(path.parent, status="diverged", completions=completions)
     assert by_hand(folder).stderr == ""
     (((summary,),),) = [told(log, "summary")[path.parent.name]]
     assert ("final_pass_rate" in summary) is final

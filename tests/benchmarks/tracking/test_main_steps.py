@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from fake_wandb import put_fake, told
-from ppo_vs_grpo.benchmarks.records.folder import run_names
+from ppo_vs_grpo.benchmarks.records.lock import run_names, write_lock
 from ppo_vs_grpo.benchmarks.tracking.__main__ import SMALL_BYTES, Mirror
 from ppo_vs_grpo.benchmarks.tracking.beside import Mode
 from synthetic import make_suite, write_results
@@ -106,5 +107,8 @@ def test_runs_that_a_suite_gained_are_seen(folder: Path) -> None:
     before = run_names(folder)
     os.utime(lock, ns=(1, 1))
     assert run_names(folder) == before
-    lock.write_text(lock.read_text().replace("keys:\n", "keys:\n- ppo.sorting.s99.0123abcd\n"))
+    longer = yaml.safe_load(lock.read_text())
+    longer["suite"]["seeds"].append(99)
+    longer["keys"].append("ppo.sorting.s99.0123abcd")
+    write_lock(folder, longer, longer["seals"])
     assert [name.key for name in run_names(folder) if name not in before] == ["ppo.sorting.s99.0123abcd"]

@@ -12,6 +12,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from damage import strip
 from ppo_vs_grpo.benchmarks import load
 from ppo_vs_grpo.benchmarks.analysis.frames.attribution import EFFECTS, attribution_table, effects_by_seed
 from ppo_vs_grpo.benchmarks.analysis.frames.results import ALL_TASKS
@@ -104,6 +105,7 @@ def test_a_suite_names_the_arm_of_every_cell() -> None:
 def test_results_of_before_there_was_an_attribution_still_have_a_report(tmp_path: Path) -> None:
     suite = make_suite(tasks=("recall",), seeds=2, updates=8, prompts=16)
     lock = write_results(tmp_path, suite) / "suite.lock.yaml"
+    strip(tmp_path)
     data = yaml.safe_load(lock.read_text())
     del data["suite"]["attribution"], data["suite"]["claims"]
     for arm in data["suite"]["arms"].values():

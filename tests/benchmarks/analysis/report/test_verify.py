@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+from damage import by_hand, rehash, run_folder
 from handmade import made
 from ppo_vs_grpo.benchmarks import load
 from ppo_vs_grpo.benchmarks.__main__ import app
@@ -68,6 +69,26 @@ def test_a_changed_page_a_missing_and_a_foreign_file_are_named(folder: Path) -> 
     assert set(found) == {"report.html", "figures/overview.png", "tables/stray.csv"}
     assert found["figures/overview.png"] == ("missing", "there")
     assert found["tables/stray.csv"] == ("there", "missing")
+
+
+def test_a_changed_run_is_named_first_with_its_fields_where_the_index_has_them(folder: Path) -> None:
+    load(folder).runs.to_parquet(folder / "index.parquet", index=False)
+    run = run_folder(folder, "grpo.recall.s1")
+    by_hand(status="diverged", contended=False)(run)
+    (run_folder(folder, "ppo.recall.s0") / "env.json").write_text("{}")
+    found = verify(folder / "report")
+    named = {one.where: (one.found, one.expected) for one in found[:4]}
+    spoilt = run_folder(folder, "ppo.recall.s0").name
+    assert list(named) == [
+        spoilt,
+        run.name,
+        f"{run.name}/manifest.json, status",
+        f"{run.name}/manifest.json, contended",
+    ]
+    assert named[f"{run.name}/manifest.json, status"] == ("diverged", "ok")
+    assert named[f"{run.name}/manifest.json, contended"] == ("False", "True")
+    assert named[run.name][0].startswith(f"runs/{run.name}/manifest.json: changed since the run ended: its seal is ")
+    assert {one.where.partition(",")[0] for one in found[4:]} > {"tables/summary.csv", "tables/final_scores.csv"}
 
 
 def test_a_shorter_table_is_named_cell_by_cell(folder: Path) -> None:
@@ -158,9 +179,7 @@ def test_what_differs_between_two_folders_is_listed(tmp_path: Path) -> None:
     for path in folder.rglob("env.json"):
         env = json.loads(path.read_text())
         path.write_text(json.dumps(env | {"threads": 7, "packages": env["packages"] | {"peft": "1.0"}}))
-        manifest = json.loads((path.parent / "manifest.json").read_text())
-        del manifest["files"]["env.json"]
-        (path.parent / "manifest.json").write_text(json.dumps(manifest))
+        rehash(path.parent)
     table = differing(one, load(folder)).set_index("field")
     assert table.loc["start (all)"].tolist() == ["nano", "tiny"]
     assert table.loc["threads"].tolist() == ["1", "7"]
