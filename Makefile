@@ -5,6 +5,7 @@
 # make test               set up, run the tests
 # make lint               set up, check style, types and who imports whom
 # make mutants            break the formulas in some hundred ways, one at a time: which do the tests not see?
+# make calibration        simulate suites of two equal arms: how often is a winner named? SUITES=50 a distribution, else 500
 # make lock               requirements.lock again, from pyproject.toml; UPGRADE=1 takes the newest releases that it allows
 # make links              .links/ppo_vs_grpo/*, for editors and for PYTHONPATH=.links with no install
 # make clean              remove what was made, except results
@@ -26,7 +27,7 @@ SIZE := $(if $(TORCH_INDEX)$(filter Darwin,$(shell uname)),about 0.4 GB (2 GB on
 # Beside the environment's TRL, which is the last with a PPOTrainer. Where it cannot be had, the report says so.
 TRL_CURRENT := 1.16.0
 
-.PHONY: help bench peers test lint mutants lock links clean
+.PHONY: help bench peers test lint mutants calibration lock links clean
 .DELETE_ON_ERROR:
 
 help:
@@ -50,6 +51,9 @@ lint: $(READY) links
 
 mutants: $(READY) links
 	OMP_NUM_THREADS=1 $(BIN)/python tests/mutation/run.py
+
+calibration: $(READY) links
+	OMP_NUM_THREADS=1 $(BIN)/python -P tests/calibration/run.py $(SUITES)
 
 # One pin a package holds on every platform and Python, so the markers say nothing: tests/test_packaging.py sees to it.
 lock: $(READY)

@@ -84,14 +84,15 @@ def read_records(folder: Path, name: str, columns: tuple[str, ...], may_lack: bo
     if frame.empty:
         return pd.DataFrame(columns=list(columns))
     check_columns(path, columns, frame.columns)
+    kinds = frame.dtypes
     for column in [c for c in columns if c not in TEXT_COLUMNS]:
-        if not pd.api.types.is_numeric_dtype(frame[column]):  # a column of nulls, or one that holds more than numbers
+        if not pd.api.types.is_numeric_dtype(kinds[column]):  # a column of nulls, or one that holds more than numbers
             try:
                 frame[column] = frame[column].astype("float64")
             except (TypeError, ValueError):
                 raise UserError(f"{path}: {column!r} holds text; expected numbers or null") from None
-    of = frame[list(ROW_KEYS[name])]
-    if (double := of.duplicated()).any():
-        same = ", ".join(f"{column} {value}" for column, value in of[double].iloc[0].items())
+    if (double := frame.duplicated(list(ROW_KEYS[name]))).any():
+        row = frame[double].iloc[0]
+        same = ", ".join(f"{column} {row[column]}" for column in ROW_KEYS[name])
         raise UserError(f"{path}: two rows of {same}; a run writes each once")
     return frame

@@ -91,8 +91,9 @@ def _unsealed(folder: Path, seals: Mapping[str, str] | None, runs: Mapping[str, 
 
 def _memory(runs: Mapping[str, RunFiles]) -> pd.DataFrame:
     """Bytes of every run, with its purpose."""
-    frames = {key: run.memory.assign(purpose=run.manifest["purpose"]) for key, run in runs.items()}
-    return _stack(frames, runs, (*MEMORY_COLUMNS, "purpose"))
+    stacked = _stack({key: run.memory for key, run in runs.items()}, runs, (*MEMORY_COLUMNS, "purpose"))
+    purposes = {key: run.manifest["purpose"] for key, run in runs.items()}
+    return stacked.assign(purpose=[purposes[key] for key in stacked["key"]]) if len(stacked) else stacked
 
 
 def _take_older_protocols(runs: dict[str, RunFiles]) -> list[tuple[Any, ...]]:
@@ -118,12 +119,12 @@ def _one_protocol(folder: Path, runs: Mapping[str, RunFiles]) -> None:
 
 def _stack(frames: Mapping[str, pd.DataFrame], runs: Mapping[str, RunFiles], columns: tuple[str, ...]) -> pd.DataFrame:
     """Put the runs' frames under one another, each row led by its run's identity."""
-    parts = [
-        frame.assign(**{name: runs[key].manifest[name] for name in IDENTITY})
-        for key, frame in frames.items()
-        if len(frame)
-    ]
-    if not parts:
+    full = {key: frame for key, frame in frames.items() if len(frame)}
+    if not full:
         return pd.DataFrame(columns=[*IDENTITY, *columns])
-    stacked = pd.concat(parts, ignore_index=True)
-    return stacked[[*IDENTITY, *[name for name in stacked.columns if name not in IDENTITY]]]
+    stacked = pd.concat(full.values(), ignore_index=True)
+    lengths = [len(frame) for frame in full.values()]
+    of_runs = pd.DataFrame([[runs[key].manifest[name] for name in IDENTITY] for key in full], columns=list(IDENTITY))
+    # Repeated once for all runs: a column more in each run's own frame would take longer than reading it.
+    identity = of_runs.loc[of_runs.index.repeat(lengths)].reset_index(drop=True)
+    return pd.concat([identity, stacked], axis=1)
