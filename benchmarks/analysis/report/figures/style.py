@@ -1,4 +1,4 @@
-"""Colours and lines that all figures share."""
+"""Colours, lines and signs that all figures share."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ PHASE_COLOURS = dict(zip(PHASES, ("#46566E", "#D9D2C2", "#93A5BE", "#B79AC8", "#
 
 
 INK, FAINT, ALERT = "#333333", "#767676", "#9A3412"
+MINUS = "\N{MINUS SIGN}"
 
 
 STYLE: dict[Any, Any] = {
@@ -54,3 +55,11 @@ def fill(colour: str, shared: bool) -> dict[str, Any]:
     if shared:
         return {"facecolor": colour, "alpha": 0.45, "hatch": "////", "edgecolor": "white", "linewidth": 0}
     return {"facecolor": colour}
+
+
+def signed(number: float, digits: int, plus: bool = False) -> str:
+    """A number with a real minus sign, and a plus where asked for; what rounds to nothing has neither."""
+    text = f"{abs(number):.{digits}f}"
+    if float(text) == 0:
+        return text
+    return (MINUS if number < 0 else "+" if plus else "") + text

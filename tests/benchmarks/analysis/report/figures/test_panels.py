@@ -11,8 +11,8 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
-from matplotlib.text import Text
 
+from drawn import assert_readable
 from ppo_vs_grpo.algorithms import ALGORITHMS
 from ppo_vs_grpo.benchmarks import load
 from ppo_vs_grpo.benchmarks.analysis.frames.costs import alone_means, peak_memory, phase_seconds
@@ -150,28 +150,7 @@ def test_bars_of_memory_start_at_zero_in_the_arms_colours(folder: Path) -> None:
 def test_no_text_of_a_figure_overlaps_another_or_leaves_it(tmp_path: Path, arms: tuple[str, ...]) -> None:
     results = load(write_results(tmp_path, make_suite(**{**SMALL, "arms": arms}), contended_timing=len(arms) == 2))
     for figure in (task_figure(results, "recall", "c"), overview_figure(results, "c")):
-        boxes = [(text.get_text(), text.get_window_extent()) for text in drawn_texts(figure)]
-        for name, box in boxes:
-            assert box.x0 >= -1, name
-            assert box.y0 >= -1, name
-            assert box.x1 <= figure.bbox.width + 1, name
-            assert box.y1 <= figure.bbox.height + 1, name
-        for i, (name, box) in enumerate(boxes):
-            for other, other_box in boxes[i + 1 :]:
-                assert not box.shrunk(0.95, 0.85).overlaps(other_box.shrunk(0.95, 0.85)), (name, other)
-
-
-def drawn_texts(figure: Figure) -> list[Text]:
-    """The texts that a figure shows: of its ticks' labels those inside the axis."""
-    figure.draw_without_rendering()
-    hidden = set()
-    for axis in [axis for ax in figure.axes for axis in (ax.xaxis, ax.yaxis)]:
-        low, high = sorted(axis.get_view_interval())
-        for tick in axis.get_major_ticks():
-            hidden |= set() if low <= tick.get_loc() <= high else {tick.label1}
-            hidden |= {tick.label2}
-    texts = [text for text in figure.findobj(Text) if isinstance(text, Text) and text not in hidden]
-    return [text for text in texts if text.get_visible() and text.get_text().strip()]
+        assert_readable(figure)
 
 
 def test_a_drawing_is_shortened_to_hundredths_of_a_point_and_never_scaled_anew() -> None:
