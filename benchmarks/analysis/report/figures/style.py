@@ -23,7 +23,7 @@ FAMILIES: dict[str, tuple[tuple[str, Any], ...]] = {
     "other": (
         *(("#009E73", SOLID), ("#C77BB0", SOLID), ("#4A4A4A", SOLID)),
         *(("#2E8B57", DASHED), ("#D17FA8", DASHED), ("#5E5E5E", DASHED)),
-        *(("#1FA37E", DOTTED), ("#A8558A", DOTTED), ("#3A3A3A", DOTTED)),
+        *(("#2FB58C", DOTTED), ("#A65985", DOTTED), ("#3A3A3A", DOTTED)),
     ),
 }
 """Colours and lines of a family's arms, in their order: the hue is the family, shade and line are the variant.

@@ -109,6 +109,17 @@ def test_a_phone_has_label_numbers_and_drawing_of_a_row_one_under_the_other() ->
     assert countdown.y0 > numbers.y0 > first > sorting.y1
 
 
+def test_a_phones_lines_and_strips_lie_where_they_are_to() -> None:
+    """Inches from the bottom: five rows of 0.68 under a head of 0.28 and over a foot of 0.63, on 4.31 in all."""
+    figure = forest(narrow=True)
+    height = float(figure.get_size_inches()[1])
+    assert height == pytest.approx(4.31)
+    places = [float(text.get_position()[1]) * height for text in figure.texts[:3]]
+    assert places == pytest.approx([3.945, 3.775, 3.265])
+    tops = sorted((y / figure.dpi for _, y in _centres(figure.axes[0])), reverse=True)
+    assert tops[:2] == pytest.approx([3.57, 2.89])
+
+
 def test_the_ends_of_the_axis_name_the_arms_and_the_band_its_width() -> None:
     (ax,) = forest().axes
     places = {text.get_text(): text for text in ax.texts if text.get_text()}
