@@ -171,8 +171,8 @@ FIGURES = {
 
 TASK_FIGURE = (
     "Thin lines are seeds, bold ones means over them, the dotted one the level of the start; the grey band is the 95% "
-    "t interval of the paired difference; a silent group is one whose rewards are all equal; bars count from 0. Resident "
-    "memory, mostly the libraries', is in the tables."
+    "t interval of the paired difference; a silent group is one whose rewards are all equal; bars count from 0. "
+    "Resident memory, mostly the libraries', is in the tables."
 )
 LIMITS = (
     "A verdict is about these models, tasks and settings: other seeds should give it again, of other settings it says "
