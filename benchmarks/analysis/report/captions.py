@@ -106,8 +106,9 @@ TABLES = {
 FIGURES = {
     "overview": (
         "Overview",
-        "Each row is a task: learning curves by seed (thin) and their mean (bold), each seed's final score (dots) and "
-        "their mean (bar), then seconds and peak memory, counted from 0.",
+        "Each row is a task. Left: learning curves by seed (thin) and their mean (bold). Right: how many points the "
+        "second arm is above the first, paired by seed, with its 95% t interval (grey) at each evaluation, not "
+        "adjusted for their number; without two arms, each seed's final score (dots) and their mean (bar).",
     ),
     "dials": (
         "Where a claim depends on a setting",
@@ -131,16 +132,16 @@ FIGURES = {
     "probes": (
         "Baselines, gradients and the critic",
         "Measured on the policies of both arms half-way, on held-out prompts; dots are means over runs with twice "
-        "their standard error. Left: a baseline is better the less of the reward's variance it leaves; 1 is none. "
-        "Middle: an estimator is better the nearer its direction to that of a larger batch. Right: where in a "
-        "completion V is wrong, in reward squared, and the group size from which the mean of the others is the "
-        "nearer one.",
+        "their standard error. Above: a baseline is better the less of the reward's variance it leaves; 1 is none. "
+        "Left: an estimator is better the nearer its direction to that of a larger batch. Right: where in a "
+        "completion V is wrong, in reward squared, and below it the group size from which the mean of the others is "
+        "the nearer one.",
     ),
     "costs": (
         "What an update costs",
-        "One update of each arm. Left: what held the memory when it was fullest, measured tensor by tensor half-way "
-        "through the runs; the dashed outline is the prediction for full-length completions. Middle: seconds. Right: "
-        "operations, and the critic's part of them (hatched).",
+        "One update of each arm. Above: what held the memory when it was fullest, measured tensor by tensor half-way "
+        "through the runs; the dashed outline is the prediction for full-length completions. Below: seconds, and "
+        "operations with the critic's part of them (hatched).",
     ),
     "speed": (
         "Peers on equal work",
@@ -150,7 +151,7 @@ FIGURES = {
     "scaling": (
         "How cost grows",
         "Cells that differ in one setting alone: seconds and memory against it. Rows end early in the solid lines, all "
-        "run to the limit in the dashed ones. Right: the same against the tokens that a completion really has; cost "
+        "run to the limit in the dashed ones. Last: the same against the tokens that a completion really has; cost "
         "follows them where no work is done on padding.",
     ),
     "throughput": (
@@ -169,8 +170,9 @@ FIGURES = {
 """Each figure's title and how to read it, by the stem of its files."""
 
 TASK_FIGURE = (
-    "Thin lines are seeds, bold ones means over them, the dotted one the level of the start; a silent group is one "
-    "whose rewards are all equal; bars count from 0."
+    "Thin lines are seeds, bold ones means over them, the dotted one the level of the start; the grey band is the 95% "
+    "t interval of the paired difference; a silent group is one whose rewards are all equal; bars count from 0. "
+    "Resident memory, mostly the libraries', is in the tables."
 )
 LIMITS = (
     "A verdict is about these models, tasks and settings: other seeds should give it again, of other settings it says "

@@ -18,7 +18,6 @@ from ppo_vs_grpo.benchmarks import load
 from ppo_vs_grpo.benchmarks.analysis.frames import probes
 from ppo_vs_grpo.benchmarks.analysis.report import write
 from ppo_vs_grpo.benchmarks.analysis.report.figures import probes as probefigures
-from ppo_vs_grpo.benchmarks.analysis.report.figures.canvas import blank
 from ppo_vs_grpo.benchmarks.probes import ProbeConfig
 from ppo_vs_grpo.benchmarks.probes.rows import COMPARED, compared, probe_rows
 from small_trainer import AnyLetter, trainer
@@ -146,12 +145,7 @@ def test_a_suite_with_probes_has_them_in_its_report(tmp_path: Path) -> None:
     assert set(held["role"]) == {"policy.params", "activations.policy"}  # what held nothing is left out
 
 
-def test_the_break_even_group_size_is_written_above_the_critics_error() -> None:
-    ax = blank(2).add_subplot()
-    probefigures.by_position(pd.DataFrame({"arm": ["ppo"], "position": [0.5], "mse": [0.2], "se": [0.0], "n": [2]}), ax,
-                             {"ppo": "#0072B2"})  # fmt: skip
-    top = ax.get_ylim()[1]
-    table = pd.DataFrame({"arm": ["ppo", "ppo-critic"], "break_even_group_size": [7.44, np.nan]})
-    probefigures.break_even(table, ax, {"ppo": "#0072B2", "ppo-critic": "#009E73"})
-    assert [text.get_text() for text in ax.texts] == ["break-even G 7.4", "no break-even G"]
-    assert ax.get_ylim()[1] > top
+def test_the_break_even_group_size_is_said_of_each_critic_in_a_line() -> None:
+    table = pd.DataFrame({"arm": ["ppo", "ppo-critic", "x"], "break_even_group_size": [7.44, np.nan, 2.0]})
+    words = probefigures.break_even(table, {"ppo": "#0072B2", "ppo-critic": "#009E73"})
+    assert words == "ppo: break-even G 7.4\nppo-critic: no break-even G"

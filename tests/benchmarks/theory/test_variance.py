@@ -166,7 +166,7 @@ def bold(ax: Axes, colour: str, style: str) -> np.ndarray:
 def test_the_figure_draws_means_over_worlds(figure: Figure) -> None:
     mean = theoryfigure.read().groupby(["panel", "baseline", "x"])[["within", "between", "bias"]].mean()
     total = mean["within"] + mean["between"]
-    by_lambda, bias_ax, within, total_ax = figure.axes
+    by_lambda, within, bias_ax, total_ax = figure.axes
     np.testing.assert_allclose(bold(by_lambda, "#0072B2", "-"), total["lambda", "value"])
     np.testing.assert_allclose(bold(bias_ax, "#009E73", "-"), mean.loc[("lambda", "value_prompt"), "bias"].iloc[:-1])
     np.testing.assert_allclose(bold(within, "#D55E00", "-"), mean.loc[("size", "leave_one_out"), "within"])

@@ -1,8 +1,9 @@
 """The report's figures.
 
-- `style`: colours, fonts and fills
+- `style`: colours, fonts, fills and signs
 - `canvas`: sizes, legends, captions, files
 - `panels`: single panels, a frame drawn on given axes
+- `forest`: how far two arms differ, task by task, with intervals and verdicts
 - `overview`: all tasks at a glance, and each task in full
 - `attribution`: the baseline's effect and that of everything else
 - `costs`: what an update costs, and curves by cost

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -13,8 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ppo_vs_grpo.benchmarks.analysis.frames.attribution import EFFECTS, attribution_table, effects_by_seed
 from ppo_vs_grpo.benchmarks.analysis.frames.results import ALL_TASKS, Results
-from ppo_vs_grpo.benchmarks.analysis.report.figures import style
-from ppo_vs_grpo.benchmarks.analysis.report.figures.canvas import add_caption, blank
+from ppo_vs_grpo.benchmarks.analysis.report.figures.canvas import grid
 from ppo_vs_grpo.benchmarks.analysis.report.figures.style import FAINT, INK
 
 
@@ -33,7 +31,7 @@ def effect(seeds: pd.DataFrame, table: pd.DataFrame, name: str, ax: Axes, tasks:
     ax.set_yticks(range(len(tasks)), list(tasks))
     ax.grid(axis="y", visible=False)
     ax.tick_params(axis="y", length=0)
-    ax.xaxis.set_major_locator(MaxNLocator(3, symmetric=True))
+    ax.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
     return ax
 
 
@@ -41,18 +39,16 @@ def attribution_figure(results: Results, caption: str = "") -> Figure:
     """The total difference between GRPO and PPO, and the effects into which it splits, a panel each, on one scale."""
     seeds, table = effects_by_seed(results), attribution_table(results)
     tasks = [task for task in (*results.tasks, ALL_TASKS) if task in set(table["task"])]
-    height = 1.25 + 0.36 * max(len(tasks), 2)
     titles = {"total": "GRPO less PPO", "baseline": "= baseline", "everything else": "+ everything else"}
-    with matplotlib.rc_context(style.STYLE | {"axes.titlesize": 8.5, "xtick.labelsize": 8.5}):
-        figure = blank(height)
-        grid = figure.add_gridspec(
-            1, len(EFFECTS), left=0.135, right=0.985, top=1 - 0.42 / height, bottom=0.72 / height, wspace=0.1
-        )
-        first = None
-        for column, name in enumerate(EFFECTS):
-            ax = first = figure.add_subplot(grid[0, column], sharex=first)
-            effect(seeds, table, name, ax, tasks).set_title(titles.get(name, name))
-            ax.tick_params(labelleft=column == 0)
-        figure.text(0.56, 0.3 / height, "difference of the final held-out pass rate", ha="center", fontsize=9)
-        add_caption(figure, caption, height)
+    names, row_in = list(EFFECTS), 0.62 + 0.26 * max(len(tasks), 2)
+    rows = [(row_in, len(names[at : at + 2])) for at in range(0, len(names), 2)]
+    with grid(rows, "Final held-out pass rate: baseline or everything else", caption=caption) as (figure, axes):
+        for row, beside in enumerate(axes):
+            for column, (ax, name) in enumerate(zip(beside, names[2 * row :], strict=False)):
+                effect(seeds, table, name, ax, tasks).set_title(titles.get(name, name))
+                ax.tick_params(labelleft=column == 0)
+        shown = [ax for row in axes for ax in row]
+        ends = [ax.get_xlim() for ax in shown]
+        for ax in shown:
+            ax.set_xlim(min(low for low, _ in ends), max(high for _, high in ends))
     return figure

@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Collection, Iterable, Mapping
+import textwrap
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
+from matplotlib.transforms import ScaledTranslation, blended_transform_factory
 
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results, unmatched
 from ppo_vs_grpo.benchmarks.analysis.report.figures import style
 
-WIDTH_IN = 6.3
+WIDTH_IN = 4.5
+"""A figure's width: at most two panels beside each other, and its smallest text is 11 pixels on a phone."""
+EDGE_IN, LINE_IN, CAPTION_IN = 0.06, 0.185, 0.26
+TITLE_CHARACTERS = 46
+"""How long a line of a figure's title may be."""
+ACROSS_CHARACTERS = 57
 
 
 def save(figure: Figure, stem: Path) -> None:
@@ -65,35 +77,85 @@ def blank(height_in: float) -> Figure:
     return figure
 
 
-def legend(
-    figure: Figure, results: Results, task: str | None, colours: Mapping[str, str], title: str, height: float
-) -> None:
-    """The figure's title, and under it the arms with their numbers of runs and whether their budgets match."""
+@contextmanager
+def grid(
+    rows: Sequence[tuple[float, int]],
+    title: str = "",
+    handles: Sequence[Artist] = (),
+    caption: str = "",
+    **changed: Any,
+) -> Iterator[tuple[Figure, list[list[Axes]]]]:
+    """A figure whose rows of panels have the heights in inches and the numbers of panels given, one or two.
+
+    A row's height holds its titles and labels. Above the panels stand the title and a legend of `handles`, below them
+    the caption, at the right; `changed` are settings of matplotlib beside `STYLE`. Draw in the `with` block: at its end
+    the panels take the room that their labels leave.
+    """
+    lines = broken(title, TITLE_CHARACTERS)
+    labels = [str(handle.get_label()) for handle in handles]
+    title_in = 0.22 * len(lines) + 0.05 if lines else 0.0
+    head_in = title_in + (LINE_IN * rows_of(labels) + 0.12 if labels else 0.0) + EDGE_IN
+    height = head_in + sum(row_in for row_in, _ in rows) + CAPTION_IN
+    with matplotlib.rc_context(style.STYLE | changed):
+        figure = blank(height)
+        if lines:
+            figure.text(
+                EDGE_IN / WIDTH_IN, 1 - EDGE_IN / height, "\n".join(lines), va="top", fontsize=style.TITLE,
+                fontweight="bold", linespacing=1.25,
+            )  # fmt: skip
+        if labels:
+            figure.legend(
+                handles=list(handles), loc="upper left", bbox_to_anchor=(0.0, 1 - title_in / height),
+                ncols=side_by_side(labels), borderaxespad=0.2, handlelength=1.8, columnspacing=1.2, labelspacing=0.3,
+            )  # fmt: skip
+        figure.text(1 - EDGE_IN / WIDTH_IN, 0.05 / height, caption, ha="right", va="bottom", color=style.FAINT)
+        room = (0.0, CAPTION_IN / height, 1.0, 1 - (head_in + CAPTION_IN) / height)
+        figure.set_layout_engine(ConstrainedLayoutEngine(w_pad=EDGE_IN, h_pad=EDGE_IN, rect=room))
+        cells = figure.add_gridspec(max(len(rows), 1), 2, height_ratios=[row_in for row_in, _ in rows] or [1])
+        yield figure, [[figure.add_subplot(cells[row, :] if n == 1 else cells[row, column]) for column in range(n)]
+                       for row, (_, n) in enumerate(rows)]  # fmt: skip
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+
+
+def title_across(ax: Axes, text: str) -> None:
+    """The title of a row of panels, over the first of them, as wide as the figure."""
+    lines = broken(text, ACROSS_CHARACTERS)
+    root = ax.get_figure(root=True)
+    assert root is not None
+    beside = blended_transform_factory(root.transFigure, ax.transAxes)
+    above = beside + ScaledTranslation(0, 6 / 72, root.dpi_scale_trans)
+    look: dict[str, Any] = {"fontsize": style.HEADING, "fontweight": "bold", "va": "bottom", "in_layout": False}
+    ax.text(EDGE_IN / WIDTH_IN, 1, "\n".join(lines), transform=above, **look)
+    ax.set_title("\n".join([" "] * len(lines)))  # keeps the height, and takes no width
+
+
+def broken(text: str, characters: int) -> list[str]:
+    """A title in lines: where it is too long it breaks between its parts, and a part between words."""
+    parts = [text] if len(text) <= characters else re.split(r"(?<=;) ", text)
+    return [line for part in parts for line in textwrap.wrap(part, characters)]
+
+
+def arm_marks(results: Results, task: str | None, colours: Mapping[str, str]) -> list[Line2D]:
+    """A legend's marks of the arms, with their numbers of complete runs on a task, or on each of theirs."""
     complete = results.finals[results.finals["key"].isin(results.complete)]
-    labels = []
-    for arm in colours:
+    marks = []
+    for arm, colour in colours.items():
         runs = complete[complete["arm"] == arm].groupby("task")["key"].count()
         counts = {int(runs.get(name, 0)) for name in ([task] if task else results.runs_on(arm))}
         number = f"{min(counts)}" if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
-        labels.append(f"{arm} (n = {number})")
-    if any(unmatched(results, name) for name in ([task] if task else results.tasks)):
-        title += "   ·   budgets unmatched"
-    figure.text(0.012, 1 - 0.08 / height, title, va="top", fontsize=13, fontweight="bold")
-    lines = [Line2D([], [], color=colour, linewidth=2.4) for colour in colours.values()]
-    figure.legend(
-        lines, labels, loc="upper left", bbox_to_anchor=(0.0, 1 - 0.3 / height), ncols=side_by_side(_longest(colours)),
-        borderaxespad=0.2, handlelength=1.4, columnspacing=1.4,
-    )  # fmt: skip
+        marks.append(Line2D([], [], **style.line(colour), linewidth=2.4, label=f"{arm} (n = {number})"))
+    return marks
+
+
+def unmatched_words(results: Results, tasks: Iterable[str]) -> str:
+    """What a title adds where arms had unlike budgets."""
+    return " · budgets unmatched" if any(unmatched(results, task) for task in tasks) else ""
 
 
 def side_by_side(labels: Collection[str]) -> int:
     """How many entries of a legend fit beside each other, if all are as long as the longest."""
-    return max(1, int(WIDTH_IN / (0.6 + 0.075 * max(len(label) for label in labels))))
-
-
-def legend_rows(colours: Mapping[str, str]) -> int:
-    """Rows that the legend of the arms takes."""
-    return rows_of(_longest(colours))
+    return max(1, int((WIDTH_IN - 0.1) / (0.48 + 0.068 * max(len(label) for label in labels))))
 
 
 def rows_of(labels: Collection[str]) -> int:
@@ -101,11 +163,17 @@ def rows_of(labels: Collection[str]) -> int:
     return -(-len(labels) // side_by_side(labels))
 
 
-def _longest(arms: Iterable[str]) -> list[str]:
-    """The arms' labels at their longest."""
-    return [f"{arm} (n = 8 to 8)" for arm in arms]
+def legend_below(ax: Axes, marks: Sequence[Artist], gap_in: float = 0.42) -> Axes:
+    """Name marks under the axis and its label."""
+    labels = [str(mark.get_label()) for mark in marks]
+    below = ax.transAxes + ScaledTranslation(0, -gap_in, ax.get_figure(root=True).dpi_scale_trans)  # type: ignore[union-attr]
+    ax.legend(
+        handles=list(marks), loc="upper right", bbox_to_anchor=(1, 0), bbox_transform=below, ncols=side_by_side(labels),
+        borderaxespad=0, handlelength=1, handleheight=0.8, columnspacing=1, labelspacing=0.3,
+    )  # fmt: skip
+    return ax
 
 
-def add_caption(figure: Figure, caption: str, height: float) -> None:
-    """Write the caption, which ends with the report's id, into the lower right corner."""
-    figure.text(0.98, 0.06 / height, caption, ha="right", va="bottom", fontsize=7.5, color=style.FAINT)
+def legend_in(marks: Sequence[Artist]) -> float:
+    """Inches that a legend of the figure's width takes in height."""
+    return LINE_IN * rows_of([str(mark.get_label()) for mark in marks])

@@ -6,7 +6,6 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
-import matplotlib
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -18,12 +17,12 @@ from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
 from ppo_vs_grpo.benchmarks.analysis.judge.claim_measures import MEASURES
 from ppo_vs_grpo.benchmarks.analysis.judge.claims import dials
 from ppo_vs_grpo.benchmarks.analysis.report.figures import style
-from ppo_vs_grpo.benchmarks.analysis.report.figures.canvas import add_caption, blank
+from ppo_vs_grpo.benchmarks.analysis.report.figures.canvas import grid
 
 COLUMNS = 2
 POINT, HOLDS = "#332288", "#E3F1EA"
 EDGE: dict[str, Any] = {"color": style.INK, "linewidth": 0.9, "linestyle": (0, (4, 2))}
-TITLE_CHARACTERS = 37
+TITLE_CHARACTERS = 24
 """How long a line of a panel's title may be."""
 
 
@@ -31,23 +30,20 @@ def dial_figure(results: Results, caption: str = "") -> Figure:
     """A panel for each claim with a dial; an empty figure where there is none."""
     table = dials(results)
     claims = {name: claim for name, claim in (results.suite.get("claims") or {}).items() if claim.get("dial")}
-    rows = max(1, -(-len(claims) // COLUMNS))
-    height = 1.05 + 2.2 * rows
-    with matplotlib.rc_context(style.STYLE | {"axes.titlesize": 8.5, "axes.labelsize": 8.5, "axes.grid.axis": "y"}):
-        figure = blank(height)
-        grid = figure.add_gridspec(
-            rows, COLUMNS, left=0.085, right=0.985, top=1 - 0.72 / height, bottom=0.72 / height, wspace=0.2, hspace=0.7
-        )
-        for at, (name, claim) in enumerate(claims.items()):
-            ax = figure.add_subplot(grid[divmod(at, COLUMNS)])
-            title = textwrap.fill(_title(name, claim), TITLE_CHARACTERS, break_on_hyphens=False)
+    titles = [textwrap.fill(_title(*one), TITLE_CHARACTERS, break_on_hyphens=False) for one in claims.items()]
+    lines = max((title.count("\n") for title in titles), default=0)
+    rows = [(2.0 + 0.17 * lines, len(titles[at : at + COLUMNS])) for at in range(0, len(titles), COLUMNS)]
+    marks = [
+        Patch(color=HOLDS, label="where the claim would hold"),
+        Line2D([], [], **EDGE, label="its edge"),
+        Line2D([], [], color=POINT, marker="o", markersize=4.5, label="mean, 95% interval"),
+    ]
+    title = f"{results.name}: claims by setting" if claims else ""
+    with grid(rows, title, marks, caption, **{"axes.grid.axis": "y"}) as (figure, axes):
+        panels = [ax for row in axes for ax in row]
+        for (name, claim), title, ax in zip(claims.items(), titles, panels, strict=True):
             dial(table[table["claim"] == name], claim, ax).set_title(title)
-        figure.legend(
-            [Patch(color=HOLDS), Line2D([], [], **EDGE), Line2D([], [], color=POINT, marker="o", markersize=4.5)],
-            ["where the claim would hold", "its edge", "mean, 95% interval"], loc="upper left", ncols=3,
-            bbox_to_anchor=(0.0, 1 - 0.02 / height), fontsize=8.5, handlelength=1.6, columnspacing=1.6,
-        )  # fmt: skip
-        add_caption(figure, caption, height)
+            ax.set_xlabel(textwrap.fill(ax.get_xlabel(), TITLE_CHARACTERS + 2))
     return figure
 
 
@@ -63,9 +59,7 @@ def dial(points: pd.DataFrame, claim: Mapping[str, Any], ax: Axes) -> Axes:
     ends = [(there["estimate"] - there["low"]).fillna(0), (there["high"] - there["estimate"]).fillna(0)]
     ax.errorbar(there["x"], there["estimate"], ends, color=POINT, fmt="o", markersize=4.5, elinewidth=1.2, capsize=2.5)
     for x in points.loc[points["estimate"].isna(), "x"]:
-        ax.annotate(
-            "no value", (x, 0.04), xycoords=("data", "axes fraction"), ha="center", fontsize=8, color=style.ALERT
-        )
+        ax.annotate("no value", (x, 0.04), xycoords=("data", "axes fraction"), ha="center", color=style.ALERT)
     ax.set_xticks(range(len(points)), [f"{point}" for point in points["point"]])
     ax.set(xlim=(-0.5, len(points) - 0.5), xlabel=claim["dial"]["setting"])
     if MEASURES[claim["measure"]].ratio:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import EngFormatter, MaxNLocator
-from matplotlib.transforms import blended_transform_factory
 
 from ppo_vs_grpo.algorithms.shared.config import PHASES
 from ppo_vs_grpo.benchmarks.analysis.frames.costs import (
@@ -25,13 +22,12 @@ from ppo_vs_grpo.benchmarks.analysis.frames.costs import (
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
 from ppo_vs_grpo.benchmarks.analysis.report.figures import panels, style
 from ppo_vs_grpo.benchmarks.analysis.report.figures.canvas import (
-    add_caption,
     algorithms,
+    arm_marks,
     arms_on,
-    blank,
-    legend,
-    legend_rows,
+    grid,
     timed,
+    unmatched_words,
 )
 
 ROLE_COLOURS = {
@@ -42,6 +38,7 @@ ROLE_COLOURS = {
 }
 """A hue an owner: blue the policy's, purple the critic's, red the activations."""
 
+OUTLINE: dict[str, Any] = {"fill": False, "edgecolor": style.INK, "linewidth": 0.9, "linestyle": (0, (2, 1))}
 CRITIC: dict[str, Any] = {"hatch": "//////", "edgecolor": "white", "linewidth": 0}
 
 FLOP_COLOURS = {
@@ -54,43 +51,33 @@ Segments = Mapping[str, Sequence[tuple[float, dict[str, Any]]]]
 """Widths of an arm's bar and how each is filled, from 0 on."""
 
 
+COLUMNS = ("memory at the peak, MB", "seconds per\n1,000 completions", "10⁶ operations\na completion")
+
+
 def cost_figure(results: Results, caption: str = "") -> Figure:
     """A row a task: memory by role with its prediction, seconds by phase, operations by phase; a bar an arm."""
     memory, seconds, flops = memory_by_role(results), timed(results, phase_seconds(results)), flops_by_phase(results)
     memory = memory[memory["phase"] == "total"]
     arms = {task: list(arms_on(results, task)) for task in results.tasks if task in set(memory["task"])}
-    rows_in = [0.4 + 0.22 * max(len(here), 2) for here in arms.values()] or [0.84]
-    head_in, foot_in = 0.82, 1.4
-    height = head_in + sum(rows_in) + foot_in
-    with matplotlib.rc_context(style.STYLE | {"axes.titlesize": 8.5, "ytick.labelsize": 8, "xtick.labelsize": 8}):
-        figure = blank(height)
-        title = f"{results.name}: what an update costs"
-        figure.text(0.012, 1 - 0.08 / height, title, va="top", fontsize=13, fontweight="bold")
-        grid = figure.add_gridspec(
-            len(rows_in), 3, left=0.24, right=0.975, top=1 - head_in / height, bottom=foot_in / height,
-            wspace=0.12, hspace=0.4, height_ratios=rows_in,
-        )  # fmt: skip
-        for row, (task, names) in enumerate(arms.items()):
-            held, took, computed = (figure.add_subplot(grid[row, column]) for column in range(3))
-            here = memory[memory["task"] == task]
-            stack(held, names, roles(here), predictions(here))
-            measured = seconds[seconds["task"] == task]
-            stack(took, names, seconds_segments(measured))
-            stack(computed, names, flop_segments(flops[flops["task"] == task]))
-            beside = blended_transform_factory(figure.transFigure, held.transAxes)
-            held.text(0.012, 1, textwrap.fill(task, 16), transform=beside, fontsize=9, fontweight="bold", va="bottom")
-            if measured["contended"].any():
-                took.annotate("contended", (1, 1), xycoords="axes fraction", ha="right", va="top", fontsize=7.5,
-                              color=style.ALERT)  # fmt: skip
-            for ax, column in zip((held, took, computed), COLUMNS, strict=True):
-                ax.tick_params(labelleft=ax is held)
-                ax.set_title("" if row else column)
-        _legends(figure, memory, flops, height)
-        add_caption(figure, caption, height)
+    timed_on = {task: set(seconds.loc[seconds["task"] == task, "arm"]) & set(here) for task, here in arms.items()}
+    rows = [row for task in arms for row in (bars_row(arms[task], 1), bars_row(arms[task], 2 if timed_on[task] else 1))]
+    marks = [*role_marks(memory), *phase_marks(flops)]
+    with grid(rows, f"{results.name}: what an update costs", marks, caption) as (figure, axes):
+        for (task, names), (held,), later in zip(arms.items(), axes[::2], axes[1::2], strict=True):
+            here, measured = memory[memory["task"] == task], seconds[seconds["task"] == task]
+            stack(held, names, roles(here), predictions(here)).set_title(f"{task}: {COLUMNS[0]}")
+            if timed_on[task]:
+                stack(later[0], names, seconds_segments(measured)).set_title(COLUMNS[1])
+                if measured["contended"].any():
+                    later[0].set_xlabel("contended", color=style.ALERT)
+            stack(later[-1], names, flop_segments(flops[flops["task"] == task])).set_title(COLUMNS[2])
+            later[-1].tick_params(labelleft=len(later) == 1)
     return figure
 
 
-COLUMNS = ("memory at the\npeak, MB", "seconds per\n1,000 completions", "10⁶ operations\na completion")
+def bars_row(arms: Sequence[str], panels_beside: int) -> tuple[float, int]:
+    """A row of `canvas.grid` that holds a bar an arm."""
+    return 0.55 + 0.17 * (panels_beside == 2) + panels.bars_in(arms), panels_beside
 
 
 def roles(memory: pd.DataFrame) -> Segments:
@@ -121,7 +108,7 @@ def seconds_segments(seconds: pd.DataFrame) -> Segments:
 
 def flop_segments(flops: pd.DataFrame) -> Segments:
     """Operations of each phase, a mean over runs and moments; the critic's part is hatched."""
-    means = flops.groupby(["arm", "phase"])[["mflops", "critic_mflops"]].mean()
+    means = flops.groupby(["arm", "phase"])[["mflops", "critic_mflops"]].mean().fillna(0.0)
     segments: dict[str, list[tuple[float, dict[str, Any]]]] = {}
     for arm in means.index.unique("arm"):
         segments[arm] = []
@@ -134,88 +121,81 @@ def flop_segments(flops: pd.DataFrame) -> Segments:
 
 def stack(ax: Axes, arms: Sequence[str], segments: Segments, outlines: Mapping[str, float] | None = None) -> Axes:
     """A stacked bar an arm with its total; an outline where there is a prediction."""
-    widest = 0.0
+    ends = {}
     for place, arm in enumerate(arms):
         left = 0.0
         for width, look in segments.get(arm, ()):
-            ax.barh(place, width, 0.64, left=left, **look)
+            ax.barh(width=width, left=left, **panels.bar(place, arms), **look)
             left += width
-        end = max(left, float((outlines or {}).get(arm, 0.0)))
-        if end > 0 and outlines is not None:
-            ax.barh(place, outlines[arm], 0.8, fill=False, edgecolor=style.INK, linewidth=0.9, linestyle=(0, (2, 1)))
+        ends[place] = left, max(left, float((outlines or {}).get(arm, 0.0)))
+        if ends[place][1] > 0 and outlines is not None:
+            ax.barh(width=outlines[arm], **panels.bar(place, arms, 0.8), **OUTLINE)
+    widest = max((end for _, end in ends.values()), default=0.0)
+    digits = decimals([total for total, _ in ends.values()])
+    for place, (total, end) in ends.items():
         if end > 0:
-            ax.annotate(
-                f"{left:,.0f}" if left >= 1000 else f"{left:.3g}",
-                (end, place),
-                xytext=(3, 0),
-                textcoords="offset points",
-                va="center",
-                fontsize=8,
-            )
-        widest = max(widest, end)
-    ax.set_yticks(range(len(arms)), list(arms))
-    ax.set_ylim(len(arms) - 0.4, -0.6)
-    ax.set_xlim(0, widest * 1.28 or 1)
+            at: dict[str, Any] = {"xytext": (3, 0), "textcoords": "offset points"}
+            ax.annotate(f"{total:,.{digits}f}", (end, panels.bar(place, arms)["y"]), va="center", **at)
+    panels.name_bars(ax, arms)
+    ax.set_xlim(0, widest * 1.4 or 1)
     ax.grid(axis="y", visible=False)
-    ax.tick_params(axis="y", length=0)
     ax.xaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 2.5, 5, 10]))
     if not widest:
         ax.text(0.5, 0.5, "not measured", transform=ax.transAxes, ha="center", va="center", color=style.FAINT)
     return ax
 
 
-def _legends(figure: Figure, memory: pd.DataFrame, flops: pd.DataFrame, height: float) -> None:
-    """Roles under the memory column, phases under the other two."""
+def decimals(totals: Sequence[float]) -> int:
+    """Decimals of every total of a panel: three digits of the largest, none more than two."""
+    largest = max(totals, default=0.0)
+    return 0 if largest >= 100 else 1 if largest >= 10 else 2
+
+
+def role_marks(memory: pd.DataFrame) -> list[Patch]:
+    """A legend's marks of the roles that held anything, and of the prediction."""
     held = set(memory.loc[memory["tracked_mb"] > 0, "role"])
     patches = [Patch(facecolor=colour, label=role) for role, colour in ROLE_COLOURS.items() if role in held]
-    patches.append(Patch(fill=False, edgecolor=style.INK, linestyle=(0, (2, 1)), label="predicted"))
+    return [*patches, Patch(**OUTLINE, label="predicted")]
+
+
+def phase_marks(flops: pd.DataFrame) -> list[Patch]:
+    """A legend's marks of the phases, and of the critic's part of them."""
     phases = [phase for phase in FLOP_COLOURS if phase in {*PHASES, *flops["phase"]}]
-    others = [Patch(facecolor=FLOP_COLOURS[phase], label=phase) for phase in phases]
-    others.append(Patch(facecolor=style.FAINT, label="critic's part", **CRITIC))
-    for handles, x, columns in ((patches, 0.01, 3), (others, 0.68, 2)):
-        figure.legend(
-            handles=handles, loc="upper left", bbox_to_anchor=(x, 1.02 / height), ncols=columns, fontsize=8,
-            handlelength=1, handleheight=0.8, columnspacing=1.0, labelspacing=0.3, borderaxespad=0,
-        )  # fmt: skip
+    patches = [Patch(facecolor=FLOP_COLOURS[phase], label=phase) for phase in phases]
+    return [*patches, Patch(facecolor=style.FAINT, label="critic's part", **CRITIC)]
 
 
 def budget_figure(results: Results, caption: str = "") -> Figure:
-    """A row a task: the held-out curves against optimizer steps, tokens, operations and seconds."""
-    colours = style.arm_colours(algorithms(results))
-    scores = scores_by_cost(results)
-    budgets = [name for name in BUDGETS if name != "completions"]
-    head_in, row_in, foot_in = 0.75 + 0.2 * legend_rows(colours), 1.2, 0.65
-    height = head_in + row_in * len(results.tasks) + foot_in
-    with matplotlib.rc_context(style.STYLE | {"axes.titlesize": 9, "ytick.labelsize": 8, "xtick.labelsize": 8}):
-        figure = blank(height)
-        legend(figure, results, None, colours, f"{results.name}: the same curves by cost", height)
-        grid = figure.add_gridspec(
-            len(results.tasks), len(budgets), left=0.115, right=0.975, top=1 - head_in / height,
-            bottom=foot_in / height, wspace=0.16, hspace=0.3,
-        )  # fmt: skip
-        for row, task in enumerate(results.tasks):
-            here = scores[scores["task"] == task]
-            for column, budget in enumerate(budgets):
-                ax = figure.add_subplot(grid[row, column])
-                _curve(timed(results, here) if budget == "seconds" else here, budget, ax, arms_on(results, task))
-                ax.tick_params(labelleft=column == 0)
-                if column == 0:
-                    ax.set_ylabel(task, fontweight="bold")
-                if row == 0:
-                    ax.set_title(BUDGETS[budget])
-        add_caption(figure, caption, height)
+    """A panel a task and budget that was measured: the held-out curves by steps, tokens, operations and seconds."""
+    colours, scores = style.arm_colours(algorithms(results)), scores_by_cost(results)
+    shown = {task: _measured(results, scores[scores["task"] == task]) for task in results.tasks}
+    rows = [(1.7, len(row)) for budgets in shown.values() for row in _pairs(list(budgets))]
+    title = f"{results.name}: the same curves by cost{unmatched_words(results, results.tasks)}"
+    with grid(rows, title, arm_marks(results, None, colours), caption) as (figure, axes):
+        free = iter([ax for row in axes for ax in row])
+        for task, budgets in shown.items():
+            for budget, here in budgets.items():
+                ax = next(free)
+                _curve(here, budget, ax, arms_on(results, task))
+                ax.set_title(task if budget == next(iter(budgets)) else "")
     return figure
 
 
+def _measured(results: Results, scores: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """A task's curves by each budget that any of them has; seconds are those of the arms that were timed."""
+    curves = {name: timed(results, scores) if name == "seconds" else scores for name in BUDGETS}
+    return {name: here for name, here in curves.items() if name != "completions" and here[name].notna().any()}
+
+
+def _pairs(names: Sequence[str]) -> list[Sequence[str]]:
+    """Names in rows of two."""
+    return [names[at : at + 2] for at in range(0, len(names), 2)]
+
+
 def _curve(scores: pd.DataFrame, budget: str, ax: Axes, colours: Mapping[str, str]) -> None:
-    """One panel: the curve, or why there is none; seconds of a shared machine are labelled."""
-    if not scores[budget].notna().any():
-        ax.text(0.5, 0.5, "not measured", transform=ax.transAxes, ha="center", fontsize=8, color=style.FAINT)
-        ax.set_xticks([])
-        return
+    """One panel; seconds of a shared machine are labelled."""
     panels.learning_curve(scores, ax, colours, x=budget)
-    ax.set_xlabel("")
+    shared = budget == "seconds" and bool(scores["contended"].any())
+    ax.set_xlabel(BUDGETS[budget] + (",\ncontended" if shared else ""), color=style.ALERT if shared else style.INK)
     ax.xaxis.set_major_formatter(EngFormatter(sep=""))
     ax.xaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))
-    if budget == "seconds" and scores["contended"].any():
-        ax.annotate("contended", (0.98, 0.04), xycoords="axes fraction", ha="right", fontsize=7.5, color=style.ALERT)

@@ -1,110 +1,137 @@
-"""Whole figures of a suite's results: four panels for a task, and all tasks at a glance."""
+"""Whole figures of a suite's results: all tasks at a glance, and each task in full."""
 
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Callable, Mapping
 
-import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ppo_vs_grpo.benchmarks.analysis.frames.costs import peak_memory, phase_seconds
+from ppo_vs_grpo.benchmarks.analysis.frames.arms import choose_pair, shared_tasks
+from ppo_vs_grpo.benchmarks.analysis.frames.costs import memory_by_role, peak_memory, phase_seconds
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
+from ppo_vs_grpo.benchmarks.analysis.judge.pairs import final_scores
 from ppo_vs_grpo.benchmarks.analysis.report.figures import panels, style
 from ppo_vs_grpo.benchmarks.analysis.report.figures.canvas import (
-    add_caption,
     algorithms,
+    arm_marks,
     arms_on,
-    blank,
-    legend,
-    legend_rows,
+    grid,
+    legend_below,
+    legend_in,
     of_task,
     timed,
+    title_across,
+    unmatched_words,
 )
+from ppo_vs_grpo.benchmarks.analysis.report.figures.costs import predictions, role_marks, roles, stack
+from ppo_vs_grpo.benchmarks.analysis.stats.intervals import paired_differences, t_interval
+
+ACCELERATOR = "accelerator_allocated"
 
 
-def task_figure(results: Results, task: str, caption: str = "") -> Figure:
-    """Reward, variance, memory and wall-clock of every arm that runs on one task."""
-    colours = arms_on(results, task)
-    memory = timed(results, of_task(peak_memory(results), task))
-    seconds = timed(results, of_task(phase_seconds(results), task))
-    scores, metrics = of_task(results.scores, task), of_task(results.metrics, task)
-    metrics = metrics[metrics["key"].isin(results.complete)]
-    bars = max(memory.groupby("phase")["arm"].nunique().sum(), 4)
-    low = max(1.7, 0.3 * len(colours), min(0.14 * bars, 0.8 + 0.07 * bars))
-    legend_in = 0.66 + 0.2 * legend_rows(colours)
-    height = legend_in + 3.3 + 0.85 + low + 1.05
-    with matplotlib.rc_context(style.STYLE):
-        figure = blank(height)
-        legend(figure, results, task, colours, task, height)
-        top, middle = 1 - legend_in / height, 1 - (legend_in + 3.3) / height
-        upper = {"top": top, "bottom": middle}
-        left = figure.add_gridspec(2, 1, left=0.12, right=0.475, height_ratios=[2.1, 1], hspace=0.16, **upper)
-        right = figure.add_gridspec(3, 1, left=0.63, right=0.965, hspace=0.2, **upper)
-        curve, reward = (figure.add_subplot(left[row]) for row in range(2))
-        within, silent, spread = (figure.add_subplot(right[row]) for row in range(3))
-        panels.learning_curve(scores, curve, colours).set(title="Reward", ylabel="held-out pass rate")
-        panels.trace(metrics, "reward_mean", reward, colours).set(xlabel="completions", ylabel="training\nreward")
-        panels.trace(metrics, "reward_std_within_group", within, colours).set(ylabel="reward sd\nin a group")
-        within.set_title("Variance")
-        panels.trace(metrics, "silent_group_fraction", silent, colours).set(ylabel="silent\ngroups")
-        panels.seed_spread(scores, spread, colours).set(xlabel="completions", ylabel="pass-rate sd\nover seeds")
-        for ax in (curve, within, silent):
-            ax.tick_params(labelbottom=False)
-        figure.align_ylabels([curve, reward])
-        figure.align_ylabels([within, silent, spread])
-        bottom_top, bottom = 1 - (legend_in + 3.3 + 0.85) / height, 1.05 / height
-        box = {"top": bottom_top, "bottom": bottom}
-        bytes_ax = figure.add_subplot(figure.add_gridspec(1, 1, left=0.15, right=0.475, **box)[0])
-        time_ax = figure.add_subplot(figure.add_gridspec(1, 1, left=0.63, right=0.965, **box)[0])
-        panels.memory_by_phase(memory, bytes_ax, colours).set_title("Memory", pad=15)
-        panels.seconds_by_phase(seconds, time_ax, list(colours)).set_title("Wall-clock", pad=15)
-        if len(seconds):
-            _phase_legend(figure, time_ax, height)
-        add_caption(figure, caption, height)
-    return figure
+def finding(results: Results, task: str) -> str:
+    """How the task's two arms end, such as `grpo ends 4.1 points higher; interval 1.8 to 6.4`; empty without two arms.
+
+    Points are hundredths of the held-out pass rate; the interval is that of `t_interval` on paired seeds, not adjusted.
+    """
+    pair = choose_pair(results)
+    if pair is None or task not in shared_tasks(results, pair):
+        return ""
+    found = t_interval(100 * paired_differences(*final_scores(results, pair)[task].both))
+    if found.n < 2:
+        return f"{found.n} finished pair{'s' * (found.n != 1)} of seeds: no interval"
+    mean, low, high = (style.signed(value, 1) for value in (found.mean, found.low, found.high))
+    if found.low <= 0 <= found.high:
+        return f"{pair[1]} less {pair[0]} {style.signed(found.mean, 1, plus=True)} points; interval {low} to {high}"
+    if found.mean > 0:
+        return f"{pair[1]} ends {mean} points higher; interval {low} to {high}"
+    low, high = style.signed(-found.high, 1), style.signed(-found.low, 1)
+    return f"{pair[0]} ends {style.signed(-found.mean, 1)} points higher; interval {low} to {high}"
+
+
+def titled(task: str, words: str) -> str:
+    """A task with what was found on it."""
+    return f"{task}: {words}" if words else task
 
 
 def overview_figure(results: Results, caption: str = "") -> Figure:
-    """A row a task: learning curves, final scores by seed, seconds, peak memory."""
+    """A row a task: learning curves, and beside them how far the two arms are apart, or each arm's end."""
     colours = style.arm_colours(algorithms(results))
-    memory, seconds = (timed(results, frame) for frame in (peak_memory(results), phase_seconds(results)))
-    memory = memory[memory["phase"] == "process"]
-    legend_in, row_in, foot_in = 0.75 + 0.2 * legend_rows(colours), 1.35, 0.65
-    height = legend_in + row_in * len(results.tasks) + foot_in
-    with matplotlib.rc_context(style.STYLE | {"axes.titlesize": 9, "ytick.labelsize": 8.5, "xtick.labelsize": 8.5}):
-        figure = blank(height)
-        legend(figure, results, None, colours, results.name, height)
-        grid = figure.add_gridspec(
-            len(results.tasks), 4, left=0.115, right=0.985, top=1 - legend_in / height, bottom=foot_in / height,
-            width_ratios=[1.75, 1, 1, 1], wspace=0.46, hspace=0.24,
-        )  # fmt: skip
-        for row, task in enumerate(results.tasks):
-            curve, final, time_ax, bytes_ax = (figure.add_subplot(grid[row, column]) for column in range(4))
-            here = arms_on(results, task)
-            panels.learning_curve(of_task(results.scores, task), curve, here)
-            curve.set_ylabel(textwrap.fill(task, 15), fontweight="bold")
-            panels.final_scores(of_task(results.finals, task), final, here)
-            final.set_ylim(curve.get_ylim())
-            panels.totals(of_task(seconds, task), "total_s", time_ax, here)
-            panels.totals(of_task(memory, task), "mb", bytes_ax, here, digits=0)
-            last = row == len(results.tasks) - 1
-            curve.tick_params(labelbottom=last)
-            if row == 0:
-                curve.set_title("held-out pass rate")
-                final.set_title("at the end")
-                time_ax.set_title("seconds/1,000\ncompletions")
-                bytes_ax.set_title("memory,\npeak MB")
-            if last:
-                curve.set_xlabel("completions")
-        add_caption(figure, caption, height)
+    pair = choose_pair(results)
+    compared = shared_tasks(results, pair) if pair else []
+    title = f"{results.name}: held-out pass rate{unmatched_words(results, results.tasks)}"
+    rows = [(1.75, 2)] * len(results.tasks)
+    with grid(rows, title, arm_marks(results, None, colours), caption) as (figure, axes):
+        for task, (curve, beside) in zip(results.tasks, axes, strict=True):
+            here, scores = arms_on(results, task), of_task(results.scores, task)
+            title_across(panels.learning_curve(scores, curve, here), titled(task, finding(results, task)))
+            if pair and task in compared:
+                panels.difference(scores, pair, beside).set_ylabel(
+                    textwrap.fill(f"{pair[1]} less {pair[0]}, points", 18)
+                )
+            else:
+                panels.final_scores(of_task(results.finals, task), beside, here).set_ylim(curve.get_ylim())
+                beside.set_ylabel("at the end")
+        for ax in axes[-1] if axes else ():
+            ax.set_xlabel("completions" if ax.get_xticks().size else "arms")
     return figure
 
 
-def _phase_legend(figure: Figure, ax: Axes, height: float) -> None:
-    """Name the phases' colours under the axis."""
-    box = ax.get_position()
-    figure.legend(
-        *ax.get_legend_handles_labels(), loc="upper center", ncols=3, fontsize=8.5, handlelength=1, columnspacing=1,
-        bbox_to_anchor=((box.x0 + box.x1) / 2, box.y0 - 0.42 / height), borderaxespad=0, handleheight=0.8,
-    )  # fmt: skip
+def task_figure(results: Results, task: str, caption: str = "") -> Figure:
+    """Reward, difference, variance, wall-clock and memory of every arm that runs on one task."""
+    colours, pair = arms_on(results, task), choose_pair(results)
+    seconds = timed(results, of_task(phase_seconds(results), task))
+    scores, metrics = of_task(results.scores, task), of_task(results.metrics, task)
+    metrics = metrics[metrics["key"].isin(results.complete)]
+    timed_arms = [arm for arm in colours if arm in set(seconds["arm"])]
+    held = _held(results, task, colours)
+    rows = [(2.2, 1), (1.55, 2), (1.55, 2), *([(1.2 + panels.bars_in(timed_arms), 1)] if timed_arms else [])]
+    rows += [(held[0], 1)] if held else []
+    title = titled(task, finding(results, task)) + unmatched_words(results, [task])
+    with grid(rows, title, arm_marks(results, task, colours), caption) as (figure, axes):
+        (curve,), (reward, spread), (within, silent), *bars = axes
+        panels.learning_curve(scores, curve, colours).set_title("Held-out pass rate")
+        if pair and set(pair) <= set(colours):
+            panels.difference(scores, pair, reward).set_title(textwrap.fill(f"{pair[1]} less {pair[0]}, points", 24))
+        else:
+            panels.trace(metrics, "reward_mean", reward, colours).set_title("Training reward")
+        panels.seed_spread(scores, spread, colours).set_title("Its sd over seeds")
+        panels.trace(metrics, "reward_std_within_group", within, colours).set_title("Reward sd in a group")
+        panels.trace(metrics, "silent_group_fraction", silent, colours).set_title("Silent groups")
+        for ax in (within, silent):
+            ax.set_xlabel("completions")
+        if timed_arms:
+            ax = panels.seconds_by_phase(seconds, bars[0][0], timed_arms)
+            legend_below(ax, ax.get_legend_handles_labels()[0]).set_title("Wall-clock")
+        if held:
+            held[1](bars[-1][0])
+    return figure
+
+
+def _held(results: Results, task: str, colours: Mapping[str, str]) -> tuple[float, Callable[[Axes], Axes]] | None:
+    """The height in inches of the panel of memory, and what draws it; None where nothing but whole processes was seen.
+
+    A process's resident memory is mostly the libraries, the same for every arm: it stands in the tables alone.
+    """
+    roles_held = memory_by_role(results)
+    roles_held = of_task(roles_held[roles_held["phase"] == "total"], task)
+    arms = [arm for arm in colours if arm in set(roles_held["arm"])]
+    if arms:
+
+        def by_role(ax: Axes) -> Axes:
+            stack(ax, arms, roles(roles_held), predictions(roles_held)).set_title("Memory at an update's peak, MB")
+            return legend_below(ax, role_marks(roles_held))
+
+        return 0.8 + panels.bars_in(arms) + legend_in(role_marks(roles_held)), by_role
+    memory = timed(results, of_task(peak_memory(results), task))
+    if not len(memory) or memory["source"].iloc[0] != ACCELERATOR:
+        return None
+    bars = int(memory.groupby("phase")["arm"].nunique().sum())
+
+    def by_phase(ax: Axes) -> Axes:
+        panels.memory_by_phase(memory, ax, colours).set_title("Memory")
+        return ax
+
+    return max(1.4, 0.7 + 0.14 * bars), by_phase

@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,8 +15,10 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from ppo_vs_grpo.algorithms.shared.config import PHASES
 from ppo_vs_grpo.benchmarks.analysis.frames.costs import MEMORY_PHASES
-from ppo_vs_grpo.benchmarks.analysis.report.figures.style import ALERT, FAINT, INK, PHASE_COLOURS, fill
+from ppo_vs_grpo.benchmarks.analysis.report.figures.style import ALERT, FAINT, FONT, INK, PHASE_COLOURS, fill, line
+from ppo_vs_grpo.benchmarks.analysis.stats.intervals import paired_differences, t_interval
 
+NAME_CHARACTERS = 12
 TRACE_POINTS = 100
 """A training trace longer than this is drawn as means over equal stretches of completions."""
 
@@ -31,27 +33,29 @@ def learning_curve(
     """
     for arm, frame in _by_arm(scores, colours):
         for _, curve in frame.groupby("key", sort=True):
-            ax.plot(curve[x], curve[score], color=colours[arm], linewidth=0.7, alpha=0.35)
+            ax.plot(curve[x], curve[score], color=colours[arm], linewidth=0.6, alpha=0.3)
             if not curve["complete"].iloc[0]:
                 end = curve.iloc[-1]
                 ax.plot([end[x]], [end[score]], marker="x", markersize=5, color=colours[arm])
         mean = frame[frame["complete"]].assign(x=frame[x]).groupby("completions")[["x", score]].mean()
-        ax.plot(mean["x"], mean[score], color=colours[arm], linewidth=2.2, marker="o", markersize=3.5, clip_on=False)
+        ax.plot(mean["x"], mean[score], **line(colours[arm]), linewidth=2.2, marker="o", markersize=3, clip_on=False)
+    _over_completions(ax)
     start = scores.loc[scores["completions"] == 0, score].mean()
     if np.isfinite(start):
+        bottom, top = ax.get_ylim()
+        above = start < bottom + 0.2 * (top - bottom)
         ax.axhline(start, color=FAINT, linewidth=0.9, linestyle=(0, (1, 2)), zorder=1)
         ax.annotate(
             "start",
             xy=(1, start),
             xycoords=("axes fraction", "data"),
-            xytext=(-1, -2),
+            xytext=(-1, 1 if above else -2),
             textcoords="offset points",
             ha="right",
-            va="top",
-            fontsize=8,
+            va="bottom" if above else "top",
             color=FAINT,
         )
-    return _over_completions(ax)
+    return ax
 
 
 def trace(metrics: pd.DataFrame, column: str, ax: Axes, colours: Mapping[str, str]) -> Axes:
@@ -59,7 +63,7 @@ def trace(metrics: pd.DataFrame, column: str, ax: Axes, colours: Mapping[str, st
     for arm, frame in _by_arm(metrics, colours):
         stretch = -(-frame["completions"] * TRACE_POINTS // frame["completions"].max())  # rounded up, in whole numbers
         mean = frame.assign(stretch=stretch).groupby("stretch")[["completions", column]].mean()
-        ax.plot(mean["completions"], mean[column].astype(float), color=colours[arm], linewidth=1.1)
+        ax.plot(mean["completions"], mean[column].astype(float), **line(colours[arm]), linewidth=1.1)
     return _over_completions(ax)
 
 
@@ -69,7 +73,7 @@ def seed_spread(scores: pd.DataFrame, ax: Axes, colours: Mapping[str, str], scor
     for arm, frame in _by_arm(scores[scores["complete"].astype(bool)], colours):
         sd = frame.groupby("completions")[score].std(ddof=1).dropna()
         if len(sd):
-            ax.plot(sd.index, sd, color=colours[arm], linewidth=1.4, marker="o", markersize=3)
+            ax.plot(sd.index, sd, **line(colours[arm]), linewidth=1.4, marker="o", markersize=2.5)
             drawn = True
     return _over_completions(ax) if drawn else _say(ax, "needs two finished seeds")
 
@@ -87,21 +91,28 @@ def final_scores(finals: pd.DataFrame, ax: Axes, colours: Mapping[str, str], sco
     return _columns(ax, len(colours)) if ax.collections else _say(ax, "no finished run")
 
 
-def totals(frame: pd.DataFrame, column: str, ax: Axes, colours: Mapping[str, str], digits: int = 2) -> Axes:
-    """Mean of a cost per arm as columns from 0, each with its number; hatched where runs shared the machine."""
-    for place, arm in enumerate(colours):
-        rows = frame[frame["arm"] == arm]
-        if len(rows):
-            shared = bool(rows["contended"].any())
-            bar = ax.bar(place, rows[column].mean(), 0.72, **fill(colours[arm], shared))
-            if len(colours) <= 3:
-                ax.bar_label(bar, fmt=f"%.{digits}f", fontsize=8, padding=1)
-    if frame.empty:
-        return _say(ax, "not measured")
-    ax.set_ylim(0, float(frame.groupby("arm")[column].mean().max()) * 1.25)
-    if frame["contended"].any():
-        ax.annotate("contended", (0.5, 1), xycoords="axes fraction", ha="center", va="top", fontsize=8, color=ALERT)
-    return _columns(ax, len(colours))
+def difference(scores: pd.DataFrame, pair: tuple[str, str], ax: Axes, score: str = "pass_rate") -> Axes:
+    """Second arm less first at each evaluation in points, paired by seed: the mean, and as a band its 95% t interval.
+
+    Only complete runs count. A band needs two pairs.
+    """
+    whole = scores[scores["complete"].astype(bool)]
+    first, second = (
+        whole[whole["arm"] == arm].pivot_table(index="completions", columns="seed", values=score) for arm in pair
+    )
+    first, second = first.align(second, join="inner")
+    if first.empty:
+        return _say(ax, "no finished pair")
+    found = [t_interval(paired_differences(*both)) for both in zip(first.to_numpy(), second.to_numpy(), strict=True)]
+    mean, low, high = (100 * np.array([getattr(one, end) for one in found]) for end in ("mean", "low", "high"))
+    ax.axhline(0, color=FAINT, linewidth=0.9)
+    ax.fill_between(first.index, low, high, color=INK, alpha=0.18, linewidth=0)
+    ax.plot(first.index, mean, color=INK, linewidth=1.6, marker="o", markersize=2.5, clip_on=False)
+    ax.set_xlim(left=0)
+    ax.xaxis.set_major_formatter(EngFormatter(sep=""))
+    ax.xaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))
+    ax.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+    return ax
 
 
 def memory_by_phase(memory: pd.DataFrame, ax: Axes, colours: Mapping[str, str]) -> Axes:
@@ -135,19 +146,46 @@ def seconds_by_phase(seconds: pd.DataFrame, ax: Axes, arms: Sequence[str]) -> Ax
         return _say(ax, "not measured")
     shared = bool(seconds["contended"].any())
     means = seconds.groupby("arm")[[*(f"{phase}_s" for phase in PHASES), "total_s"]].mean()
+    digits = 2 if float(means["total_s"].max()) < 100 else 0
     for place, arm in enumerate(shown):
         left = 0.0
         for phase in PHASES:
             width = float(means[f"{phase}_s"][arm])
             label = phase if place == 0 else None
-            ax.barh(place, width, 0.62, left=left, label=label, **fill(PHASE_COLOURS[phase], shared))
+            ax.barh(width=width, left=left, label=label, **bar(place, shown), **fill(PHASE_COLOURS[phase], shared))
             left += width
-        ax.annotate(f" {left:.{2 if left < 100 else 0}f} s", (left, place), va="center", fontsize=9)
-    ax.set_yticks(range(len(shown)), [textwrap.fill(arm, 12) for arm in shown])
-    ax.set_ylim(len(shown) - 0.4, -0.6)
+        ax.annotate(f" {left:.{digits}f} s", (left, bar(place, shown)["y"]), va="center")
+    name_bars(ax, shown)
     ax.set_xlim(0, float(means["total_s"].max()) * 1.22)
     ax.set_xlabel("seconds per 1,000 completions")
     return _bars_along_x(ax, shared)
+
+
+def name_bars(ax: Axes, names: Sequence[str]) -> Axes:
+    """Name horizontal bars at 0, 1 and on: beside them, and above where a name is long. Bars lie where `bar` says."""
+    ax.set_yticks(range(len(names)), list(names))
+    ax.set_ylim(len(names) - 0.4, -0.6)
+    ax.tick_params(axis="y", length=0)
+    if long_names(names):
+        ax.tick_params(axis="y", pad=-3)
+        for label in ax.get_yticklabels():
+            label.set(ha="left", va="bottom")
+    return ax
+
+
+def long_names(names: Sequence[str]) -> bool:
+    """Whether bars' names need the room above them."""
+    return max((len(name) for name in names), default=0) > NAME_CHARACTERS
+
+
+def bar(place: int, names: Sequence[str], thick: float = 0.64) -> dict[str, Any]:
+    """Where a bar lies and how thick it is, of those that `name_bars` names."""
+    return {"y": place + 0.26, "height": 0.55 * thick} if long_names(names) else {"y": place, "height": thick}
+
+
+def bars_in(names: Sequence[str]) -> float:
+    """Inches that bars with their names take in height."""
+    return (0.4 if long_names(names) else 0.24) * max(len(names), 2)
 
 
 def _by_arm(frame: pd.DataFrame, colours: Mapping[str, str]) -> list[tuple[str, pd.DataFrame]]:
@@ -162,7 +200,7 @@ def _over_completions(ax: Axes) -> Axes:
         ax.set_ylim(bottom=0)
     ax.set_xlim(left=0)
     ax.xaxis.set_major_formatter(EngFormatter(sep=""))
-    ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 4, 5, 10]))
+    ax.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 4, 5, 10]))
     ax.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
     return ax if ax.lines else _say(ax, "no finished run")
 
@@ -181,7 +219,7 @@ def _bars_along_x(ax: Axes, shared: bool) -> Axes:
     ax.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
     if shared:
         text = "contended: runs shared the machine"
-        ax.annotate(text, (1, 1.01), xycoords="axes fraction", ha="right", va="bottom", fontsize=7.5, color=ALERT)
+        ax.annotate(text, (1, 1.01), xycoords="axes fraction", ha="right", va="bottom", fontsize=FONT, color=ALERT)
     return ax
 
 
@@ -190,5 +228,5 @@ def _say(ax: Axes, text: str) -> Axes:
     ax.grid(visible=False)
     ax.set_xticks([])
     ax.set_yticks([])
-    ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", fontsize=9, color=FAINT)
+    ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", fontsize=FONT, color=FAINT)
     return ax

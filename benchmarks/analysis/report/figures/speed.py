@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import matplotlib
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
 from ppo_vs_grpo.benchmarks.analysis.frames.speed import pairs, ratios, speed_runs
 from ppo_vs_grpo.benchmarks.analysis.frames.throughput import per_hour, throughput_table
 from ppo_vs_grpo.benchmarks.analysis.report.figures import style
-from ppo_vs_grpo.benchmarks.analysis.report.figures.canvas import add_caption, algorithms, blank, rows_of, side_by_side
+from ppo_vs_grpo.benchmarks.analysis.report.figures.canvas import algorithms, grid
 
 DIALS = {
     "new_tokens": "new tokens",
@@ -35,43 +34,16 @@ def ratio_figure(results: Results, caption: str = "") -> Figure:
     table, colours = ratios(results), style.arm_colours(algorithms(results))
     cells = [cell for cell in results.cells if cell in set(table["cell"])]
     marks = [
-        Line2D([], [], color=colours[peer], marker="o", linewidth=2, label=f"{peer} / {own}")
+        Line2D([], [], **style.line(colours[peer]), marker="o", linewidth=2, label=f"{peer} / {own}")
         for own, peer in pairs(results)
     ]
-    head_in, foot_in = 0.75 + _legend_in(marks), 0.65
-    height = head_in + 0.34 * max(2, len(cells)) + foot_in
-    with matplotlib.rc_context(style.STYLE):
-        figure = blank(height)
-        figure.text(0.012, 1 - 0.08 / height, f"{results.name}: peers on equal work", va="top", fontsize=13,
-                    fontweight="bold")  # fmt: skip
-        grid = figure.add_gridspec(1, 2, left=0.28, right=0.975, top=1 - head_in / height, bottom=foot_in / height,
-                                   wspace=0.08)  # fmt: skip
-        for column, (value, title) in enumerate(
-            {"times": "times the seconds", "memory_times": "times the peak"}.items()
-        ):
-            ax = figure.add_subplot(grid[0, column])
+    rows = [(0.5 + 0.3 * max(2, len(cells)), 1)] * 2
+    titles = {"times": "times the seconds", "memory_times": "times the peak memory"}
+    with grid(rows, f"{results.name}: peers on equal work", marks, caption) as (figure, axes):
+        for (ax,), (value, title) in zip(axes, titles.items(), strict=True):
             _dots(ax, table, cells, colours, value)
             ax.set_title(title)
-            ax.tick_params(labelleft=column == 0)
-        _legend(figure, marks, height)
-        add_caption(figure, caption, height)
     return figure
-
-
-def _legend(figure: Figure, marks: list[Line2D], height: float) -> None:
-    """Name the marks under the title, in as many rows as they need."""
-    if marks:
-        figure.legend(handles=marks, loc="upper left", bbox_to_anchor=(0, 1 - 0.32 / height), borderaxespad=0.2,
-                      ncols=side_by_side(_labels(marks)), handlelength=1.5, columnspacing=1.4)  # fmt: skip
-
-
-def _legend_in(marks: list[Line2D]) -> float:
-    """Inches that the legend takes."""
-    return 0.2 * rows_of(_labels(marks)) if marks else 0.0
-
-
-def _labels(marks: list[Line2D]) -> list[str]:
-    return [str(mark.get_label()) for mark in marks]
 
 
 def _dots(ax: Axes, table: pd.DataFrame, cells: list[str], colours: Mapping[str, str], value: str) -> None:
@@ -88,11 +60,12 @@ def _dots(ax: Axes, table: pd.DataFrame, cells: list[str], colours: Mapping[str,
     ax.set_yticks(range(len(cells)), cells)
     ax.set_ylim(len(cells) - 0.5, -0.5)
     low, high = ax.get_xlim()
-    marks = (0.5, 0.75, 1, 1.5, 2, 3, 4, 6, 8, 12, 16) if high > 1.6 else (0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.3, 1.4)
+    marks = (0.25, 0.5, 1, 2, 4, 8, 16) if high > 3 else (0.4, 0.6, 0.8, 1, 1.2, 1.4, 1.6, 2, 2.5, 3)
     ticks = [tick for tick in marks if low <= tick <= high or tick == 1]
     ax.set_xticks(ticks)
     ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
     ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.xaxis.set_minor_locator(NullLocator())
 
 
 def scaling_figure(results: Results, caption: str = "") -> Figure:
@@ -103,57 +76,39 @@ def scaling_figure(results: Results, caption: str = "") -> Figure:
     panels = {dial: part for dial in DIALS if (part := turned(runs, dial)) is not None}
     marks = [Line2D([], [], color=shade, marker="o", linewidth=1.6, label=arm) for arm, shade in colours.items()]
     marks.append(Line2D([], [], color=style.INK, linestyle="--", linewidth=1.2, label="full length"))
-    head_in, row_in, foot_in = 0.65 + _legend_in(marks), 1.9, 0.75
-    height = head_in + 2 * row_in + foot_in
-    with matplotlib.rc_context(style.STYLE | {"axes.titlesize": 9, "ytick.labelsize": 8, "xtick.labelsize": 8}):
-        figure = blank(height)
-        figure.text(0.012, 1 - 0.08 / height, f"{results.name}: how cost grows", va="top", fontsize=13,
-                    fontweight="bold")  # fmt: skip
-        widths = [*(max(2, part[dial].nunique()) for dial, part in panels.items()), 3]
-        grid = figure.add_gridspec(2, len(widths), left=0.09, right=0.985, top=1 - head_in / height,
-                                   bottom=foot_in / height, wspace=0.42, hspace=0.22, width_ratios=widths)  # fmt: skip
-        for row, (measure, says) in enumerate(MEASURES.items()):
-            for column, (dial, part) in enumerate(panels.items()):
-                ax = figure.add_subplot(grid[row, column])
+    rows = [(1.75, 2)] * (len(panels) + 1)
+    with grid(rows, f"{results.name}: how cost grows", marks, caption) as (figure, axes):
+        for row, (dial, part) in zip(axes, panels.items(), strict=False):
+            for ax, measure in zip(row, MEASURES, strict=True):
                 _lines(ax, part, dial, measure, colours)
-                ax.set_xlabel(DIALS[dial] if row else "")
-                if column == 0:
-                    ax.set_ylabel(says, fontweight="bold")
-            ax = figure.add_subplot(grid[row, len(panels)])
+                ax.set_xlabel(DIALS[dial])
+        for ax, measure in zip(axes[-1], MEASURES, strict=True):
             _real_tokens(ax, runs, measure, colours)
-            ax.set_xlabel("real tokens" if row else "")
-        _legend(figure, marks, height)
-        add_caption(figure, caption, height)
+            ax.set_xlabel("real tokens")
+        for row in axes:
+            for ax, says in zip(row, MEASURES.values(), strict=True):
+                ax.set_title(says if row is axes[0] else "")
+                ax.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
     return figure
 
 
 def throughput_figure(results: Results, caption: str = "") -> Figure:
     """Runs an hour against slots, a dot a pass; dashed, what the first number of slots would give in proportion."""
-    table, height = throughput_table(results), 3.2
+    table = throughput_table(results)
     rows = [row for row in results.throughput if row["seconds"]]
-    with matplotlib.rc_context(style.STYLE):
-        figure = blank(height)
-        figure.text(0.012, 1 - 0.08 / height, f"{results.name}: runs an hour", va="top", fontsize=13, fontweight="bold")
-        ax = figure.add_axes((0.11, 0.85 / height, 0.865, 1 - 1.45 / height))
+    with grid([(2.3, 1)], f"{results.name}: runs an hour", caption=caption) as (figure, ((ax,),)):
         for row in rows:
             hourly, filled = per_hour(row["runs"], row["seconds"]), "none" if row["contended"] else "full"
             ax.plot([row["slots"]], [hourly], "o", color=style.INK, markersize=5, fillstyle=filled)
         ax.plot(table["slots"], table["runs_per_hour"], color=style.INK, linewidth=1.5)
-        each = table["runs_per_hour"].iloc[0] / table["slots"].iloc[0]
-        ax.plot(
-            table["slots"],
-            each * table["slots"],
-            color=style.FAINT,
-            linewidth=1.2,
-            linestyle="--",
-            label="in proportion",
-        )
+        proportion = table["runs_per_hour"].iloc[0] / table["slots"].iloc[0] * table["slots"]
+        look: dict[str, Any] = {"color": style.FAINT, "linewidth": 1.2, "linestyle": "--"}
+        ax.plot(table["slots"], proportion, **look, label="in proportion")
         ax.legend(loc="lower right")
         ax.set_xticks(table["slots"].tolist())
         ax.set_xlabel("slots")
         ax.set_ylabel("runs an hour")
         ax.set_ylim(bottom=0)
-        add_caption(figure, caption, height)
     return figure
 
 
@@ -175,7 +130,7 @@ def _lines(ax: Axes, runs: pd.DataFrame, dial: str, measure: str, colours: Mappi
             part = runs[(runs["arm"] == arm) & (runs["lengths"] == lengths)]
             middle = part.groupby(dial)[measure].median()
             points = [(x, middle[value]) for x, value in enumerate(values) if value in middle.index]
-            if points:
+            if len(points) > 1:  # an arm that no cell turns has no line to follow
                 ax.plot(*zip(*points, strict=True), marker="o", color=shade, linewidth=1.5, markersize=4, **look)
     ax.set_xticks(range(len(values)), [str(value).rpartition("/")[2] for value in values])
     ax.set_xlim(-0.3, len(values) - 0.7)

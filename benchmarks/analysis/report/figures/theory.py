@@ -5,15 +5,13 @@ from __future__ import annotations
 from importlib.resources import files
 from typing import Any
 
-import matplotlib
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
-from ppo_vs_grpo.benchmarks.analysis.report.figures import style
-from ppo_vs_grpo.benchmarks.analysis.report.figures.canvas import add_caption, blank
+from ppo_vs_grpo.benchmarks.analysis.report.figures.canvas import grid
 
 BASELINES: dict[str, tuple[str, dict[str, Any]]] = {
     "none": ("none (V = 0)", {"color": "#777777"}),
@@ -37,42 +35,28 @@ def theory_figure(caption: str = "") -> Figure:
     frame = read()
     frame["total"] = frame["within"] + frame["between"]
     lam, size = (frame[frame["panel"] == panel] for panel in ("lambda", "size"))
-    height = 5.9
-    with matplotlib.rc_context(style.STYLE | {"axes.titlesize": 9.5, "axes.labelsize": 9, "legend.fontsize": 8.5}):
-        figure = blank(height)
-        figure.text(
-            0.012, 1 - 0.08 / height, "Exact variance of the policy gradient, by baseline", va="top", fontsize=13,
-            fontweight="bold",
-        )  # fmt: skip
-        figure.legend(
-            [Line2D([], [], **{"linewidth": 1.8} | style) for _, style in BASELINES.values()],
-            [label for label, _ in BASELINES.values()], loc="upper left", bbox_to_anchor=(0.0, 1 - 0.32 / height),
-            ncols=3, borderaxespad=0.2, handlelength=2, columnspacing=1.6,
-        )  # fmt: skip
-        grid = figure.add_gridspec(
-            2, 2, left=0.105, right=0.98, top=1 - 1.28 / height, bottom=0.72 / height, wspace=0.32, hspace=0.26
-        )
-        variance, bias, within, total = (figure.add_subplot(grid[row, column]) for column in (0, 1) for row in (0, 1))
-        lines(lam, "total", variance).set(title="Variance of one completion", ylabel="relative to none")
+    marks = [Line2D([], [], **{"linewidth": 1.8} | look, label=label) for label, look in BASELINES.values()]
+    rows, title = [(2.1, 2), (2.3, 2)], "Policy gradient: exact variance by baseline"
+    with grid(rows, title, marks, caption) as (figure, ((variance, within), (bias, total))):
+        lines(lam, "total", variance).set(title="Of one completion", ylabel="variance, none = 1")
         lines(lam[lam["bias"] > 0], "bias", bias).set(title="Squared bias", ylabel="relative to |grad J|²")
         bias.set(yscale="log", ylim=BIAS, xlim=variance.get_xlim(), xlabel="lambda of GAE")
-        lines(size, "within", within).set(title="Variance within a prompt", ylabel="per completion, relative")
-        lines(size, "total", total).set(title="Within and between prompts", ylabel="per completion, relative")
+        lines(size, "within", within).set(title="Within a prompt")
+        lines(size, "total", total).set(title="Within and between")
         total.set(yscale="log", ylim=(0.1, 10), xlabel="group size G")
         for ax in (variance, within):
             ax.set_ylim(0, 1.05)
+            ax.tick_params(labelbottom=False)
+        for ax in (variance, bias):
+            ax.set_xticks([0, 0.5, 1])
         for ax in (within, total):
             ax.set_xscale("log")
             ax.xaxis.set_major_locator(FixedLocator([2, 4, 8, 16, 32, 64]))
             ax.xaxis.set_minor_locator(NullLocator())
-        for axis in (within.xaxis, total.xaxis, total.yaxis, bias.yaxis):
+        for axis in (variance.xaxis, bias.xaxis, within.xaxis, total.xaxis, total.yaxis, bias.yaxis):
             axis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        for ax in (variance, within):
-            ax.tick_params(labelbottom=False)
         unbiased, look = BASELINES["value"]
-        bias.annotate(f"{unbiased}: 0", (0.04, 0.04), xycoords="axes fraction", fontsize=8.5, color=look["color"])
-        figure.align_ylabels()
-        add_caption(figure, caption, height)
+        bias.annotate(f"{unbiased}: 0", (0.04, 0.04), xycoords="axes fraction", color=look["color"])
     return figure
 
 

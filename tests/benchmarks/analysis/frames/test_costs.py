@@ -21,6 +21,7 @@ from ppo_vs_grpo.benchmarks.analysis.frames.costs import (
 )
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
 from ppo_vs_grpo.benchmarks.analysis.report.figures import costs, panels
+from ppo_vs_grpo.benchmarks.analysis.report.figures.canvas import blank
 from ppo_vs_grpo.benchmarks.analysis.report.tables import step_noise_scale
 from synthetic import make_suite, write_probes, write_results
 
@@ -86,7 +87,7 @@ def test_without_probes_or_an_idle_machine_the_curve_says_so() -> None:
 def test_every_curve_can_be_drawn_against_every_budget() -> None:
     scores, colours = scores_by_cost(results()), {"ppo": "#0072B2", "grpo": "#D55E00"}
     for budget in BUDGETS:
-        ax = costs.blank(2).add_subplot()
+        ax = blank(2).add_subplot()
         panels.learning_curve(scores, ax, colours, x=budget)
         bold = [line for line in ax.lines if line.get_linewidth() > 2]
         for line, arm in zip(bold, colours, strict=True):
@@ -97,7 +98,7 @@ def test_every_curve_can_be_drawn_against_every_budget() -> None:
 
 
 def test_bars_stack_roles_and_outline_the_prediction() -> None:
-    ax = costs.blank(2).add_subplot()
+    ax = blank(2).add_subplot()
     memory = memory_by_role(results())
     memory = memory[memory["phase"] == "total"].assign(predicted_mb=lambda frame: 1.5 * frame["tracked_mb"])
     costs.stack(ax, ["ppo", "grpo"], costs.roles(memory), costs.predictions(memory))
@@ -105,9 +106,9 @@ def test_bars_stack_roles_and_outline_the_prediction() -> None:
     assert [bar.get_width() for bar in filled] == [0.4, 2.0] * 2
     assert [bar.get_x() for bar in filled] == [0.0, 0.4] * 2
     assert [bar.get_width() for bar in ax.patches if not bar.get_fill()] == pytest.approx([3.6, 3.6])
-    assert [text.get_text() for text in ax.texts] == ["2.4", "2.4"]
+    assert [text.get_text() for text in ax.texts] == ["2.40", "2.40"]
     assert ax.get_xlim()[1] > 3.6
-    empty = costs.stack(costs.blank(2).add_subplot(), ["ppo"], {})
+    empty = costs.stack(blank(2).add_subplot(), ["ppo"], {})
     assert [text.get_text() for text in empty.texts] == ["not measured"]
 
 

@@ -61,7 +61,7 @@ def test_a_panel_a_dial_with_its_points_intervals_and_line() -> None:
     assert [line.get_ydata() for line in first.lines if line.get_linestyle() == "--"] == [[0.62, 0.62]]
     assert shaded(first) == [pytest.approx((0.62, first.get_ylim()[1]))]
     assert shaded(second) == [pytest.approx((second.get_ylim()[0], 0.62))]
-    assert [text.get_text() for text in figure.texts] == ["suite · report 01234567"]
+    assert [text.get_text() for text in figure.texts] == ["handmade: claims by setting", "suite · report 01234567"]
 
 
 @pytest.mark.parametrize("than", [-5.0, 5.0])

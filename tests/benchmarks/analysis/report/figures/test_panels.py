@@ -11,13 +11,10 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
-from matplotlib.text import Text
 
-from ppo_vs_grpo.algorithms import ALGORITHMS
 from ppo_vs_grpo.benchmarks import load
 from ppo_vs_grpo.benchmarks.analysis.frames.costs import alone_means, peak_memory, phase_seconds
-from ppo_vs_grpo.benchmarks.analysis.report.figures import canvas, panels, style
-from ppo_vs_grpo.benchmarks.analysis.report.figures.overview import overview_figure, task_figure
+from ppo_vs_grpo.benchmarks.analysis.report.figures import canvas, panels
 from synthetic import make_suite, write_results
 
 SMALL: dict[str, Any] = {"tasks": ("sorting", "recall"), "seeds": 3, "updates": 12, "prompts": 16}
@@ -36,20 +33,6 @@ def axes() -> Axes:
 
 def heights(line: Line2D) -> np.ndarray:
     return np.asarray(line.get_ydata(), dtype=float)
-
-
-def test_every_algorithm_of_the_family_has_a_colour_of_its_own() -> None:
-    colours = style.arm_colours({name: name for name in ALGORITHMS})
-    assert len(set(colours.values())) == len(ALGORITHMS)
-
-
-def test_ppo_and_grpo_keep_their_colours_in_any_company() -> None:
-    assert style.arm_colours({"b": "grpo", "a": "ppo"}) == {"b": "#D55E00", "a": "#0072B2"}
-    many = style.arm_colours(
-        {"rloo": "rloo", "one": "ppo", "two": "ppo", "grpo": "grpo", **{f"x{i}": "x" for i in range(8)}}
-    )
-    assert (many["one"], many["grpo"]) == ("#0072B2", "#D55E00")
-    assert len(set(many.values())) == 12
 
 
 def test_the_curve_draws_each_seed_and_a_mean_of_the_complete(folder: Path) -> None:
@@ -72,6 +55,39 @@ def test_the_spread_over_seeds_is_the_sample_standard_deviation(folder: Path) ->
     assert heights(line)[-1] == pytest.approx(np.std(last, ddof=1))
     alone = panels.seed_spread(scores[scores["seed"] == 0], axes(), COLOURS)
     assert [text.get_text() for text in alone.texts] == ["needs two finished seeds"]
+
+
+def test_the_difference_is_paired_by_seed_with_its_t_interval() -> None:
+    """At 100 completions seeds differ by 0.1 and 0.3: 20 points, 12.7062 standard errors of 10 to both sides."""
+    rows = [("ppo", 0, 0.2, 0.3), ("grpo", 0, 0.2, 0.4), ("ppo", 1, 0.2, 0.4), ("grpo", 1, 0.2, 0.7)]
+    scores = pd.DataFrame(
+        [
+            {"arm": arm, "seed": seed, "completions": at, "pass_rate": rate, "complete": True}
+            for arm, seed, *rates in rows
+            for at, rate in zip((0, 100), rates, strict=True)
+        ]
+    )
+    late = scores.iloc[[-1]].assign(seed=2, pass_rate=0.9)
+    stopped = scores.iloc[[0]].assign(arm="grpo", seed=1, completions=100, complete=False, pass_rate=0.0)
+    ax = panels.difference(pd.concat([scores, late, stopped]), ("ppo", "grpo"), axes())
+    mean = ax.lines[-1]
+    np.testing.assert_allclose(heights(mean), [0.0, 20.0], atol=1e-9)
+    assert np.asarray(mean.get_xdata()).tolist() == [0, 100]
+    (band,) = ax.collections
+    ends = band.get_paths()[0].get_extents()  # type: ignore[union-attr]
+    assert (ends.y0, ends.y1) == pytest.approx((20 - 127.062047364, 20 + 127.062047364))
+    alone = panels.difference(scores.query("seed == 0"), ("ppo", "grpo"), axes())
+    np.testing.assert_allclose(heights(alone.lines[-1]), [0.0, 10.0], atol=1e-9)
+    nothing = panels.difference(scores.query("arm == 'ppo'"), ("ppo", "grpo"), axes())
+    assert [text.get_text() for text in nothing.texts] == ["no finished pair"]
+
+
+def test_the_word_start_stands_above_its_line_where_below_is_the_axis() -> None:
+    for start, place in ((0.02, "bottom"), (0.5, "top")):
+        rows = [{"arm": "ppo", "key": "k", "completions": at, "pass_rate": rate, "complete": True}
+                for at, rate in ((0, start), (10, 1.0))]  # fmt: skip
+        (word,) = panels.learning_curve(pd.DataFrame(rows), axes(), COLOURS).texts
+        assert (word.get_text(), word.get_va()) == ("start", place)
 
 
 def test_a_long_trace_keeps_its_mean_in_few_points() -> None:
@@ -114,8 +130,6 @@ def test_contended_runs_are_labelled_and_count_in_no_mean(tmp_path: Path) -> Non
     assert alone_means(seconds, "total_s").empty
     ax = panels.seconds_by_phase(seconds.query("task == 'recall'"), axes(), list(COLOURS))
     assert "contended: runs shared the machine" in [text.get_text() for text in ax.texts]
-    columns = panels.totals(seconds.query("task == 'recall'"), "total_s", axes(), COLOURS)
-    assert "contended" in [text.get_text() for text in columns.texts]
 
 
 def test_memory_falls_back_to_the_peak_of_the_process(tmp_path: Path) -> None:
@@ -144,34 +158,6 @@ def test_bars_of_memory_start_at_zero_in_the_arms_colours(folder: Path) -> None:
     assert ax.get_xlim()[0] == 0
     assert {to_hex(bar.get_facecolor()) for bar in ax.patches} == {"#0072b2", "#d55e00"}
     assert [label.get_text() for label in ax.get_yticklabels()][:2] == ["load", "rollout"]
-
-
-@pytest.mark.parametrize("arms", [("ppo", "grpo"), ("ppo", "grpo-without-std", *(f"grpo-{i}" for i in range(10)))])
-def test_no_text_of_a_figure_overlaps_another_or_leaves_it(tmp_path: Path, arms: tuple[str, ...]) -> None:
-    results = load(write_results(tmp_path, make_suite(**{**SMALL, "arms": arms}), contended_timing=len(arms) == 2))
-    for figure in (task_figure(results, "recall", "c"), overview_figure(results, "c")):
-        boxes = [(text.get_text(), text.get_window_extent()) for text in drawn_texts(figure)]
-        for name, box in boxes:
-            assert box.x0 >= -1, name
-            assert box.y0 >= -1, name
-            assert box.x1 <= figure.bbox.width + 1, name
-            assert box.y1 <= figure.bbox.height + 1, name
-        for i, (name, box) in enumerate(boxes):
-            for other, other_box in boxes[i + 1 :]:
-                assert not box.shrunk(0.95, 0.85).overlaps(other_box.shrunk(0.95, 0.85)), (name, other)
-
-
-def drawn_texts(figure: Figure) -> list[Text]:
-    """The texts that a figure shows: of its ticks' labels those inside the axis."""
-    figure.draw_without_rendering()
-    hidden = set()
-    for axis in [axis for ax in figure.axes for axis in (ax.xaxis, ax.yaxis)]:
-        low, high = sorted(axis.get_view_interval())
-        for tick in axis.get_major_ticks():
-            hidden |= set() if low <= tick.get_loc() <= high else {tick.label1}
-            hidden |= {tick.label2}
-    texts = [text for text in figure.findobj(Text) if isinstance(text, Text) and text not in hidden]
-    return [text for text in texts if text.get_visible() and text.get_text().strip()]
 
 
 def test_a_drawing_is_shortened_to_hundredths_of_a_point_and_never_scaled_anew() -> None:
