@@ -102,7 +102,7 @@ def of_metric(metric: Metric) -> Measure:
         return replace(over, note="; ".join(filter(None, [over.note, *each])))
 
     tested = None if metric is MEMORY else (NULL[RATIO if metric.ratio else DIFFERENCE], metric.margin)
-    two = f"{metric.called}, {{1}} {'over' if metric.ratio else 'less'} {{0}}"
+    two = f"{metric.called}, {{1}} {'over' if metric.ratio else 'minus'} {{0}}"
     return Measure("ratio" if metric.ratio else metric.unit, read, two=two, ratio=metric.ratio, tested=tested)
 
 
@@ -172,12 +172,12 @@ def exploitation(results: Results) -> Values:
 
 MEASURES: dict[str, Measure] = {
     "baseline_less_rest": Measure(
-        "share", baseline_less_rest, two="the baseline's part of the lead less the rest's, {0} and {1}"
+        "share", baseline_less_rest, two="the baseline's part of the lead minus the rest's, {0} and {1}"
     ),
     "critic_excess_error": Measure(
         "share of the reward's variance",
         of_runs(critic_excess_error, "V(prompt) beside the mean of the others half-way"),
-        one="variance that V(prompt) leaves less that of the others' mean, {0}",
+        one="variance that V(prompt) leaves minus that of the others' mean, {0}",
     ),
     "explained_variance": Measure(
         "share of the true values' variance",
@@ -188,25 +188,25 @@ MEASURES: dict[str, Measure] = {
         "Kendall's tau",
         of_runs(ranking_gain, "rank correlation at start and end"),
         one="gain in rank correlation, {0}",
-        two="gain in rank correlation, {1} less {0}",
+        two="gain in rank correlation, {1} minus {0}",
     ),
     "exploitation": Measure(
         "reward",
         of_runs(exploitation, "gold reward beside the learned one"),
-        one="learned less gold reward at the end, {0}",
-        two="learned less gold reward at the end, {1} less {0}",
+        one="learned minus gold reward at the end, {0}",
+        two="learned minus gold reward at the end, {1} minus {0}",
     ),
     "final_score": Measure(
         "share",
         of_runs(final_column("final_pass_rate"), "final score"),
         one="final held-out pass rate, {0}",
-        two="final held-out pass rate, {1} less {0}",
+        two="final held-out pass rate, {1} minus {0}",
     ),
     "area": Measure(
         "share",
         of_runs(final_column("area_pass_rate"), "area under the curve"),
         one="area under the curve, {0}",
-        two="area under the curve, {1} less {0}",
+        two="area under the curve, {1} minus {0}",
     ),
     **{metric.claim: of_metric(metric) for metric in METRICS if metric.claim},
 }

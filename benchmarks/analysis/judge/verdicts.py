@@ -31,7 +31,16 @@ from ppo_vs_grpo.benchmarks.analysis.judge.finding import Finding, Ruled, known,
 from ppo_vs_grpo.benchmarks.analysis.judge.metrics import COLLAPSES, MEMORY, METRICS, SECONDS, Metric, compare
 from ppo_vs_grpo.benchmarks.analysis.stats.evidence import DIFFERENCE, NULL, SHARE, Evidence
 from ppo_vs_grpo.benchmarks.analysis.stats.intervals import LEVEL
-from ppo_vs_grpo.benchmarks.analysis.stats.ruling import MIN_SEEDS, NO_VERDICT, Adjusted, Ruling, family, ruling, show
+from ppo_vs_grpo.benchmarks.analysis.stats.ruling import (
+    EQUIVALENT,
+    MIN_SEEDS,
+    NO_VERDICT,
+    Adjusted,
+    Ruling,
+    family,
+    ruling,
+    show,
+)
 
 UNDEFINED, NEITHER = "undefined", "neither learned"
 COLUMNS = (
@@ -175,7 +184,7 @@ def _parts(metric: Metric, task: str, found: Finding, pair: tuple[str, str]) -> 
         if evidence.effect == SHARE:
             text = f"{second} earlier in {text} of pairs, ties counted half"
         else:
-            text = f"{second} {'less' if evidence.effect == DIFFERENCE else 'over'} {first} {text}"
+            text = f"{second} {'minus' if evidence.effect == DIFFERENCE else 'over'} {first} {text}"
         if ends := span(known(evidence.low), known(evidence.high)):
             text += f", {LEVEL:.0%} interval {ends}"
         several = "" if task != ALL_TASKS else " in all" if metric is SECONDS else " a task"

@@ -7,7 +7,7 @@ TABLES = {
     "verdicts": ("Verdicts", "Every metric of two arms, on each task and over all of them."),
     "differences": (
         "The difference in full",
-        "Final held-out pass rate, the second arm less the first, paired by seed: mean with its 95% t interval, the "
+        "Final held-out pass rate, the second arm minus the first, paired by seed: mean with its 95% t interval, the "
         "exact sign-flip test with the least p that so many seeds could give, the chance that the second arm ends "
         "higher with its exact interval, the difference in standard deviations of itself, and that of interquartile "
         "means. The verdict rests on the t test; the others stand beside it.",
@@ -21,8 +21,8 @@ TABLES = {
         "Baseline or everything else",
         "Differences of the final held-out pass rate with 95% t intervals over paired seeds, and their equal-weight "
         "mean over tasks. Baseline: the group's mean instead of the learned value; everything else: GRPO's details "
-        "instead of PPO's; each is averaged over the other, and the two add up to the total, GRPO less PPO. The "
-        "interaction is the baseline's effect under GRPO's details less that under PPO's.",
+        "instead of PPO's; each is averaged over the other, and the two add up to the total, GRPO minus PPO. The "
+        "interaction is the baseline's effect under GRPO's details minus that under PPO's.",
     ),
     "gradient_noise": (
         "Gradient noise",

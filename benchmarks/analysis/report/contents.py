@@ -87,7 +87,10 @@ def make_tables(results: Results, found: Judged) -> dict[str, pd.DataFrame]:
 
 def drawings(results: Results) -> dict[str, Callable[[Results, str], Figure]]:
     """What draws each of the suite's figures, by its stem."""
-    found: dict[str, Callable[[Results, str], Figure]] = {"overview": overview_figure}
+    found: dict[str, Callable[[Results, str], Figure]] = {}
+    if results.arms and shared_by_default(results):
+        found |= {"forest": forest, "forest_narrow": forest_narrow}
+    found["overview"] = overview_figure
     if any(claim.get("dial") for claim in results.suite.get("claims", {}).values()):
         found["dials"] = dial_figure
     if results.suite.get("attribution"):

@@ -1,4 +1,4 @@
-"""The report's first page: what may be said of two arms, metric by metric, and how sure it is."""
+"""The report's first page: what may be said of two arms, what it cost, what was not tested, and how sure it is."""
 
 from __future__ import annotations
 
@@ -6,16 +6,32 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from ppo_vs_grpo.benchmarks.analysis.frames.results import ALL_TASKS
+from ppo_vs_grpo.benchmarks.analysis.frames import costs
+from ppo_vs_grpo.benchmarks.analysis.frames.results import ALL_TASKS, Results
 from ppo_vs_grpo.benchmarks.analysis.judge.claim_measures import MEASURES
 from ppo_vs_grpo.benchmarks.analysis.judge.claims import ClaimResult
+from ppo_vs_grpo.benchmarks.analysis.judge.conditions import conditions, critics, differing_settings
 from ppo_vs_grpo.benchmarks.analysis.judge.finding import amount
+from ppo_vs_grpo.benchmarks.analysis.judge.metrics import COMPLETIONS_TO, MEMORY, SECONDS
 from ppo_vs_grpo.benchmarks.analysis.judge.verdicts import Verdict
 from ppo_vs_grpo.benchmarks.analysis.report.tables import DASH
 from ppo_vs_grpo.benchmarks.analysis.stats.evidence import DIFFERENCE, RATIO
 from ppo_vs_grpo.benchmarks.analysis.stats.ruling import show
 
-WORDS = {DIFFERENCE: "{second} less {first}", RATIO: "{second} over {first}"}
+WORDS = {DIFFERENCE: "{second} minus {first}", RATIO: "{second} over {first}"}
+
+COSTS = {
+    MEMORY.name: "peak memory, MB",
+    SECONDS.name: "seconds per 1,000 completions",
+    COMPLETIONS_TO.name: "completions to half-way",
+}
+"""The metrics that are costs, and what the first screen calls them."""
+
+CRITICS = {
+    "head": "PPO with a critic network of its own: here {arms} a value head on the policy.",
+    "model": "PPO with a value head on the policy: here {arms} a critic network of its own.",
+}
+"""By the form of critic that was run, the sentence on the other."""
 
 
 def over_all_tasks(judged: Sequence[Verdict]) -> list[Verdict]:
@@ -24,11 +40,77 @@ def over_all_tasks(judged: Sequence[Verdict]) -> list[Verdict]:
     return over or list(judged)
 
 
+def pair_of(judged: Sequence[Verdict]) -> tuple[str, str] | None:
+    """The two arms that verdicts are of; None where there are none."""
+    first, second = judged[0].first, judged[0].second
+    return None if first is None or second is None else (first, second)
+
+
+def costs_table(results: Results, judged: Sequence[Verdict]) -> pd.DataFrame:
+    """A row a cost, over all tasks, as text: both arms' values, the second over the first, and the verdict.
+
+    After the memory comes the critic's part of a tracked update, where one was tracked.
+    """
+    pair, rows = pair_of(judged), []
+    for one in over_all_tasks(judged):
+        if one.metric in COSTS:
+            row = {"cost": COSTS[one.metric]} | {arm: value(number) for arm, number in _arms(one)}
+            ratio = f"×{amount(one.estimate, one.low, one.high)}" if one.effect == RATIO and one.estimate else effect(one)
+            rows.append(row | {"ratio (95% interval)": ratio, "verdict": one.verdict})
+            if one.metric == MEMORY.name and pair and (held := critic_megabytes(results, pair)):
+                blank = {"ratio (95% interval)": DASH, "verdict": DASH}
+                rows.append({"cost": "of it the critic and its optimizer, MB"} | held | blank)
+    return pd.DataFrame(rows, dtype=object)
+
+
+def critic_megabytes(results: Results, pair: tuple[str, str]) -> dict[str, str]:
+    """What the roles of a critic hold at the peak of an update, a mean over tasks; empty where nothing was tracked."""
+    table = costs.memory_by_role(results)
+    table = table[table["phase"] == "total"]
+    if not set(pair) <= set(table["arm"]):
+        return {}
+    mine = table[table["role"].str.contains("value|critic")]
+    tasks = table.groupby("arm")["task"].nunique()
+    return {arm: show(float(mine.loc[mine["arm"] == arm, "tracked_mb"].sum()) / tasks[arm]) for arm in pair}
+
+
+def conditions_table(results: Results, judged: Sequence[Verdict]) -> pd.DataFrame:
+    """`judge.conditions` as text: a row per task and arm; empty without two arms that share a task."""
+    pair = pair_of(judged)
+    tasks = tuple(dict.fromkeys(one.task for one in judged if one.task != ALL_TASKS))
+    if pair is None or not tasks:
+        return pd.DataFrame()
+    table = conditions(results, pair, tasks)
+    shares = {name: [DASH if pd.isna(x) else f"{x:.0%}" for x in table[name]] for name in ("ended", "silent_groups")}
+    return table.assign(**shares).astype(str).astype(object)
+
+
+def not_tested(results: Results, judged: Sequence[Verdict]) -> list[str]:
+    """What a verdict does not speak of: other settings, the other form of critic, other models, tasks and prompts."""
+    pair = pair_of(judged)
+    if pair is None:
+        return []
+    differ = differing_settings(results, pair)
+    alike = f"they differ in {', '.join(differ)}" if differ else "both arms train with the same ones"
+    lines = [f"Other settings: one set an arm was run, none was searched for either in this suite, and {alike}."]
+    forms = critics(results, pair)
+    if len(kinds := set(forms.values())) == 1:
+        of = " and ".join(forms)
+        lines.append(CRITICS[kinds.pop()].format(arms=f"{of} has" if len(forms) == 1 else f"{of} have"))
+    starts = sorted({str(spec.get("start", "unknown")) for spec in results.specs.values()})
+    lines.append(
+        f"Other models, tasks and prompts: all runs start from {', '.join(starts) or 'an unknown model'}, and all seeds "
+        "share their held-out prompts. Intervals are over seeds."
+    )
+    return lines
+
+
 def verdicts(judged: Sequence[Verdict]) -> pd.DataFrame:
     """A row a metric, over all tasks, as text: the verdict, both arms' values, the effect with its interval, and n."""
     rows = []
     for one in over_all_tasks(judged):
-        row = {"metric": f"{one.metric} ({one.unit})", "verdict": one.verdict}
+        kind = "primary" if one.primary else "secondary"
+        row = {"metric": f"{one.metric} ({one.unit}), {kind}", "verdict": one.verdict}
         row |= {arm: value(number) for arm, number in _arms(one)}
         rows.append(row | {"effect (95% interval)": effect(one), "n": str(one.n)})
     return pd.DataFrame(rows, dtype=object)
@@ -56,7 +138,7 @@ def claims(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def effect(one: Verdict) -> str:
-    """An estimate with its interval, such as `grpo less ppo 0.030 (0.010 to 0.050)`; a dash where there is none."""
+    """An estimate with its interval, such as `grpo minus ppo 0.030 (0.010 to 0.050)`; a dash where there is none."""
     if one.estimate is None:
         return "-"
     what = WORDS.get(one.effect, "{second} earlier: share").format(first=one.first, second=one.second)

@@ -37,6 +37,8 @@ ALPHA = 0.05
 CLOSE = (0.01, 0.1)
 """A p-value from the first to below the second hangs on a few seeds."""
 NO_VERDICT, INCONCLUSIVE = "no verdict", "inconclusive"
+EQUIVALENT, SMALL_LEAD = "equivalent", "by less than matters"
+"""How a verdict of equivalence begins, and how one on a lead within the margin ends."""
 
 
 @dataclass(frozen=True)
@@ -96,12 +98,12 @@ def ruling(found: Adjusted, pair: tuple[str, str], word: str, second_leads: bool
     p, same_p, inside = p_words(found.p), p_words(found.same_p), found.same_p < ALPHA
     if found.p < ALPHA:
         leader = pair[second_leads]
-        verdict = f"{leader} ahead, by less than matters" if inside else f"{leader} {word}"
+        verdict = f"{leader} ahead, {SMALL_LEAD}" if inside else f"{leader} {word}"
         small = f"; within {within}, TOST {same_p}" if inside else ""
         return Ruling(verdict, f"{p}{found.over} is below {ALPHA:g}{small}{_close(found.p)}", leader)
     if inside:
         why = f"TOST {same_p}{found.over} is below {ALPHA:g}, that of a difference is not, {p}"
-        return Ruling(f"equivalent within {within}", why + _close(found.p, found.same_p))
+        return Ruling(f"{EQUIVALENT} within {within}", why + _close(found.p, found.same_p))
     if math.isnan(found.same_p):
         why = f"no difference shows, {p}{found.over}, and equivalence is not tested"
     else:
@@ -109,10 +111,14 @@ def ruling(found: Adjusted, pair: tuple[str, str], word: str, second_leads: bool
     return Ruling(INCONCLUSIVE, why + _close(found.p, found.same_p))
 
 
+def is_close(p: float) -> bool:
+    """Whether a p-value lies about the level."""
+    return CLOSE[0] <= p < CLOSE[1]
+
+
 def _close(*p: float) -> str:
-    """What a reason says where a p-value lies about the level."""
-    close = any(CLOSE[0] <= one < CLOSE[1] for one in p)
-    return f"; a close call, p from {CLOSE[0]:g} to {CLOSE[1]:g}" if close else ""
+    """What a reason says of a close call."""
+    return f"; a close call, p from {CLOSE[0]:g} to {CLOSE[1]:g}" if any(map(is_close, p)) else ""
 
 
 def p_words(p: float) -> str:

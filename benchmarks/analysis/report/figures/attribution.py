@@ -39,7 +39,7 @@ def attribution_figure(results: Results, caption: str = "") -> Figure:
     """The total difference between GRPO and PPO, and the effects into which it splits, a panel each, on one scale."""
     seeds, table = effects_by_seed(results), attribution_table(results)
     tasks = [task for task in (*results.tasks, ALL_TASKS) if task in set(table["task"])]
-    titles = {"total": "GRPO less PPO", "baseline": "= baseline", "everything else": "+ everything else"}
+    titles = {"total": "GRPO minus PPO", "baseline": "= baseline", "everything else": "+ everything else"}
     names, row_in = list(EFFECTS), 0.62 + 0.26 * max(len(tasks), 2)
     rows = [(row_in, len(names[at : at + 2])) for at in range(0, len(names), 2)]
     with grid(rows, "Final held-out pass rate: baseline or everything else", caption=caption) as (figure, axes):

@@ -44,7 +44,7 @@ def finding(results: Results, task: str) -> str:
         return f"{found.n} finished pair{'s' * (found.n != 1)} of seeds: no interval"
     mean, low, high = (style.signed(value, 1) for value in (found.mean, found.low, found.high))
     if found.low <= 0 <= found.high:
-        return f"{pair[1]} less {pair[0]} {style.signed(found.mean, 1, plus=True)} points; interval {low} to {high}"
+        return f"{pair[1]} minus {pair[0]} {style.signed(found.mean, 1, plus=True)} points; interval {low} to {high}"
     if found.mean > 0:
         return f"{pair[1]} ends {mean} points higher; interval {low} to {high}"
     low, high = style.signed(-found.high, 1), style.signed(-found.low, 1)
@@ -69,7 +69,7 @@ def overview_figure(results: Results, caption: str = "") -> Figure:
             title_across(panels.learning_curve(scores, curve, here), titled(task, finding(results, task)))
             if pair and task in compared:
                 panels.difference(scores, pair, beside).set_ylabel(
-                    textwrap.fill(f"{pair[1]} less {pair[0]}, points", 18)
+                    textwrap.fill(f"{pair[1]} minus {pair[0]}, points", 18)
                 )
             else:
                 panels.final_scores(of_task(results.finals, task), beside, here).set_ylim(curve.get_ylim())
@@ -94,7 +94,7 @@ def task_figure(results: Results, task: str, caption: str = "") -> Figure:
         (curve,), (reward, spread), (within, silent), *bars = axes
         panels.learning_curve(scores, curve, colours).set_title("Held-out pass rate")
         if pair and set(pair) <= set(colours):
-            panels.difference(scores, pair, reward).set_title(textwrap.fill(f"{pair[1]} less {pair[0]}, points", 24))
+            panels.difference(scores, pair, reward).set_title(textwrap.fill(f"{pair[1]} minus {pair[0]}, points", 24))
         else:
             panels.trace(metrics, "reward_mean", reward, colours).set_title("Training reward")
         panels.seed_spread(scores, spread, colours).set_title("Its sd over seeds")

@@ -1,0 +1,73 @@
+"""Under which conditions two arms were compared: what stands beside every verdict."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ppo_vs_grpo.benchmarks.analysis.frames.results import ALL_TASKS, Results, kept
+from ppo_vs_grpo.benchmarks.analysis.judge.pairs import collapses
+
+COLUMNS = ("task", "arm", "runs", "collapsed", "diverged", "failed", "ended", "silent_groups")
+
+
+@kept
+def conditions(results: Results, pair: tuple[str, str], tasks: tuple[str, ...]) -> pd.DataFrame:
+    """A row per task and arm, then over all tasks where they are several.
+
+    `runs` are the training runs that are there, `collapsed`, `diverged` and `failed` how many of them were so. `ended`
+    is the share of sampled completions that came to an end token before the limit, `silent_groups` that of prompt
+    groups whose rewards were all equal: means over updates of each run, then over runs; NaN where none is known.
+    """
+    fell = collapses(results, pair)
+    rows = []
+    for task in tasks:
+        for arm, collapsed in zip(pair, (fell[task].first_S, fell[task].second_S), strict=True):
+            status = _of(results.runs[results.runs["purpose"] == "train"], task, arm)["status"]
+            metrics = _of(results.metrics, task, arm)
+            row: dict[str, Any] = {"task": task, "arm": arm, "runs": len(status), "collapsed": np.nansum(collapsed)}
+            row |= {state: int((status == state).sum()) for state in ("diverged", "failed")}
+            means = metrics.groupby("key")[["ended_fraction", "silent_group_fraction"]].mean().astype(float).mean()
+            rows.append(row | {"ended": means["ended_fraction"], "silent_groups": means["silent_group_fraction"]})
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    if len(tasks) > 1:
+        counts = ["runs", "collapsed", "diverged", "failed"]
+        over = [
+            {"task": ALL_TASKS, "arm": arm} | of[counts].sum().to_dict() | of[["ended", "silent_groups"]].mean().to_dict()
+            for arm in pair
+            if len(of := table[table["arm"] == arm])
+        ]
+        table = pd.concat([table, pd.DataFrame(over, columns=list(COLUMNS))], ignore_index=True)
+    return table.astype({"runs": int, "collapsed": int, "diverged": int, "failed": int})
+
+
+def differing_settings(results: Results, pair: tuple[str, str]) -> list[str]:
+    """Settings of training whose values the arms do not share, such as `learning_rate (ppo 0.0001, grpo 0.0004)`."""
+    found: dict[str, dict[str, set[str]]] = {}
+    for spec in results.specs.values():
+        if spec.get("purpose") == "train" and spec["arm"] in pair:
+            for name, value in spec["train"].items():
+                found.setdefault(name, {arm: set() for arm in pair})[spec["arm"]].add(str(value))
+    return [
+        f"{name} ({', '.join(f'{arm} {_listed(of[arm])}' for arm in pair)})"
+        for name, of in found.items()
+        if of[pair[0]] != of[pair[1]]
+    ]
+
+
+def critics(results: Results, pair: Sequence[str]) -> dict[str, str]:
+    """The form of each arm's critic, `head` or `model`; an arm without one is not in it."""
+    configs: Mapping[str, Any] = {spec.get("arm", ""): spec.get("config") or {} for spec in results.specs.values()}
+    return {arm: str(configs[arm]["critic"]) for arm in pair if configs.get(arm, {}).get("critic") not in (None, "none")}
+
+
+def _of(frame: pd.DataFrame, task: str, arm: str) -> pd.DataFrame:
+    return frame[(frame["task"] == task) & (frame["arm"] == arm)]
+
+
+def _listed(values: set[str]) -> str:
+    return " and ".join(sorted(values)) or "none"

@@ -1,0 +1,94 @@
+"""The answer in one plain sentence or two: which arm ends higher, by how much, how sure that is, and on which tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ppo_vs_grpo.benchmarks.analysis.frames.results import ALL_TASKS
+from ppo_vs_grpo.benchmarks.analysis.judge.verdicts import NEITHER, UNDEFINED, Verdict
+from ppo_vs_grpo.benchmarks.analysis.stats.ruling import (
+    EQUIVALENT,
+    INCONCLUSIVE,
+    MARGIN,
+    NO_VERDICT,
+    SMALL_LEAD,
+    is_close,
+    p_words,
+)
+
+POINTS = 100.0
+"""A share of 0.01 is a point."""
+
+
+def answer(judged: Sequence[Verdict]) -> str:
+    """What the primary metric says: over all tasks, then of each."""
+    rows = [one for one in judged if one.primary]
+    over = next((one for one in rows if one.task == ALL_TASKS), rows[0])
+    if over.second is None or over.first is None:
+        return f"No comparison: {over.reason}."
+    tasks = [one for one in rows if one.task != ALL_TASKS] if len(rows) > 1 else []
+    return " ".join(filter(None, [_lead(over), _by_task(tasks)]))
+
+
+def interval(one: Verdict, *, turned: bool = False) -> str:
+    """An interval in points, such as `1.8 to 4.6`, of the first arm's lead if `turned`; empty where there is none."""
+    if one.low is None or one.high is None:
+        return ""
+    low, high = (-one.high, -one.low) if turned else (one.low, one.high)
+    return f"{_points(low)} to {_points(high)}"
+
+
+def _lead(one: Verdict) -> str:
+    """The sentence on one verdict."""
+    if one.estimate is None:
+        return f"No verdict: {one.reason}."
+    behind = one.estimate < 0
+    leader, other = (one.first, one.second) if behind else (one.second, one.first)
+    gap = f"{_points(abs(one.estimate))} points"
+    ends = interval(one, turned=behind)
+    sure = f"95% interval {ends}, {one.n} paired seeds{' a task' if one.task == ALL_TASKS else ''}" if ends else ""
+    close = f" It is a close call: {p_words(one.p)}." if one.p is not None and is_close(one.p) else ""
+    higher = f"{leader} ends {gap} higher than {other}"
+    if one.verdict == NEITHER:
+        return f"Neither arm learned: {one.first} and {one.second} end no higher than they start ({sure})."
+    if one.winner:
+        small = f", less than the {MARGIN * POINTS:g} points that matter here" if one.verdict.endswith(SMALL_LEAD) else ""
+        return f"{higher} ({sure}){small}.{close}"
+    if one.verdict.startswith(EQUIVALENT):
+        return (
+            f"{one.first} and {one.second} end equally high: {leader} is {gap} ahead ({sure}), within the "
+            f"{MARGIN * POINTS:g} points that count as equal."
+        )
+    if one.verdict == INCONCLUSIVE:
+        return f"These runs cannot tell which arm ends higher: {leader} is {gap} ahead ({sure}).{close}"
+    return f"No verdict yet: {one.reason}. So far {higher}{f' ({sure})' if sure else ''}."
+
+
+def _by_task(tasks: Sequence[Verdict]) -> str:
+    """Which tasks say what, such as `grpo higher on sorting; no difference that matters on recall`."""
+    said: dict[str, list[str]] = {}
+    for one in tasks:
+        said.setdefault(_kind(one), []).append(one.task)
+    if len(said) == 1:
+        return f"The same holds on each task: {next(iter(said))}."
+    parts = [f"{kind} on {_listed(where)}" for kind, where in sorted(said.items(), key=lambda item: "higher" not in item[0])]
+    return f"By task: {'; '.join(parts)}." if parts else ""
+
+
+def _kind(one: Verdict) -> str:
+    if one.winner:
+        return f"{one.winner} higher"
+    if one.verdict.startswith(EQUIVALENT):
+        return "no difference that matters"
+    kinds = {INCONCLUSIVE: "undecided", NEITHER: "neither learned", NO_VERDICT: "no verdict", UNDEFINED: "no verdict"}
+    return kinds[one.verdict]
+
+
+def _points(share: float) -> str:
+    text = f"{POINTS * share:.1f}"
+    return text.replace("-", "\N{MINUS SIGN}") if float(text) else "0.0"
+
+
+def _listed(names: Sequence[str]) -> str:
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last
