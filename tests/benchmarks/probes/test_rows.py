@@ -20,6 +20,7 @@ from ppo_vs_grpo.benchmarks.analysis.report import write
 from ppo_vs_grpo.benchmarks.analysis.report.figures import probes as probefigures
 from ppo_vs_grpo.benchmarks.probes import ProbeConfig
 from ppo_vs_grpo.benchmarks.probes.rows import COMPARED, compared, probe_rows
+from ppo_vs_grpo.benchmarks.records.schema import ROW_KEYS
 from small_trainer import AnyLetter, trainer
 from synthetic import make_suite, write_probes, write_results
 
@@ -45,6 +46,7 @@ def test_every_kind_of_arm_can_be_probed(name: str) -> None:
             *COMPARED,
             *(("ppo",) if critic else ()),
         }
+    assert not rows.assign(update=1, completions=16).duplicated(list(ROW_KEYS["probes"])).any()
     values = rows["value"].dropna().to_numpy(float)
     assert np.isfinite(values).all()
     units = rows[(rows["probe"] == "gradient") & (rows["quantity"] == "units")]
