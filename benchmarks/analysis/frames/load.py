@@ -17,6 +17,7 @@ from ppo_vs_grpo.benchmarks.records.schema import (
     METRIC_COLUMNS,
     PROBE_COLUMNS,
     RUN_COLUMNS,
+    SAMPLE_COLUMNS,
 )
 from ppo_vs_grpo.benchmarks.records.throughput import read as read_throughput
 from ppo_vs_grpo.tasks.errors import UserError
@@ -73,6 +74,7 @@ def load(path: str | Path, *, strict: bool = True) -> Results:
         speed=_stack({key: run.metrics for key, run in speed.items()}, speed, METRIC_COLUMNS),
         speed_memory=_memory(speed),
         throughput=tuple(read_throughput(folder)),
+        samples=_stack({key: run.samples for key, run in training.items()}, training, SAMPLE_COLUMNS),
     )
 
 
