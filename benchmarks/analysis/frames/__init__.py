@@ -2,6 +2,8 @@
 
 - `results`: `Results`, the frames of a suite, and what keeps those derived from them
 - `load`: a results folder read into `Results`
+- `join`: results of several folders as one
+- `published`: results in a few parquet files, without the runs' folders
 - `wandb_export`: an export from wandb read into `Results`
 - `arms`: which arms run where, and which two are compared
 - `outcomes`: what each run and each arm came to

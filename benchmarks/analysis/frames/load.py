@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from ppo_vs_grpo.benchmarks.analysis.frames.published import RECORDS, read_published
 from ppo_vs_grpo.benchmarks.analysis.frames.results import IDENTITY, MISSING_COLUMNS, Results
 from ppo_vs_grpo.benchmarks.records.folder import PARTS, is_finished, read_lock, run_folder, run_names
 from ppo_vs_grpo.benchmarks.records.read import RunFiles, read_run
@@ -26,7 +27,7 @@ AGAIN = "run the suite again: it goes on with what is missing"
 
 
 def load(path: str | Path, *, strict: bool = True) -> Results:
-    """Open a suite's results folder, such as `results/core`.
+    """Open a suite's results folder, such as `results/core`, or a published one that has its records.
 
     Only the runs that suite.lock.yaml names are read: folders left by an earlier configuration are
     listed in `ignored`. Raises UserError for a folder without results, and for a run whose files do not fit its
@@ -35,6 +36,8 @@ def load(path: str | Path, *, strict: bool = True) -> Results:
     """
     folder = Path(path)
     suite, keys = read_lock(folder)
+    if (folder / RECORDS).is_dir():
+        return read_published(folder, suite)
     runs: dict[str, RunFiles] = {}
     missing = []
     for name in run_names(folder):

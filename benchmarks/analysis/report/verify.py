@@ -10,6 +10,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from ppo_vs_grpo.benchmarks.analysis.frames.load import load
+from ppo_vs_grpo.benchmarks.analysis.frames.published import RECORDS, differing_records
 from ppo_vs_grpo.benchmarks.analysis.report import write
 from ppo_vs_grpo.benchmarks.records.folder import LOCK
 from ppo_vs_grpo.tasks.errors import UserError
@@ -27,17 +28,28 @@ class Mismatch:
 def verify(folder: Path, results: Path | None = None) -> list[Mismatch]:
     """Compare the report in `folder` with its runs, value by value and file by file; empty when all agrees.
 
-    The runs lie in the folder above, else in `results`. UserError where there is no report or there are no runs.
+    The runs lie in `results`, else beside the report as published records, else in the folder above. Published records
+    are compared with `results` frame by frame. UserError where there is no report or there are no runs.
     """
     folder = folder.parent if folder.name == "report.html" else folder
     if not (folder / "report.html").is_file():
         raise UserError(f"{folder}: no report.html there; give the folder of a report, such as results/core/report")
+    published = (folder / RECORDS).is_dir()
+    source = results or (folder if published else folder.parent)
+    ran = load(source)
     with tempfile.TemporaryDirectory() as scratch:
-        made = write.write(load(results or folder.parent), Path(scratch)).parent
+        made = write.write(ran, Path(scratch)).parent
         if (folder / LOCK).is_file():  # a published report has its suite beside it
-            shutil.copy((results or folder.parent) / LOCK, made / LOCK)
-        names = sorted({str(path.relative_to(root)) for root in (folder, made) for path in root.rglob("*.*")})
-        return [mismatch for name in names for mismatch in _mismatches(name, folder / name, made / name)]
+            shutil.copy(source / LOCK, made / LOCK)
+        paths = {path.relative_to(root) for root in (folder, made) for path in root.rglob("*.*")}
+        names = sorted(str(path) for path in paths if path.parts[0] != RECORDS)
+        found = [mismatch for name in names for mismatch in _mismatches(name, folder / name, made / name)]
+    if published and source != folder:
+        found += [
+            Mismatch(f"{RECORDS}: {name}", "other values", "what the runs give")
+            for name in differing_records(load(folder), ran)
+        ]
+    return found
 
 
 def _mismatches(name: str, theirs: Path, ours: Path) -> list[Mismatch]:
