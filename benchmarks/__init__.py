@@ -29,20 +29,20 @@ if TYPE_CHECKING:
 __all__ = ["load"]
 
 
-def load(*sources: str | Path | pd.DataFrame, strict: bool = True) -> NotebookResults:
+def load(source: str | Path | pd.DataFrame, *more: str | Path, strict: bool = True) -> NotebookResults:
     """Open a suite's results folder such as `results/core`; see `analysis.frames.load`.
 
-    Several folders are joined as `analysis.frames.join` says. A frame or a .csv file exported from wandb gives results
+    Several folders are joined; see `analysis.frames.join`. A frame or a .csv file exported from wandb gives results
     that have metrics only; see `analysis.frames.wandb_export`. What a notebook can ask of the answer is in
     `analysis.notebook`. The imports wait for the call: a run's own process never needs pandas' half second.
     """
     from ppo_vs_grpo.benchmarks.analysis.frames.join import join
     from ppo_vs_grpo.benchmarks.analysis.notebook import NotebookResults
 
-    parts = [_open(source, strict) for source in sources]
-    if len(parts) == 1:
-        return NotebookResults.of(parts[0])
-    return NotebookResults.of(join({str(source): part for source, part in zip(sources, parts, strict=True)}))
+    first = _open(source, strict)
+    if not more:
+        return NotebookResults.of(first)
+    return NotebookResults.of(join([(str(source), first), *[(str(other), _open(other, strict)) for other in more]]))
 
 
 def _open(source: str | Path | pd.DataFrame, strict: bool) -> Results:

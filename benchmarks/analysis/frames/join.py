@@ -6,7 +6,7 @@ on each task one set of held-out prompts and one start model for all arms. Whate
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -25,15 +25,20 @@ OF_TASK = ("protocol", "task_choice", "task_data", "start_hash", "tuning", "eval
 """Fields that the specs of all arms on a task share: else their scores answer different questions."""
 
 
-def join(parts: Mapping[str, Results]) -> Results:
-    """The training runs of all `parts`, by the folders' names, with the timing pass and the claims of the first.
+Named = Sequence[tuple[str, Results]]
+"""Results, each with the name of its folder."""
+
+
+def join(named: Named) -> Results:
+    """The training runs of all folders, with the timing pass, the claims and the other settings of the first.
 
     Timing runs of the others are in `ignored`: seconds of two machines are no repeats of each other. A run that is
-    missing in one part and finished in another is finished. Raises UserError where two parts cannot be joined.
+    missing in one folder and finished in another is finished. Raises UserError where two cannot be joined.
     """
-    _check_keys(parts)
-    _check_specs(parts)
-    first, *others = parts.values()
+    _check_keys(named)
+    _check_specs(named)
+    parts = [part for _, part in named]
+    first, *others = parts
     trained = [first, *[_training(other) for other in others]]
     fields: dict[str, Any] = {name: _stack([getattr(part, name) for part in trained]) for name in STACKED}
     finished = set(fields["runs"]["key"])
@@ -46,7 +51,7 @@ def join(parts: Mapping[str, Results]) -> Results:
         suite=_suite(parts),
         **fields,
         missing=missing[~missing["key"].isin(finished)].reset_index(drop=True),
-        ignored=tuple(sorted({name for part in parts.values() for name in part.ignored} | timed)),
+        ignored=tuple(sorted({name for part in parts for name in part.ignored} | timed)),
     )
 
 
@@ -61,9 +66,9 @@ def _stack(frames: list[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat([frame for frame in frames if len(frame)] or frames[:1], ignore_index=True)
 
 
-def _suite(parts: Mapping[str, Results]) -> dict[str, Any]:
+def _suite(parts: Sequence[Results]) -> dict[str, Any]:
     """The first suite, with the arms, tasks and seeds of all; an arm runs on the tasks on which a folder has it."""
-    suites = [part.suite for part in parts.values()]
+    suites = [part.suite for part in parts]
     arms: dict[str, dict[str, Any]] = {}
     tasks: dict[str, Any] = {}
     for suite in suites:
@@ -71,27 +76,32 @@ def _suite(parts: Mapping[str, Results]) -> dict[str, Any]:
     arms = {arm: arms[arm] for suite in suites for arm in suite["arms"]}
     tasks = {task: tasks[task] for suite in suites for task in suite["tasks"]}
     for arm, choice in arms.items():
-        ran = {task for part in parts.values() if arm in part.arms for task in part.runs_on(arm)}
+        ran = {task for part in parts if arm in part.arms for task in part.runs_on(arm)}
         arms[arm] = choice | {"tasks": None if ran == set(tasks) else [task for task in tasks if task in ran]}
     names = dict.fromkeys(suite["name"] for suite in suites)
     seeds = sorted({seed for suite in suites for seed in suite["seeds"]})
     return {**suites[0], "name": "+".join(names), "arms": arms, "tasks": tasks, "seeds": seeds}
 
 
-def _check_keys(parts: Mapping[str, Results]) -> None:
+def _check_keys(named: Named) -> None:
     """Raise a UserError for a run that two folders have."""
     places: dict[str, str] = {}
-    for name, part in parts.items():
+    for name, part in named:
         for key in part.runs.loc[part.runs["purpose"] == "train", "key"]:
             if key in places:
                 raise UserError(f"{places[key]} and {name} both have the run {key}; join folders of different seeds")
             places[key] = name
 
 
-def _check_specs(parts: Mapping[str, Results]) -> None:
-    """Raise a UserError for the first field in which two runs of one arm on a task, or of one task, differ."""
+def _check_specs(named: Named) -> None:
+    """Raise a UserError for the first field in which two runs of one arm on a task, or of one task, differ.
+
+    And for results without any run, such as an export of wandb: nobody knows what they were asked.
+    """
     seen: dict[tuple[str, ...], tuple[str, dict[str, Any]]] = {}
-    for name, part in parts.items():
+    for name, part in named:
+        if part.runs.empty:
+            raise UserError(f"{name}: no finished run there; only folders with runs can be joined")
         for spec in part.specs.values():
             if spec["purpose"] != "train":
                 continue

@@ -56,5 +56,5 @@ def prompt_texts(results: Results, task: str) -> dict[int, str]:
     except UserError:  # a task of the user's own that is not installed here
         pass
     samples = results.samples[results.samples["task"] == task]
-    at_once: list[list[str]] = samples.groupby(["key", "update"])["prompt"].agg(list).tolist()
-    return dict(enumerate(max([[], *at_once], key=len)))
+    at_once = [list(texts) for _, texts in samples.groupby(["key", "update"])["prompt"]]
+    return dict(enumerate(max(at_once, key=len, default=[])))

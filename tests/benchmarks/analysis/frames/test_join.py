@@ -69,6 +69,13 @@ def test_a_run_in_two_folders_is_named(folders: tuple[Path, Path], tmp_path: Pat
     again = write_results(tmp_path / "again", seeds(4, 5))
     with pytest.raises(UserError, match=rf"{folders[1]} and {again} both have the run ppo\.sorting\.s4\."):
         load(*folders, again)
+    with pytest.raises(UserError, match="both have the run"):
+        load(again, again)
+    empty = write_results(
+        tmp_path / "empty", seeds(7, arms=("ppo",), tasks=("recall",), timing=False), missing=["ppo.recall.s7"]
+    )
+    with pytest.raises(UserError, match="empty: no finished run there"):
+        load(again, empty)
 
 
 def rewrite_specs(folder: Path, cell: str, **changes: object) -> None:
