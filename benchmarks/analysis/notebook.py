@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class NotebookResults(Results):
-    """Results with what a notebook asks of them. Nothing here that a report cannot say; every frame is as before.
+    """Results with what a notebook asks of them; whatever takes `Results` takes these.
 
     - `compare("ppo", "grpo")`: the verdicts on two arms
     - `plot`: the report's figures, such as `plot.overview()`, and `plot.curves("sorting")`

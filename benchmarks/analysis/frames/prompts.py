@@ -56,5 +56,5 @@ def prompt_texts(results: Results, task: str) -> dict[int, str]:
     except UserError:  # a task of the user's own that is not installed here
         pass
     samples = results.samples[results.samples["task"] == task]
-    at_once = [list(texts) for _, texts in samples.groupby(["key", "update"])["prompt"]]
-    return dict(enumerate(max(at_once, key=len, default=[])))
+    at_once = sorted((list(texts) for _, texts in samples.groupby(["key", "update"])["prompt"]), key=len)
+    return dict(enumerate(at_once[-1])) if at_once else {}
