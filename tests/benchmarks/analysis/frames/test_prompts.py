@@ -39,7 +39,9 @@ def test_a_prompt_has_each_arms_rate_at_the_end_over_complete_runs(folder: Path)
     table = prompt_rates(results)
     assert list(table.columns) == ["task", "prompt", "stratum", "text", "ppo", "grpo", "difference"]
     assert table[["task", "prompt"]].to_numpy().tolist() == [[t, i] for t in ("sorting", "recall") for i in range(3)]
-    last = results.evals[results.evals["update"] == 4].set_index(["arm", "task", "seed", "prompt"])["passes"]
+    last = (
+        results.evals[results.evals["update"] == 4].set_index(["arm", "task", "seed", "prompt"])["passes"].sort_index()
+    )
     ppo = (last["ppo", "sorting", 0] + last["ppo", "sorting", 1]) / 8
     grpo = last["grpo", "sorting", 0] / 4  # its other run stopped early
     sorting = table.query("task == 'sorting'")
