@@ -75,8 +75,7 @@ class Comparison:
 
     def _repr_html_(self) -> str:
         """The same for a notebook."""
-        with pd.option_context("display.max_colwidth", None):  # pandas would cut what is longer
-            tables = [frame.to_html(index=False, border=0) for frame in self._shown()]
+        tables = [frame.to_html(index=False, border=0) for frame in self._shown()]
         return "\n".join([f"<p>{escape(self.primary.sentence)}</p>", *tables])
 
     def _shown(self) -> list[pd.DataFrame]:
