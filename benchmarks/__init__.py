@@ -24,16 +24,28 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
+    from ppo_vs_grpo.benchmarks.analysis.notebook import NotebookResults
 
 __all__ = ["load"]
 
 
-def load(source: str | Path | pd.DataFrame, *, strict: bool = True) -> Results:
+def load(source: str | Path | pd.DataFrame, *more: str | Path, strict: bool = True) -> NotebookResults:
     """Open a suite's results folder such as `results/core`; see `analysis.frames.load`.
 
-    A frame or a .csv file exported from wandb gives Results that have metrics only; see `analysis.frames.wandb_export`.
-    The import waits for the call: a run's own process never needs pandas' half second.
+    Several folders are joined; see `analysis.frames.join`. A frame or a .csv file exported from wandb gives results
+    that have metrics only; see `analysis.frames.wandb_export`. What a notebook can ask of the answer is in
+    `analysis.notebook`. The imports wait for the call: a run's own process never needs pandas' half second.
     """
+    from ppo_vs_grpo.benchmarks.analysis.frames.join import join
+    from ppo_vs_grpo.benchmarks.analysis.notebook import NotebookResults
+
+    first = _open(source, strict)
+    if not more:
+        return NotebookResults.of(first)
+    return NotebookResults.of(join([(str(source), first), *[(str(other), _open(other, strict)) for other in more]]))
+
+
+def _open(source: str | Path | pd.DataFrame, strict: bool) -> Results:
     if isinstance(source, str | Path) and Path(source).suffix != ".csv":
         from ppo_vs_grpo.benchmarks.analysis.frames.load import load as load_folder
 

@@ -4,4 +4,5 @@
 - frames/: results as pandas frames
 - judge/: what may be said of results
 - report/: how results are shown
+- notebook.py: what `load` gives a notebook
 """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from ppo_vs_grpo.benchmarks.records.schema import (
     METRIC_COLUMNS,
     PROBE_COLUMNS,
     ROW_KEYS,
+    SAMPLE_COLUMNS,
     TEXT_COLUMNS,
     check_columns,
     read_lines,
@@ -35,6 +38,7 @@ class RunFiles:
     evals: pd.DataFrame
     memory: pd.DataFrame
     probes: pd.DataFrame
+    samples: pd.DataFrame
 
 
 def read_run(folder: Path, listed: str | None = None) -> RunFiles:
@@ -48,8 +52,8 @@ def read_run(folder: Path, listed: str | None = None) -> RunFiles:
     env = read_object(environment) if environment.exists() else {}
     check_hashes(folder, manifest["files"])
     if manifest["status"] == "failed":
-        blank = [pd.DataFrame(columns=list(c)) for c in (METRIC_COLUMNS, EVAL_COLUMNS, MEMORY_COLUMNS, PROBE_COLUMNS)]
-        return RunFiles(manifest, spec, env, *blank)
+        kinds = (METRIC_COLUMNS, EVAL_COLUMNS, MEMORY_COLUMNS, PROBE_COLUMNS, SAMPLE_COLUMNS)
+        return RunFiles(manifest, spec, env, *[pd.DataFrame(columns=list(columns)) for columns in kinds])
     may_lack = manifest["purpose"] == "timing"
     return RunFiles(
         manifest,
@@ -59,7 +63,22 @@ def read_run(folder: Path, listed: str | None = None) -> RunFiles:
         read_records(folder, "evals", EVAL_COLUMNS, may_lack),
         read_records(folder, "memory", MEMORY_COLUMNS, may_lack=True),
         read_records(folder, "probes", PROBE_COLUMNS, may_lack=True),
+        read_samples(folder),
     )
+
+
+def read_samples(folder: Path) -> pd.DataFrame:
+    """Read the transcripts of samples.jsonl.gz, a row each; a run that kept none has no such file."""
+    path = folder / "samples.jsonl.gz"
+    if not path.exists():
+        return pd.DataFrame(columns=list(SAMPLE_COLUMNS))
+    try:
+        rows = [json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()]
+    except (OSError, EOFError, ValueError) as error:
+        raise UserError(f"{path}: not gzipped JSON lines ({str(error).splitlines()[0]})") from None
+    frame = pd.DataFrame(rows)
+    check_columns(path, SAMPLE_COLUMNS, frame.columns)
+    return frame
 
 
 def read_records(folder: Path, name: str, columns: tuple[str, ...], may_lack: bool = False) -> pd.DataFrame:

@@ -37,6 +37,9 @@ EVAL_COLUMNS = (
 MEMORY_COLUMNS = ("phase", "role", "source", "bytes")
 
 
+SAMPLE_COLUMNS = ("update", "prompt", "completion", "reward", "passed")
+
+
 PROBE_COLUMNS = ("update", "completions", "probe", "subject", "quantity", "position", "value", "se")
 
 

@@ -2,9 +2,12 @@
 
 - `results`: `Results`, the frames of a suite, and what keeps those derived from them
 - `load`: a results folder read into `Results`
+- `join`: results of several folders as one
+- `published`: results in a few parquet files, without the runs' folders
 - `wandb_export`: an export from wandb read into `Results`
 - `arms`: which arms run where, and which two are compared
 - `outcomes`: what each run and each arm came to
+- `prompts`: held-out prompts one by one
 - `costs`: seconds, memory and operations of completions
 - `probes`: what the probes found, at start, middle and end
 - `speed`: the cells that only the timing pass runs, peers beside their counterparts

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from ppo_vs_grpo.benchmarks.analysis.frames.published import RECORDS, read_published
 from ppo_vs_grpo.benchmarks.analysis.frames.results import IDENTITY, MISSING_COLUMNS, Results
 from ppo_vs_grpo.benchmarks.records.folder import LOCK, PARTS, is_finished, run_folder
 from ppo_vs_grpo.benchmarks.records.lock import MEND, read_lock, read_seals, run_names
@@ -18,6 +19,7 @@ from ppo_vs_grpo.benchmarks.records.schema import (
     METRIC_COLUMNS,
     PROBE_COLUMNS,
     RUN_COLUMNS,
+    SAMPLE_COLUMNS,
 )
 from ppo_vs_grpo.benchmarks.records.throughput import FILE as THROUGHPUT
 from ppo_vs_grpo.benchmarks.records.throughput import read as read_throughput
@@ -27,7 +29,7 @@ AGAIN = "run the suite again: it goes on with what is missing"
 
 
 def load(path: str | Path, *, strict: bool = True) -> Results:
-    """Open a suite's results folder, such as `results/core`.
+    """Open a suite's results folder, such as `results/core`, or a published one that has its records.
 
     Only the runs that suite.lock.yaml names are read: folders left by an earlier configuration are
     listed in `ignored`. Raises UserError for a folder without results, for a lock whose seal is not that of its
@@ -36,6 +38,8 @@ def load(path: str | Path, *, strict: bool = True) -> Results:
     """
     folder = Path(path)
     suite, keys = read_lock(folder)
+    if (folder / RECORDS).is_dir():
+        return read_published(folder, suite)
     seals = read_seals(folder)
     runs: dict[str, RunFiles] = {}
     missing = []
@@ -77,6 +81,7 @@ def load(path: str | Path, *, strict: bool = True) -> Results:
         speed_memory=_memory(speed),
         throughput=tuple(read_throughput(folder, (seals or {}).get(THROUGHPUT))),
         unsealed=_unsealed(folder, seals, runs),
+        samples=_stack({key: run.samples for key, run in training.items()}, training, SAMPLE_COLUMNS),
     )
 
 

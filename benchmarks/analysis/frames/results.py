@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, wraps
+from html import escape
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
@@ -12,7 +13,7 @@ import pandas as pd
 
 from ppo_vs_grpo.benchmarks.analysis.stats.curves import area_under_curve
 from ppo_vs_grpo.benchmarks.records.manifest import is_complete, planned_completions
-from ppo_vs_grpo.benchmarks.records.schema import MEMORY_COLUMNS, METRIC_COLUMNS
+from ppo_vs_grpo.benchmarks.records.schema import MEMORY_COLUMNS, METRIC_COLUMNS, SAMPLE_COLUMNS
 from ppo_vs_grpo.tasks.errors import UserError, nearest
 
 IDENTITY = ("arm", "task", "seed", "key")
@@ -22,6 +23,9 @@ SCORES = ("pass_rate", "greedy_pass", "reward_mean")
 MISSING_COLUMNS = ("purpose", *IDENTITY, "state", "message")
 
 SUMMARIES = ("start", "final", "gain", "area")
+
+MANY = 8
+"""Names up to this many are all shown where `Results` are."""
 
 ALL_TASKS = "all tasks"
 """What a row over all tasks calls its task."""
@@ -42,6 +46,7 @@ class Results:
     - `memory`: bytes per run (with its purpose), phase, role and source;
     - `speed`, `speed_memory`: as `timing` and `memory`, of the timing pass's cells, which are no tasks of the suite;
     - `throughput`: the passes of short runs side by side, where the suite has them;
+    - `samples`: a row per transcript that the training runs kept: its prompt, completion and reward;
     - `missing`: runs that the suite names and that are not finished, their state, and what can be done;
     - `specs`, `environments`: each run's input and surroundings, by key;
     - `unsealed`: what carries no seal, having been written before there were seals: runs by key, files by name.
@@ -65,6 +70,32 @@ class Results:
     speed_memory: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=[*IDENTITY, *MEMORY_COLUMNS]))
     throughput: tuple[dict[str, Any], ...] = ()
     unsealed: tuple[str, ...] = ()
+    samples: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=[*IDENTITY, *SAMPLE_COLUMNS]))
+
+    def __repr__(self) -> str:
+        """Ten lines: what was asked, what is there, and what is not."""
+        facts = self._facts()
+        wide = max(map(len, facts))
+        return "\n".join(f"{what:<{wide}}  {says}" for what, says in facts.items())
+
+    def _repr_html_(self) -> str:
+        """The same for a notebook."""
+        rows = [f"<tr><th style='text-align: left'>{what}</th><td style='text-align: left'>{escape(says)}</td></tr>"
+                for what, says in self._facts().items()]  # fmt: skip
+        return f"<table>{''.join(rows)}</table>"
+
+    def _facts(self) -> dict[str, str]:
+        """What a notebook shows of the suite, each fact under its name."""
+        facts = {"suite": self.name, "arms": _named(self.arms), "tasks": _named(self.tasks)}
+        facts["seeds"] = _named([str(seed) for seed in self.seeds])
+        for purpose, what in (("train", "training"), ("timing", "timing")):
+            finished = int((self.runs["purpose"] == purpose).sum())
+            facts[what] = f"{finished} of {finished + int((self.missing['purpose'] == purpose).sum())} runs finished"
+        for status in ("failed", "diverged"):
+            facts[status] = _named(self.runs.loc[self.runs["status"] == status, "key"].tolist())
+        facts["missing"] = _named(self.missing["key"].tolist())
+        frames = ("metrics", "evals", "samples", "timing", "memory", "probes")
+        return facts | {"rows": ", ".join(f"{name} {len(getattr(self, name)):,}" for name in frames)}
 
     @property
     def name(self) -> str:
@@ -168,6 +199,13 @@ class Results:
             )
             for arm in self.arms
         }
+
+
+def _named(names: list[str]) -> str:
+    """Some names in a line: `none`, all of a few, else how many with the first and the last."""
+    if len(names) > MANY:
+        return f"{len(names)}: {names[0]}, {names[1]}, ... {names[-1]}"
+    return ", ".join(names) or "none"
 
 
 def unmatched(results: Results, task: str) -> str:

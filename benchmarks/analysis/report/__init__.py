@@ -5,6 +5,7 @@
 - `first_page`: tables of the first page
 - `captions`: titles and explanations of tables and figures
 - `write`: report.html, report.md, claims.json, figures/ and tables/
+- `publish`: report, lock and records, without the runs' folders
 - `verify`: a report against its runs
 - `compare`: two results folders side by side
 - `terminal`: what commands print

@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from ppo_vs_grpo.benchmarks.analysis.frames.load import load
+from ppo_vs_grpo.benchmarks.analysis.frames.published import RECORDS, differing_records
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
 from ppo_vs_grpo.benchmarks.analysis.report import write
 from ppo_vs_grpo.benchmarks.records.folder import LOCK, MANIFEST, Purpose, run_folder
@@ -31,22 +32,30 @@ class Mismatch:
 def verify(folder: Path, results: Path | None = None) -> list[Mismatch]:
     """Compare the report in `folder` with its runs, value by value and file by file; empty when all agrees.
 
-    The runs lie in the folder above, else in `results`. A run that is not as it was left is named first, with the
-    fields of its manifest that changed where index.parquet still has them. UserError where there is no report, there
-    are no runs, or the suite's lock is not as it was written.
+    The runs lie in `results`, else beside the report as published records, else in the folder above. A run that is not
+    as it was left is named first, with the fields of its manifest that changed where index.parquet still has them.
+    Published records are compared with `results` frame by frame. UserError where there is no report, there are no
+    runs, or the suite's lock is not as it was written.
     """
     folder = folder.parent if folder.name == "report.html" else folder
     if not (folder / "report.html").is_file():
         raise UserError(f"{folder}: no report.html there; give the folder of a report, such as results/core/report")
-    runs = results or folder.parent
+    published = (folder / RECORDS).is_dir()
+    runs = results or (folder if published else folder.parent)
     read = load(runs, strict=False)
     with tempfile.TemporaryDirectory() as scratch:
         made = write.write(read, Path(scratch)).parent
         if (folder / LOCK).is_file():  # a published report has its suite beside it
             shutil.copy(runs / LOCK, made / LOCK)
-        names = sorted({str(path.relative_to(root)) for root in (folder, made) for path in root.rglob("*.*")})
-        differing = [mismatch for name in names for mismatch in _mismatches(name, folder / name, made / name)]
-    return [*_unreadable(runs, read), *differing]
+        paths = {path.relative_to(root) for root in (folder, made) for path in root.rglob("*.*")}
+        names = sorted(str(path) for path in paths if path.parts[0] != RECORDS)
+        found = [mismatch for name in names for mismatch in _mismatches(name, folder / name, made / name)]
+    if published and runs != folder:
+        found += [
+            Mismatch(f"{RECORDS}: {name}", "other values", "what the runs give")
+            for name in differing_records(load(folder), read)
+        ]
+    return [*_unreadable(runs, read), *found]
 
 
 def _unreadable(folder: Path, read: Results) -> list[Mismatch]:

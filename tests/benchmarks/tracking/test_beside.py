@@ -204,6 +204,8 @@ def test_offline_files_hold_what_was_measured(tmp_path: Path) -> None:
         records = read_offline(path)
         about = next(record.run for record in records if record.HasField("run"))
         assert (about.run_id, about.run_group, about.job_type) == (run, "synthetic", run.partition(".")[0])
+        axes = [(record.metric.glob_name, record.metric.step_metric) for record in records if record.HasField("metric")]
+        assert axes == [("*", "completions")]
         rows = [items(record.history.item) for record in records if record.HasField("history")]
         measured = results.metrics[results.metrics["key"] == run]
         assert [row["reward_mean"] for row in rows if "reward_mean" in row] == measured["reward_mean"].tolist()

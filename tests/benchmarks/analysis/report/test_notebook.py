@@ -9,6 +9,7 @@ import pytest
 from nbclient import NotebookClient
 
 from checkout import ROOT
+from ppo_vs_grpo.benchmarks import load
 from synthetic import make_suite, write_results
 
 NOTEBOOK = ROOT / "results" / "analysis.ipynb"
@@ -30,9 +31,13 @@ def test_the_notebook_runs_from_top_to_bottom_without_torch(tmp_path: Path, monk
         NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(NOTEBOOK.parents[1])}}).execute()
     pictures = [o for cell in notebook.cells for o in cell.get("outputs", []) if "image/png" in o.get("data", {})]
     assert len(pictures) == 4
-    assert "synthetic: 80 finished runs, 0 missing" in notebook.cells[1].outputs[0].text
+    (shown,) = [output.data["text/plain"] for output in notebook.cells[1].outputs]
+    assert shown == repr(load(folder))
+    assert "training  64 of 64 runs finished" in shown
     (verdicts,) = [cell for cell in notebook.cells if cell.id == "verdicts"]
     assert "Final held-out pass rate on " in "".join(str(output) for output in verdicts.outputs)
+    (prompts,) = [cell for cell in notebook.cells if cell.id == "prompts"]
+    assert [len(output.data["text/html"].split("<tr")) for output in prompts.outputs] == [2 + 10, 2 + 5]
 
 
 def test_the_notebook_is_committed_without_outputs() -> None:

@@ -1,0 +1,57 @@
+"""What is published answers as the runs do: the same report byte for byte, and `verify` on it alone."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ppo_vs_grpo.benchmarks import load
+from ppo_vs_grpo.benchmarks.analysis.frames.published import write_records
+from ppo_vs_grpo.benchmarks.analysis.report import write
+from ppo_vs_grpo.benchmarks.analysis.report.publish import main
+from ppo_vs_grpo.benchmarks.analysis.report.verify import Mismatch, verify
+from synthetic import make_suite, write_results
+
+SUITE = make_suite(tasks=("recall",), seeds=3, updates=8, prompts=16)
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The runs, and what is published of them."""
+    place = tmp_path_factory.mktemp("suites")
+    runs = write_results(place / "core", SUITE, failed=["ppo.recall.s0"])
+    assert main([str(runs), str(place / "published" / "core")]) == 0
+    return runs, place / "published" / "core"
+
+
+def test_what_is_published_answers_as_its_runs_do(published: tuple[Path, Path]) -> None:
+    runs, out = published
+    assert write.report_id(load(out)) == write.report_id(load(runs))
+    assert load(out).compare().sentences == load(runs).compare().sentences
+    assert {path.name for path in out.iterdir()} == {
+        *("report.html", "report.md", "claims.json", "figures", "tables", "suite.lock.yaml", "records")
+    }
+
+
+def test_its_report_is_made_again_byte_for_byte_without_the_runs(published: tuple[Path, Path]) -> None:
+    assert verify(published[1]) == []
+
+
+def test_what_differs_from_its_runs_is_named(published: tuple[Path, Path], tmp_path: Path) -> None:
+    runs, out = published[0], Path(shutil.copytree(published[1], tmp_path / "out"))
+    page, made = out / "report.md", load(out)
+    page.write_text(page.read_text() + "more\n")
+    write_records(replace(made, evals=made.evals.assign(passes=0)), out)
+    assert verify(out, runs) == [
+        Mismatch("report.md", "other content", "what the runs give; look at the tables first"),
+        Mismatch("records: evals", "other values", "what the runs give"),
+    ]
+
+
+def test_a_folder_without_results_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tmp_path / "none"), str(tmp_path / "out")]) == 2
+    assert "no suite.lock.yaml" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
