@@ -3,7 +3,7 @@
     records/
       runs.parquet      `Results.runs`, and as JSON each run's spec, surroundings and hashes of its files
       NAME.parquet      each other frame of `Results`
-      contents.json     the hash of each of these files, the passes of short runs side by side, what was ignored, what has no seal
+      contents.json     the hash of each of these files, the passes of short runs, what was ignored, what has no seal
 
 Every number is what it was, so a report of these files has the same id and the same bytes as one of the runs.
 """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -35,13 +34,11 @@ def conditions(results: Results, pair: tuple[str, str], tasks: tuple[str, ...]) 
             rows.append(row | {"ended": means["ended_fraction"], "silent_groups": means["silent_group_fraction"]})
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     if len(tasks) > 1:
-        counts = ["runs", "collapsed", "diverged", "failed"]
-        over = [
-            {"task": ALL_TASKS, "arm": arm} | of[counts].sum().to_dict() | of[["ended", "silent_groups"]].mean().to_dict()
-            for arm in pair
-            if len(of := table[table["arm"] == arm])
-        ]
-        table = pd.concat([table, pd.DataFrame(over, columns=list(COLUMNS))], ignore_index=True)
+        of_arms = table.groupby("arm", sort=False)
+        over = (
+            of_arms[["runs", "collapsed", "diverged", "failed"]].sum().join(of_arms[["ended", "silent_groups"]].mean())
+        )
+        table = pd.concat([table, over.reset_index().assign(task=ALL_TASKS)[list(COLUMNS)]], ignore_index=True)
     return table.astype({"runs": int, "collapsed": int, "diverged": int, "failed": int})
 
 
@@ -62,7 +59,8 @@ def differing_settings(results: Results, pair: tuple[str, str]) -> list[str]:
 def critics(results: Results, pair: Sequence[str]) -> dict[str, str]:
     """The form of each arm's critic, `head` or `model`; an arm without one is not in it."""
     configs: Mapping[str, Any] = {spec.get("arm", ""): spec.get("config") or {} for spec in results.specs.values()}
-    return {arm: str(configs[arm]["critic"]) for arm in pair if configs.get(arm, {}).get("critic") not in (None, "none")}
+    forms = {arm: configs.get(arm, {}).get("critic") for arm in pair}
+    return {arm: form for arm, form in forms.items() if form in ("head", "model")}
 
 
 def _of(frame: pd.DataFrame, task: str, arm: str) -> pd.DataFrame:

@@ -84,6 +84,14 @@ def judge(results: Results, first: str | None = None, second: str | None = None)
     return tuple(verdicts(found, pair))
 
 
+def judge_primary(results: Results) -> tuple[Verdict, ...]:
+    """The primary metric's verdicts of `judge`; empty where no two arms share a task."""
+    pair = choose_pair(results)
+    tasks = tuple(shared_tasks(results, pair)) if pair else ()
+    found = {metric: compare(results, metric, pair, tasks) for metric in METRICS if metric.primary and pair and tasks}
+    return tuple(verdicts(found, pair)) if pair else ()
+
+
 def verdict_table(results: Results, first: str | None = None, second: str | None = None) -> pd.DataFrame:
     """`judge` as a frame: a row a verdict, a column a field; a number that does not exist is missing."""
     return table_of(judge(results, first, second))
@@ -163,7 +171,7 @@ def _rule_untested(metric: Metric, evidence: Evidence, pair: tuple[str, str], no
     """The verdict of a ratio that hardly varies."""
     if abs(math.log(evidence.estimate)) <= math.log(metric.margin):
         return Ruling(
-            f"equivalent within {metric.within}", f"the ratio is within {metric.within}, without a test{note}"
+            f"{EQUIVALENT} within {metric.within}", f"the ratio is within {metric.within}, without a test{note}"
         )
     winner = pair[_second_wins(metric, evidence)]
     return Ruling(f"{winner} {metric.word}", f"the ratio is beyond {metric.within}, without a test{note}", winner)

@@ -52,8 +52,9 @@ def _lead(one: Verdict) -> str:
     if one.verdict == NEITHER:
         return f"Neither arm learned: {one.first} and {one.second} end no higher than they start ({sure})."
     if one.winner:
-        small = f", less than the {MARGIN * POINTS:g} points that matter here" if one.verdict.endswith(SMALL_LEAD) else ""
-        return f"{higher} ({sure}){small}.{close}"
+        small = one.verdict.endswith(SMALL_LEAD)
+        aside = f", less than the {MARGIN * POINTS:g} points that matter here" if small else ""
+        return f"{higher} ({sure}){aside}.{close}"
     if one.verdict.startswith(EQUIVALENT):
         return (
             f"{one.first} and {one.second} end equally high: {leader} is {gap} ahead ({sure}), within the "
@@ -70,8 +71,9 @@ def _by_task(tasks: Sequence[Verdict]) -> str:
     for one in tasks:
         said.setdefault(_kind(one), []).append(one.task)
     if len(said) == 1:
-        return f"The same holds on each task: {next(iter(said))}."
-    parts = [f"{kind} on {_listed(where)}" for kind, where in sorted(said.items(), key=lambda item: "higher" not in item[0])]
+        return f"Each task alone: {next(iter(said))}."
+    leads_first = sorted(said.items(), key=lambda item: "higher" not in item[0])
+    parts = [f"{kind} on {_listed(where)}" for kind, where in leads_first]
     return f"By task: {'; '.join(parts)}." if parts else ""
 
 

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 TABLES = {
     "claims": ("Claims", "What the source text says, and what was found here."),
+    "conditions": (
+        "Conditions",
+        "Of each arm on each task: training runs, how many collapsed (below half of their start), diverged or failed; "
+        "the share of sampled completions that ended before the limit; the share of prompt groups whose rewards are all "
+        "equal. Means over updates, then over runs.",
+    ),
     "verdicts": ("Verdicts", "Every metric of two arms, on each task and over all of them."),
     "differences": (
         "The difference in full",
@@ -104,6 +110,11 @@ TABLES = {
 """Each table's title and what it says, by the stem of its CSV file."""
 
 FIGURES = {
+    "forest": (
+        "The difference on each task",
+        "How many points of the final held-out pass rate the second arm is above the first: means with their 95% "
+        "intervals over paired seeds, not adjusted for their number. Inside the shaded band they count as equal.",
+    ),
     "overview": (
         "Overview",
         "Each row is a task. Left: learning curves by seed (thin) and their mean (bold). Right: how many points the "
@@ -177,8 +188,9 @@ TASK_FIGURE = (
 LIMITS = (
     "A verdict is about these models, tasks and settings: other seeds should give it again, of other settings it says "
     "nothing. The models are tiny and their tasks made for them.",
-    "Verdicts are adjusted for the number of tasks, not of metrics: of nine metrics that do not differ one looks as if "
-    "it did in one suite of three.",
+    "One metric is primary: its row over all tasks is the one question asked. The others are secondary and adjusted "
+    "together. docs/method.md says in how many suites of two equal arms some winner is named all the same.",
+    "Intervals are over seeds. They do not cover the choice of held-out prompts, which are the same for all seeds.",
     "A seed fixes prompts, sampling and initialisation and is shared by the arms: they are compared seed by seed.",
     "A rare collapse of one arm alone can hide in eight seeds; no test of eight numbers sees it. Collapsed runs are "
     "counted beside the verdicts.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -15,11 +16,12 @@ from ppo_vs_grpo.benchmarks.analysis.frames.throughput import throughput_table
 from ppo_vs_grpo.benchmarks.analysis.judge import claims
 from ppo_vs_grpo.benchmarks.analysis.judge.claims import ClaimResult, judge_claims
 from ppo_vs_grpo.benchmarks.analysis.judge.differences import difference_table, power_table
-from ppo_vs_grpo.benchmarks.analysis.judge.verdicts import Verdict, judge, table_of
+from ppo_vs_grpo.benchmarks.analysis.judge.verdicts import Verdict, judge, judge_primary, table_of
 from ppo_vs_grpo.benchmarks.analysis.report import captions, first_page, tables
 from ppo_vs_grpo.benchmarks.analysis.report.figures.attribution import attribution_figure
 from ppo_vs_grpo.benchmarks.analysis.report.figures.claims import dial_figure
 from ppo_vs_grpo.benchmarks.analysis.report.figures.costs import budget_figure, cost_figure
+from ppo_vs_grpo.benchmarks.analysis.report.figures.forest import primary_forest
 from ppo_vs_grpo.benchmarks.analysis.report.figures.overview import overview_figure, task_figure
 from ppo_vs_grpo.benchmarks.analysis.report.figures.probes import probe_figure
 from ppo_vs_grpo.benchmarks.analysis.report.figures.speed import ratio_figure, scaling_figure, throughput_figure
@@ -72,6 +74,8 @@ def make_tables(results: Results, found: Judged) -> dict[str, pd.DataFrame]:
         "power": power_table(results),
         "differences": difference_table(results),
     }
+    if len(beside := first_page.conditions_table(results, found.verdicts)):
+        made["conditions"] = beside
     if found.claims:
         made |= {"claims": first_page.claims_table(found.claims), "dials": claims.dials(results)}
     if results.suite.get("attribution"):
@@ -88,8 +92,8 @@ def make_tables(results: Results, found: Judged) -> dict[str, pd.DataFrame]:
 def drawings(results: Results) -> dict[str, Callable[[Results, str], Figure]]:
     """What draws each of the suite's figures, by its stem."""
     found: dict[str, Callable[[Results, str], Figure]] = {}
-    if results.arms and shared_by_default(results):
-        found |= {"forest": forest, "forest_narrow": forest_narrow}
+    if judge_primary(results):
+        found |= {"forest": primary_forest, "forest_narrow": partial(primary_forest, narrow=True)}
     found["overview"] = overview_figure
     if any(claim.get("dial") for claim in results.suite.get("claims", {}).values()):
         found["dials"] = dial_figure

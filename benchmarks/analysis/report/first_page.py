@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import pandas as pd
@@ -19,6 +20,8 @@ from ppo_vs_grpo.benchmarks.analysis.stats.evidence import DIFFERENCE, RATIO
 from ppo_vs_grpo.benchmarks.analysis.stats.ruling import show
 
 WORDS = {DIFFERENCE: "{second} minus {first}", RATIO: "{second} over {first}"}
+
+STRIP_PX = 120
 
 COSTS = {
     MEMORY.name: "peak memory, MB",
@@ -47,19 +50,19 @@ def pair_of(judged: Sequence[Verdict]) -> tuple[str, str] | None:
 
 
 def costs_table(results: Results, judged: Sequence[Verdict]) -> pd.DataFrame:
-    """A row a cost, over all tasks, as text: both arms' values, the second over the first, and the verdict.
+    """A row a cost, over all tasks, as text: both arms' values, how they compare, and the verdict.
 
     After the memory comes the critic's part of a tracked update, where one was tracked.
     """
     pair, rows = pair_of(judged), []
+    compared = f"{pair[1]} over {pair[0]} (95% interval)" if pair else "compared"
     for one in over_all_tasks(judged):
         if one.metric in COSTS:
+            found = amount(one.estimate, one.low, one.high) if one.effect == RATIO else effect(one)
             row = {"cost": COSTS[one.metric]} | {arm: value(number) for arm, number in _arms(one)}
-            ratio = f"×{amount(one.estimate, one.low, one.high)}" if one.effect == RATIO and one.estimate else effect(one)
-            rows.append(row | {"ratio (95% interval)": ratio, "verdict": one.verdict})
+            rows.append(row | {compared: f"{found}, {one.verdict}" if found.strip(DASH) else one.verdict})
             if one.metric == MEMORY.name and pair and (held := critic_megabytes(results, pair)):
-                blank = {"ratio (95% interval)": DASH, "verdict": DASH}
-                rows.append({"cost": "of it the critic and its optimizer, MB"} | held | blank)
+                rows.append({"cost": "of it the critic, MB"} | held | {compared: DASH})
     return pd.DataFrame(rows, dtype=object)
 
 
@@ -69,9 +72,9 @@ def critic_megabytes(results: Results, pair: tuple[str, str]) -> dict[str, str]:
     table = table[table["phase"] == "total"]
     if not set(pair) <= set(table["arm"]):
         return {}
-    mine = table[table["role"].str.contains("value|critic")]
-    tasks = table.groupby("arm")["task"].nunique()
-    return {arm: show(float(mine.loc[mine["arm"] == arm, "tracked_mb"].sum()) / tasks[arm]) for arm in pair}
+    mine, tasks = table[table["role"].str.contains("value|critic")], table.groupby("arm")["task"].nunique()
+    held = mine.groupby("arm")["tracked_mb"].sum()
+    return {arm: show(float(held[arm]) / tasks[arm]) if arm in held else DASH for arm in pair}
 
 
 def conditions_table(results: Results, judged: Sequence[Verdict]) -> pd.DataFrame:
@@ -99,8 +102,8 @@ def not_tested(results: Results, judged: Sequence[Verdict]) -> list[str]:
         lines.append(CRITICS[kinds.pop()].format(arms=f"{of} has" if len(forms) == 1 else f"{of} have"))
     starts = sorted({str(spec.get("start", "unknown")) for spec in results.specs.values()})
     lines.append(
-        f"Other models, tasks and prompts: all runs start from {', '.join(starts) or 'an unknown model'}, and all seeds "
-        "share their held-out prompts. Intervals are over seeds."
+        f"Other models, tasks and prompts: all runs start from {', '.join(starts) or 'an unknown model'}, and all "
+        "seeds share their held-out prompts. Intervals are over seeds."
     )
     return lines
 
@@ -129,11 +132,38 @@ def verdicts_by_task(judged: Sequence[Verdict]) -> pd.DataFrame:
     )
 
 
-def claims(table: pd.DataFrame) -> pd.DataFrame:
-    """`claims_table` for a page: what the source says, the verdict, what was tested and found."""
-    said = table["claim"] + ": " + table["says"]
-    return pd.DataFrame(
-        {"claim": said, "verdict": table["verdict"], "tested here": table["here"], "evidence": table["evidence"]}
+def claims_rows(judged: Sequence[ClaimResult]) -> list[dict[str, str]]:
+    """A claim's name, words, verdict, number and reason, and a drawing of its interval; empty without claims."""
+    return [
+        {
+            **{"name": one.name, "says": one.says, "here": one.here, "verdict": one.verdict, "reason": one.reason},
+            "number": amount(one.estimate, one.low, one.high) or DASH,
+            "measure": MEASURES[one.measure].words(one.arms),
+            "drawing": strip(one, ratio=MEASURES[one.measure].ratio),
+        }
+        for one in judged
+    ]
+
+
+def strip(one: ClaimResult, *, ratio: bool) -> str:
+    """A small interval plot as SVG: the claim's side of `than` shaded, a line for the interval, a dot for the estimate.
+
+    A ratio is drawn by its logarithm. Empty where there is no estimate.
+    """
+    if one.estimate is None or (ratio and min(one.estimate, one.than) <= 0):
+        return ""
+    given = [one.estimate, one.low, one.high, one.than]
+    places = [math.nan if x is None or (ratio and x <= 0) else math.log(x) if ratio else x for x in given]
+    ends = [x for x in places if math.isfinite(x)]
+    middle, reach = places[3], 1.25 * max(abs(x - places[3]) for x in ends) or 1.0
+    at, low, high = (STRIP_PX / 2 * (1 + (x - middle) / reach) for x in places[:3])
+    shade = STRIP_PX / 2 if one.side == "above" else 0
+    line = f'<path d="M{low:.1f} 8H{high:.1f}" class="reach"/>' if math.isfinite(low + high) else ""
+    return (
+        f'<svg width="{STRIP_PX}" height="16" viewBox="0 0 {STRIP_PX} 16" role="img" '
+        f'aria-label="{amount(one.estimate, one.low, one.high)}, claimed {one.side} {one.than:g}">'
+        f'<rect x="{shade}" width="{STRIP_PX / 2:g}" height="16" class="side"/>'
+        f'<path d="M{STRIP_PX / 2:g} 0V16" class="than"/>{line}<circle cx="{at:.1f}" cy="8" r="3.5"/></svg>'
     )
 
 

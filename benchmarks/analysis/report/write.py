@@ -16,6 +16,7 @@ from ppo_vs_grpo.benchmarks.analysis.frames import probes
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results, unmatched
 from ppo_vs_grpo.benchmarks.analysis.judge import claims, verdicts
 from ppo_vs_grpo.benchmarks.analysis.report import captions, first_page, tables
+from ppo_vs_grpo.benchmarks.analysis.report.answer import answer
 from ppo_vs_grpo.benchmarks.analysis.report.contents import Judged, drawings, judged, make_tables
 from ppo_vs_grpo.benchmarks.analysis.report.figures import canvas
 from ppo_vs_grpo.benchmarks.analysis.report.terminal import summary
@@ -26,8 +27,11 @@ TEMPLATES = Path(__file__).parent / "templates"
 MANY = 6
 """Names up to this many are listed in a title."""
 
-FRONT = ("claims", "verdicts")
-"""Tables that the first page has in a form of its own; their CSV files have every column."""
+FRONT = ("claims", "verdicts", "conditions", "summary")
+"""Tables that a page shows where they are needed; their CSV files have every column."""
+
+NARROW = "forest_narrow"
+"""The figure that a phone shows in the place of `forest`."""
 
 
 def report_id(results: Results) -> str:
@@ -91,6 +95,8 @@ def _draw(results: Results, name: str, out: Path) -> list[dict[str, str]]:
     drawn = []
     for stem, draw in drawings(results).items():
         canvas.save(draw(results, sign), out / "figures" / stem)
+        if stem == NARROW:
+            continue
         title, says = captions.FIGURES.get(stem, (stem.removeprefix("task_"), captions.TASK_FIGURE))
         about = {"theory": "Ten worlds"}.get(stem, "All tasks" if stem in captions.FIGURES else title)
         drawn.append({"stem": stem, "title": title, "reading": says, "caption": f"{about}. {sign}"})
@@ -113,13 +119,17 @@ def _content(
         "trained": len(training),
         "planned": len(training) + int((results.missing["purpose"] == "train").sum()),
         "timed": int((results.runs["purpose"] == "timing").sum()),
-        "claims": first_page.claims(made["claims"]) if found.claims else None,
+        "answer": answer(found.verdicts),
+        "costs": first_page.costs_table(results, found.verdicts),
+        "not_tested": first_page.not_tested(results, found.verdicts),
+        "claims": first_page.claims_rows(found.claims),
         "verdicts": first_page.verdicts(found.verdicts),
         "verdicts_by_task": first_page.verdicts_by_task(found.verdicts),
-        "lead": first_page.over_all_tasks(found.verdicts)[0].sentence,
+        "conditions": tables.dashed(made["conditions"]) if "conditions" in made else None,
+        "forest": next((figure for figure in drawn if figure["stem"] == "forest"), None),
         "sentences": [one.sentence for one in (*found.claims, *found.verdicts)],
         "summary": at_a_glance,
-        "figures": drawn,
+        "figures": [figure for figure in drawn if figure["stem"] != "forest"],
         "tables": [
             {
                 "stem": stem,
@@ -130,6 +140,7 @@ def _content(
             for stem, table in made.items()
             if stem not in FRONT
         ],
+        "files": [{"stem": stem, "title": captions.TABLES[stem][0]} for stem in made],
         "unmatched": {task: text for task in results.tasks if (text := unmatched(results, task))},
         "limits": captions.LIMITS,
         "citation": citation(results, name),

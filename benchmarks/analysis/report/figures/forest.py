@@ -17,7 +17,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from ppo_vs_grpo.benchmarks.analysis.report.figures import style
+from ppo_vs_grpo.benchmarks.analysis.frames.results import ALL_TASKS, Results
+from ppo_vs_grpo.benchmarks.analysis.judge.verdicts import judge_primary
+from ppo_vs_grpo.benchmarks.analysis.report.figures import canvas, style
+from ppo_vs_grpo.benchmarks.analysis.stats.ruling import MARGIN
 
 WIDE_IN, NARROW_IN = 9.0, 3.9
 """Widths of the two shapes: at 900 and 390 pixels an inch is 100 pixels, and 8 points are 11."""
@@ -45,6 +48,24 @@ class ForestRow:
     words: str
     significant: bool = False
     overall: bool = False
+
+
+def primary_forest(results: Results, caption: str, *, narrow: bool = False) -> Figure:
+    """The primary metric's verdicts on a suite's two arms, in points; the band is its margin of equivalence."""
+    judged = judge_primary(results)
+    rows = [
+        ForestRow(
+            one.task,
+            *(None if value is None else 100 * value for value in (one.estimate, one.low, one.high)),
+            words=one.verdict.replace(f" within {MARGIN:g}", ""),
+            significant=one.winner is not None,
+            overall=one.task == ALL_TASKS,
+        )
+        for one in judged
+    ]
+    colours = style.arm_colours(canvas.algorithms(results))
+    arms = {arm: colours[arm] for arm in (judged[0].first, judged[0].second) if arm}
+    return forest_figure(rows, arms, "points", (-100 * MARGIN, 100 * MARGIN), narrow=narrow, caption=caption)
 
 
 def forest_figure(
@@ -103,12 +124,12 @@ def forest_figure(
 
 
 def decimals(rows: Sequence[ForestRow]) -> int:
-    """Decimals of every number of the plot: the intervals' median half width is 5 to 50 of the last."""
+    """Decimals of every number of the plot: the intervals' median half width is 5 of the last or more, and one at least."""
     halves = [
         half for row in rows if row.low is not None and row.high is not None and (half := (row.high - row.low) / 2)
     ]
     halves = [half for half in halves if math.isfinite(half)]
-    return min(max(-math.floor(math.log10(statistics.median(halves) / 5)), 0), 4) if halves else 1
+    return min(max(-math.floor(math.log10(statistics.median(halves) / 5)), 1), 4) if halves else 1
 
 
 def amount(row: ForestRow, unit: str, digits: int, ratio: bool = False) -> str:

@@ -22,7 +22,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Results:
     return load(write_suite(tmp_path_factory.mktemp("null") / "suite", drawn("normal", 0)))
 
 
-def test_other_numbers_in_the_same_rows_are_what_the_writer_would_have_written(written: Results, tmp_path: Path) -> None:
+def test_other_numbers_in_the_same_rows_are_as_if_written(written: Results, tmp_path: Path) -> None:
     numbers = drawn("exponential", 3)
     assert judged(written, numbers) == judge(load(write_suite(tmp_path / "suite", numbers)))
 
