@@ -114,8 +114,10 @@ def grid(
         cells = figure.add_gridspec(max(len(rows), 1), 2, height_ratios=[row_in for row_in, _ in rows] or [1])
         yield figure, [[figure.add_subplot(cells[row, :] if n == 1 else cells[row, column]) for column in range(n)]
                        for row, (_, n) in enumerate(rows)]  # fmt: skip
-        figure.draw_without_rendering()
-        figure.set_layout_engine("none")
+        room_for_labels = figure.get_layout_engine()
+        assert room_for_labels is not None
+        room_for_labels.execute(figure)
+        figure.set_layout_engine(None)  # with any engine left, each file would be drawn twice
 
 
 def title_across(ax: Axes, text: str) -> None:
