@@ -7,8 +7,8 @@ TABLES = {
     "conditions": (
         "Conditions",
         "Of each arm on each task: training runs, how many collapsed (below half of their start), diverged or failed; "
-        "the share of sampled completions that ended before the limit; the share of prompt groups whose rewards are all "
-        "equal. Means over updates, then over runs.",
+        "the share of sampled completions that ended before the limit; the share of prompt groups whose rewards are "
+        "all equal. Means over updates, then over runs.",
     ),
     "verdicts": ("Verdicts", "Every metric of two arms, on each task and over all of them."),
     "differences": (

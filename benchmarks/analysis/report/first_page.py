@@ -67,13 +67,15 @@ def costs_table(results: Results, judged: Sequence[Verdict]) -> pd.DataFrame:
 
 
 def critic_megabytes(results: Results, pair: tuple[str, str]) -> dict[str, str]:
-    """What the roles of a critic hold at the peak of an update, a mean over tasks; empty where nothing was tracked."""
+    """What the roles of a critic hold at the peak of an update, a mean over tasks; empty where there is none."""
     table = costs.memory_by_role(results)
     table = table[table["phase"] == "total"]
     if not set(pair) <= set(table["arm"]):
         return {}
     mine, tasks = table[table["role"].str.contains("value|critic")], table.groupby("arm")["task"].nunique()
     held = mine.groupby("arm")["tracked_mb"].sum()
+    if held.empty:
+        return {}
     return {arm: show(float(held[arm]) / tasks[arm]) if arm in held else DASH for arm in pair}
 
 

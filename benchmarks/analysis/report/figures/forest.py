@@ -124,7 +124,7 @@ def forest_figure(
 
 
 def decimals(rows: Sequence[ForestRow]) -> int:
-    """Decimals of every number of the plot: the intervals' median half width is 5 of the last or more, and one at least."""
+    """Decimals of every number of the plot, one at least: the intervals' median half width is 5 or more of the last."""
     halves = [
         half for row in rows if row.low is not None and row.high is not None and (half := (row.high - row.low) / 2)
     ]

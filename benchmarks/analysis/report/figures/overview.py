@@ -12,6 +12,7 @@ from ppo_vs_grpo.benchmarks.analysis.frames.arms import choose_pair, shared_task
 from ppo_vs_grpo.benchmarks.analysis.frames.costs import memory_by_role, peak_memory, phase_seconds
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
 from ppo_vs_grpo.benchmarks.analysis.judge.pairs import final_scores
+from ppo_vs_grpo.benchmarks.analysis.judge.verdicts import judge_primary
 from ppo_vs_grpo.benchmarks.analysis.report.figures import panels, style
 from ppo_vs_grpo.benchmarks.analysis.report.figures.canvas import (
     algorithms,
@@ -34,7 +35,8 @@ ACCELERATOR = "accelerator_allocated"
 def finding(results: Results, task: str) -> str:
     """How the task's two arms end, such as `grpo ends 4.1 points higher; interval 1.8 to 6.4`; empty without two arms.
 
-    Points are hundredths of the held-out pass rate; the interval is that of `t_interval` on paired seeds, not adjusted.
+    An arm ends higher where the task's verdict names it. Points are hundredths of the held-out pass rate; the interval
+    is that of `t_interval` on paired seeds, not adjusted.
     """
     pair = choose_pair(results)
     if pair is None or task not in shared_tasks(results, pair):
@@ -43,7 +45,7 @@ def finding(results: Results, task: str) -> str:
     if found.n < 2:
         return f"{found.n} finished pair{'s' * (found.n != 1)} of seeds: no interval"
     mean, low, high = (style.signed(value, 1) for value in (found.mean, found.low, found.high))
-    if found.low <= 0 <= found.high:
+    if not any(one.winner for one in judge_primary(results) if one.task == task):
         return f"{pair[1]} minus {pair[0]} {style.signed(found.mean, 1, plus=True)} points; interval {low} to {high}"
     if found.mean > 0:
         return f"{pair[1]} ends {mean} points higher; interval {low} to {high}"

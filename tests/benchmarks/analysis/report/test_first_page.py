@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from claimed import claim, claiming
 from handmade import OTHER_WAVE, WAVE, made
+from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
+from ppo_vs_grpo.benchmarks.analysis.judge.claims import judge_claims
 from ppo_vs_grpo.benchmarks.analysis.judge.verdicts import Verdict, judge
 from ppo_vs_grpo.benchmarks.analysis.report import first_page
+from ppo_vs_grpo.benchmarks.analysis.report.answer import answer
 
 FIRST = Verdict(
     metric="final score",
+    primary=True,
     task="sorting",
     unit="share",
     effect="difference",
@@ -27,20 +33,24 @@ FIRST = Verdict(
     n=8,
     test="paired t test",
     verdict="grpo better",
+    winner="grpo",
     reason="p = 0.001 is below 0.05",
     sentence="A sentence.",
 )
-LAST = replace(FIRST, task="all tasks", effect="ratio", estimate=1.25, low=None, high=None, verdict="inconclusive")
+LAST = replace(
+    FIRST, task="all tasks", effect="ratio", estimate=1.25, low=None, high=None, verdict="inconclusive", winner=None,
+    primary=False,
+)  # fmt: skip
 
 
 def test_a_row_has_the_verdict_both_arms_and_the_effect() -> None:
     (row,) = first_page.verdicts([FIRST]).to_dict("records")
     assert row == {
-        "metric": "final score (share)",
+        "metric": "final score (share), primary",
         "verdict": "grpo better",
         "ppo": "0.500",
         "grpo": "0.625",
-        "effect (95% interval)": "grpo less ppo 0.125 (0.100 to 0.150)",
+        "effect (95% interval)": "grpo minus ppo 0.125 (0.100 to 0.150)",
         "n": "8",
     }
 
@@ -56,7 +66,7 @@ def test_of_several_tasks_the_row_over_all_is_shown_and_the_words_of_each() -> N
 @pytest.mark.parametrize(
     ("effect", "words"),
     [
-        ("difference", "grpo less ppo 0.125 (0.100 to 0.150)"),
+        ("difference", "grpo minus ppo 0.125 (0.100 to 0.150)"),
         ("ratio", "grpo over ppo 0.125 (0.100 to 0.150)"),
         ("share of pairs", "grpo earlier: share 0.125 (0.100 to 0.150)"),
     ],
@@ -81,8 +91,80 @@ def test_real_judgements_fill_every_cell() -> None:
     }
     judged = judge(made(curves))
     table = first_page.verdicts(judged)
-    assert table["metric"].iloc[0] == "final held-out pass rate (share)"
+    assert table["metric"].iloc[0] == "final held-out pass rate (share), primary"
     assert table["verdict"].iloc[0] == "grpo better"
-    assert table["effect (95% interval)"].iloc[0].startswith("grpo less ppo 0.200 (")
+    assert table["effect (95% interval)"].iloc[0].startswith("grpo minus ppo 0.200 (")
     assert all(isinstance(cell, str) and cell for cell in table.to_numpy().ravel())
     assert list(first_page.verdicts_by_task(judged).columns) == ["metric", "recall", "sorting", "all tasks"]
+
+
+def ended(ppo: float, grpo: float, **more: Any) -> Results:
+    """Two arms on one task whose runs end about these rates."""
+    finals = {"ppo": ppo + 0.02 * WAVE, "grpo": grpo + 0.02 * OTHER_WAVE}
+    return made({arm: {"sorting": [[0.1, float(x)] for x in of]} for arm, of in finals.items()}, **more)
+
+
+def test_the_costs_are_those_of_memory_seconds_and_completions_with_the_critics_part() -> None:
+    policy = {"policy.params": 6e6}
+    roles = {"ppo": {"sorting": [policy | {"value.params": 2e6}]}, "grpo": {"sorting": [policy]}}
+    seconds = {"ppo": {"sorting": [5.0] * 8}, "grpo": {"sorting": [4.0] * 8}}
+    results = ended(0.5, 0.7, tracked=roles, seconds=seconds)
+    table = first_page.costs_table(results, judge(results)).set_index("cost")
+    assert list(table.index) == [
+        "peak memory, MB", "of it the critic, MB", "seconds per 1,000 completions", "completions to half-way",
+    ]  # fmt: skip
+    assert table.loc["of it the critic, MB"].tolist() == ["2", "-", "-"]
+    assert table.loc["peak memory, MB"].tolist() == ["8", "6", "0.750, grpo lighter"]
+    assert table.loc["seconds per 1,000 completions", "grpo over ppo (95% interval)"].endswith("grpo faster")
+
+
+def test_a_suite_without_two_arms_says_what_is_missing() -> None:
+    results = made({"ppo": {"sorting": [[0.1, 0.5]] * 8}})
+    judged = judge(results)
+    assert first_page.not_tested(results, judged) == []
+    assert first_page.conditions_table(results, judged).empty
+    assert set(first_page.costs_table(results, judged)["compared"]) == {"no verdict"}
+    assert answer(judged) == "No comparison: the suite has 1 arm, ppo; a verdict needs two."
+
+
+def test_conditions_stand_beside_the_verdicts() -> None:
+    results = made(
+        {"ppo": {"a": [[0.2, 0.05], [0.2], None], "b": [[0.2, 0.5]] * 3}, "grpo": {t: [[0.2, 0.5]] * 3 for t in "ab"}},
+        diverged=[("ppo", "a", 1)],
+        failed=[("grpo", "b", 2)],
+    )
+    known = results.metrics.assign(ended_fraction=0.5, silent_group_fraction=0.25)
+    results = replace(results, metrics=known.assign(ended_fraction=known["task"].map({"a": 0.5, "b": 1.0})))
+    table = first_page.conditions_table(results, judge(results)).set_index(["task", "arm"])
+    assert table.loc[("a", "ppo")].tolist() == ["2", "2", "1", "0", "50%", "25%"]
+    assert table.loc[("b", "grpo")].tolist() == ["3", "0", "0", "1", "100%", "25%"]
+    assert table.loc[("all tasks", "ppo")].tolist() == ["5", "2", "1", "0", "75%", "25%"]
+
+
+def test_what_was_not_tested_names_settings_critics_and_the_start() -> None:
+    results = ended(0.5, 0.7)
+    config, train = {"critic": "head"}, {"learning_rate": 1e-4}
+    specs = {
+        key: {"purpose": "train", "arm": key[:4].rstrip("."), "start": "nano", "train": train, "config": {}}
+        for key in results.specs
+    }
+    for key, spec in specs.items():
+        if key.startswith("ppo"):
+            spec |= {"config": config, "train": {"learning_rate": 4e-4}}
+    settings, critic, start = first_page.not_tested(replace(results, specs=specs), judge(results))
+    assert settings.endswith("and they differ in learning_rate (ppo 0.0004, grpo 0.0001).")
+    assert critic == "PPO with a critic network of its own: here ppo has a value head on the policy."
+    assert start.startswith("Other models, tasks and prompts: all runs start from nano,")
+
+
+def test_a_claims_interval_is_drawn_about_what_it_is_compared_with() -> None:
+    """From -0.1 to 0.3 about 0: the farther end is at four fifths of the half, 60 + 48 pixels."""
+    claimed = claiming(ended(0.5, 0.6), {"C": claim("final_score", ["ppo", "grpo"], ["sorting"], side="above")})
+    (one,) = judge_claims(claimed)
+    drawn = first_page.strip(replace(one, estimate=0.1, low=-0.1, high=0.3), ratio=False)
+    assert '<path d="M44.0 8H108.0" class="reach"/><circle cx="76.0"' in drawn
+    assert '<rect x="60.0" width="60"' in drawn
+    assert first_page.strip(replace(one, estimate=None), ratio=False) == ""
+    half = first_page.strip(replace(one, estimate=0.5, low=0.25, high=1.0, than=1.0, side="below"), ratio=True)
+    assert '<path d="M12.0 8H60.0" class="reach"/><circle cx="36.0"' in half  # the logarithm is half-way
+    assert '<rect x="0" width="60"' in half
