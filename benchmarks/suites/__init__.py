@@ -7,3 +7,15 @@
 - resolve.py: a suite to its runs: names looked up, settings checked
 - mistakes.py: a wrong key or value as one line
 """
+
+from __future__ import annotations
+
+from pathlib import Path
+
+SUITES = Path(__file__).parent
+"""Where the suites lie that come with the package."""
+
+
+def suite_names() -> list[str]:
+    """The names of the suites that come with the package."""
+    return sorted(path.stem for path in SUITES.glob("*.yaml"))

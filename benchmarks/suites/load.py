@@ -10,11 +10,10 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from ppo_vs_grpo.benchmarks.suites import SUITES, suite_names
 from ppo_vs_grpo.benchmarks.suites.mistakes import explain
 from ppo_vs_grpo.benchmarks.suites.suite import Suite
 from ppo_vs_grpo.tasks.errors import UserError, nearest
-
-SUITES = Path(__file__).parent
 
 
 class _Loader(yaml.SafeLoader):
@@ -31,11 +30,6 @@ class _Loader(yaml.SafeLoader):
 
 _EXPONENT = re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$")
 _Loader.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+0123456789"))
-
-
-def suite_names() -> list[str]:
-    """The names of the suites that come with the package."""
-    return sorted(path.stem for path in SUITES.glob("*.yaml"))
 
 
 def find_suite(name_or_path: str) -> Path:

@@ -98,6 +98,17 @@ class Suite(Frozen):
         chosen = self.arms[arm].tasks
         return [task for task in self.tasks if chosen is None or task in chosen]
 
+    @property
+    def planned(self) -> int:
+        """How many runs the suite has: training, then timing."""
+        training = len(self.seeds) * sum(len(self.runs_on(arm)) for arm in self.arms)
+        if self.timing is None:
+            return training
+        timed = self.timing.arms or list(self.arms)
+        of_tasks = sum(len(self.runs_on(arm)) for arm in timed)
+        of_cells = sum(len(cell.arms or timed) for cell in self.timing.cells.values())
+        return training + self.timing.repeats * (of_tasks + of_cells)
+
     @model_validator(mode="after")
     def _seeds_fit_the_purpose(self) -> Suite:
         allowed = TUNING_SEEDS if self.tuning else EVALUATION_SEEDS

@@ -1,0 +1,66 @@
+"""Run suites."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ppo_vs_grpo.benchmarks.commands.options import CacheOption, ResultsOption, SetOption, SuiteArgument
+from ppo_vs_grpo.benchmarks.commands.reports import written
+from ppo_vs_grpo.benchmarks.run.device import Device
+from ppo_vs_grpo.benchmarks.tracking.beside import Mode, mirrored
+from ppo_vs_grpo.tasks.errors import UserError
+
+
+def run(
+    suite: SuiteArgument,
+    results: ResultsOption = Path("results"),
+    changes: SetOption = None,
+    slots: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Runs at a time; when not given as many as cores, on an accelerator one."),
+    ] = None,
+    device: Annotated[
+        Device, typer.Option(help="Where runs compute; auto is the accelerator that torch sees, else the CPU.")
+    ] = Device.auto,
+    cache: CacheOption = None,
+    wandb: Annotated[
+        Mode, typer.Option(help="Mirror the results in wandb; offline leaves them for `wandb sync`.")
+    ] = Mode.off,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Each timing run also leaves trace.json.gz and a table, profile.txt.")
+    ] = False,
+) -> None:
+    """Run a suite, or what is not finished of it, and write its report."""
+    from rich.console import Console
+
+    from ppo_vs_grpo.benchmarks.run.doctor import require_imports
+    from ppo_vs_grpo.benchmarks.suites.load import find_suite, load_suite, source_of
+
+    console = Console()
+    path = find_suite(suite)
+    loaded = load_suite(path, changes or [])
+    require_imports()
+    from ppo_vs_grpo.benchmarks.run.runner import run_suite
+
+    folder = results / loaded.name
+    with mirrored(folder, wandb):
+        source = source_of(path, changes or [])
+        code = run_suite(
+            loaded, source, results, cache=cache, slots=slots, device=device, profile=profile, console=console
+        )
+        if code == 130:
+            raise typer.Exit(code)
+        try:
+            # index.parquet: the manifests as one table, for readers without this package
+            made = written(folder, folder / "report", console)
+            made.runs.to_parquet(folder / "index.parquet", index=False)
+            code = code or int(made.missing["state"].eq("unreadable").any())
+        except UserError as error:
+            if code == 0:
+                raise
+            print(f"no report: {error}", file=sys.stderr)
+    raise typer.Exit(code)
