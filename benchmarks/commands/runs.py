@@ -19,6 +19,13 @@ def run(
     suite: SuiteArgument,
     results: ResultsOption = Path("results"),
     changes: SetOption = None,
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Call the suite so: it has its results in a folder of that name.")
+    ] = None,
+    seeds: Annotated[
+        str | None,
+        typer.Option(metavar="RANGE", help="Seeds to add to those that are there, such as 8-15; else the suite's."),
+    ] = None,
     slots: Annotated[
         int | None,
         typer.Option(metavar="N", help="Runs at a time; when not given as many as cores, on an accelerator one."),
@@ -34,24 +41,27 @@ def run(
         bool, typer.Option("--profile", help="Each timing run also leaves trace.json.gz and a table, profile.txt.")
     ] = False,
 ) -> None:
-    """Run a suite, or what is not finished of it, and write its report."""
+    """Run a suite, a YAML file or a lock file, or what is not finished of it, and write its report."""
     from rich.console import Console
 
     from ppo_vs_grpo.benchmarks.run.doctor import require_imports
+    from ppo_vs_grpo.benchmarks.suites.continuation import changed_from_file, grown, seeds_in
     from ppo_vs_grpo.benchmarks.suites.load import find_suite, load_suite, source_of
 
     console = Console()
     path = find_suite(suite)
-    loaded = load_suite(path, changes or [])
+    source = source_of(path, changes or [])
+    loaded = load_suite(path, changes or [], name)
+    folder = results / loaded.name
+    loaded = grown(loaded, folder, None if seeds is None else seeds_in(seeds), source)
     require_imports()
     from ppo_vs_grpo.benchmarks.run.runner import run_suite
 
-    folder = results / loaded.name
     with mirrored(folder, wandb):
-        source = source_of(path, changes or [])
         code = run_suite(
-            loaded, source, results, cache=cache, slots=slots, device=device, profile=profile, console=console
-        )
+            loaded, source, results, cache=cache, slots=slots, device=device, profile=profile, console=console,
+            changed=changed_from_file(path, loaded),
+        )  # fmt: skip
         if code == 130:
             raise typer.Exit(code)
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,6 +12,7 @@ import typer
 from ppo_vs_grpo.benchmarks.analysis.report.terminal import print_rows
 from ppo_vs_grpo.benchmarks.commands.options import SetOption, SuiteArgument
 from ppo_vs_grpo.benchmarks.suites import suite_names
+from ppo_vs_grpo.tasks.errors import UserError
 
 MINUTES = {"core": "12-28", "memory": "?", "peers": "9-18", "smoke": "1-3"}
 """Measured on two cores, start models included; unknown where no pace is known."""
@@ -25,6 +27,22 @@ class Listing(StrEnum):
     tasks = "tasks"
     algorithms = "algorithms"
     suites = "suites"
+
+
+def init(name: Annotated[str, typer.Argument(metavar="NAME", help="The suite's name; the file is NAME.yaml.")]) -> None:
+    """Write a first suite with comments, to be changed, into the working folder."""
+    from ppo_vs_grpo.benchmarks.suites.draft import draft
+
+    path = Path(f"{name}.yaml")
+    text = draft(name)
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise UserError(f"{path}: is there already; choose another name, or delete it") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror})") from None
+    typer.echo(f"wrote {path}; next: ppo-vs-grpo run {path}")
 
 
 def list_(

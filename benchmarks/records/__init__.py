@@ -1,6 +1,7 @@
 """What runs leave: the files, their columns, who writes and who reads them. No module here loads torch.
 
-- folder.py: what lies where in a results folder; keys, lock, whole writes, hashes
+- folder.py: what lies where in a results folder; keys, locking, whole writes, hashes
+- lock.py: what the lock file holds; in what two suites differ
 - schema.py: columns, phases, and checks of JSON
 - manifest.py: written last, checked first; is a run complete?
 - recorder.py: writes a run's lines and tables

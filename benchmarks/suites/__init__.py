@@ -5,6 +5,8 @@
 - run_spec.py: one run of it: what spec.json holds, its key, PROTOCOL
 - load.py: YAML and --set to a suite
 - resolve.py: a suite to its runs: names looked up, settings checked
+- continuation.py: a suite in a folder that has results: seeds added, another configuration refused
+- draft.py: a first suite to change
 - mistakes.py: a wrong key or value as one line
 """
 
