@@ -13,17 +13,28 @@ from ppo_vs_grpo.benchmarks.analysis.report.terminal import print_rows, print_su
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from ppo_vs_grpo.benchmarks.analysis.frames.parts import Part
     from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
 
 
 def report(
     results: Annotated[Path, typer.Argument(metavar="RESULTS", help="A suite's results, such as results/core.")],
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where to write; else RESULTS/report.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where to write; else RESULTS/report, a part beside it.")
+    ] = None,
+    arms: Annotated[str, typer.Option(metavar="A,B", help="These arms only; the first two are judged.")] = "",
+    tasks: Annotated[str, typer.Option(metavar="A,B", help="These tasks only.")] = "",
+    without_seed: Annotated[
+        list[int] | None, typer.Option(metavar="SEED", help="All seeds but this. May be repeated.")
+    ] = None,
 ) -> None:
-    """Write the report of a suite's results, whole or partial; exit code 1 when a run had to be left out."""
+    """Write the report of a suite's results, or of a part of them; exit code 1 when a run had to be left out."""
     from rich.console import Console
 
-    made = written(results, out or results / "report", Console())
+    from ppo_vs_grpo.benchmarks.analysis.frames.parts import Part
+
+    part = Part(_names(arms), _names(tasks), tuple(without_seed or ()))
+    made = written(results, out or results / (part.folder if part else "report"), Console(), part)
     raise typer.Exit(1 if made.missing["state"].eq("unreadable").any() else 0)
 
 
@@ -43,8 +54,11 @@ def compare(
     console = Console()
     for frame in (side_by_side(one, other), differing(one, other)):
         shown = dashed(frame)
-        print_rows(console, [tuple(shown.columns), *shown.itertuples(index=False, name=None)])
-        console.print()
+        if len(shown):
+            print_rows(console, [tuple(shown.columns), *shown.itertuples(index=False, name=None)])
+            console.print()
+        else:
+            console.print("Both were made alike: no setting, version or machine differs.")
 
 
 def verify(
@@ -63,15 +77,22 @@ def verify(
     raise typer.Exit(1 if found else 0)
 
 
-def written(folder: Path, out: Path, console: Console) -> Results:
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def written(folder: Path, out: Path, console: Console, part: Part | None = None) -> Results:
     """Write and announce the report; returns the results, which are read once."""
     from ppo_vs_grpo.benchmarks import load
     from ppo_vs_grpo.benchmarks.analysis.frames import speed
+    from ppo_vs_grpo.benchmarks.analysis.frames.parts import narrowed
     from ppo_vs_grpo.benchmarks.analysis.report.contents import judged
     from ppo_vs_grpo.benchmarks.analysis.report.terminal import lead_sentences, summary
     from ppo_vs_grpo.benchmarks.analysis.report.write import write
 
     results = load(folder, strict=False)
+    if part:
+        results = narrowed(results, part.arms, part.tasks, part.without_seeds)
     found = judged(results)
     page = write(results, out, found)
     print_summary(console, summary(results))

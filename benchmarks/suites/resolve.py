@@ -225,4 +225,6 @@ def lock_document(suite: Suite, specs: Sequence[RunSpec], changed: Differences |
     written = suite.model_dump(mode="json")
     for spec in specs:
         written["arms"][spec.arm]["config"] = spec.config
+    if suite.pairs is None:  # locks from before there were pairs stay as they are
+        del written["pairs"]
     return document(written, [spec.key for spec in specs], changed or {})

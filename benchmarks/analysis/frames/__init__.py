@@ -4,6 +4,7 @@
 - `load`: a results folder read into `Results`
 - `wandb_export`: an export from wandb read into `Results`
 - `arms`: which arms run where, and which two are compared
+- `parts`: a part of a suite's results: some arms and tasks, all but some seeds
 - `outcomes`: what each run and each arm came to
 - `costs`: seconds, memory and operations of completions
 - `probes`: what the probes found, at start, middle and end

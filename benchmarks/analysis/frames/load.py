@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from ppo_vs_grpo.benchmarks.analysis.frames.results import IDENTITY, MISSING_COLUMNS, Results
-from ppo_vs_grpo.benchmarks.records.folder import PARTS, is_finished, read_lock, run_folder, run_names
+from ppo_vs_grpo.benchmarks.records.folder import LOCK, PARTS, is_finished, read_lock, run_folder, run_names
 from ppo_vs_grpo.benchmarks.records.read import RunFiles, read_run
 from ppo_vs_grpo.benchmarks.records.schema import (
     EVAL_COLUMNS,
@@ -28,7 +28,7 @@ def load(path: str | Path, *, strict: bool = True) -> Results:
     """Open a suite's results folder, such as `results/core`.
 
     Only the runs that suite.lock.yaml names are read: folders left by an earlier configuration are
-    listed in `ignored`. Raises UserError for a folder without results, and for a run whose files do not fit its
+    listed in `ignored`. Raises UserError for a folder without finished runs, and for a run whose files do not fit its
     manifest or whose protocol version is not that of the others; unless `strict`, such a run is `missing` as
     unreadable.
     """
@@ -47,6 +47,9 @@ def load(path: str | Path, *, strict: bool = True) -> Results:
             if strict:
                 raise
             missing.append((*name, "unreadable", str(error).replace(f"{folder}/", "")))
+    if not runs and not any(state == "unreadable" for *_, state, _ in missing):
+        why = "a published report lies there without its runs" if (folder / "report.html").exists() else AGAIN
+        raise UserError(f"{folder}: none of the {len(keys)} runs that {LOCK} names is finished there; {why}")
     if strict:
         _one_protocol(folder, runs)
     else:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import csv
+import json
 import shutil
 import tempfile
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
 from ppo_vs_grpo.benchmarks.analysis.frames.load import load
+from ppo_vs_grpo.benchmarks.analysis.frames.parts import narrowed
 from ppo_vs_grpo.benchmarks.analysis.report import write
 from ppo_vs_grpo.benchmarks.records.folder import LOCK
 from ppo_vs_grpo.tasks.errors import UserError
@@ -33,11 +36,20 @@ def verify(folder: Path, results: Path | None = None) -> list[Mismatch]:
     if not (folder / "report.html").is_file():
         raise UserError(f"{folder}: no report.html there; give the folder of a report, such as results/core/report")
     with tempfile.TemporaryDirectory() as scratch:
-        made = write.write(load(results or folder.parent), Path(scratch)).parent
+        made = write.write(narrowed(load(results or folder.parent), **_part(folder)), Path(scratch)).parent
         if (folder / LOCK).is_file():  # a published report has its suite beside it
             shutil.copy((results or folder.parent) / LOCK, made / LOCK)
         names = sorted({str(path.relative_to(root)) for root in (folder, made) for path in root.rglob("*.*")})
         return [mismatch for name in names for mismatch in _mismatches(name, folder / name, made / name)]
+
+
+def _part(folder: Path) -> dict[str, Any]:
+    """Which part of its suite a report is of, as `narrowed` takes it; empty for the whole."""
+    try:
+        part: dict[str, Any] = json.loads((folder / "claims.json").read_text(encoding="utf-8")).get("part") or {}
+    except (OSError, ValueError):  # a file that is missing or broken is a mismatch, and is named as one
+        return {}
+    return part
 
 
 def _mismatches(name: str, theirs: Path, ours: Path) -> list[Mismatch]:
