@@ -13,7 +13,7 @@ from ppo_vs_grpo.tasks.errors import UserError
 
 COMMANDS: dict[str, dict[str, Callable[..., Any]]] = {
     "Run": {"init": suites.init, "run": runs.run},
-    "Read": {"report": reports.report, "compare": reports.compare, "verify": reports.verify},
+    "Read": {"view": reports.view, "report": reports.report, "compare": reports.compare, "verify": reports.verify},
     "Look up": {
         "list": suites.list_,
         "show": suites.show,

@@ -38,6 +38,23 @@ def report(
     raise typer.Exit(1 if made.missing["state"].eq("unreadable").any() else 0)
 
 
+def view(
+    results: Annotated[
+        Path, typer.Argument(metavar="[RESULTS]", help="A folder of suites' results, or one suite's.")
+    ] = Path("results"),
+    no_open: Annotated[bool, typer.Option("--no-open", help="Only print the page's path.")] = False,
+) -> None:
+    """Open a page of all suites in a results folder, newest first, or one suite's report."""
+    import webbrowser
+
+    from ppo_vs_grpo.benchmarks.analysis.report.index import report_of, write_index
+
+    page = report_of(results) or write_index(results)
+    if not no_open:
+        webbrowser.open(page.absolute().as_uri())
+    typer.echo(page)
+
+
 def compare(
     a: Annotated[Path, typer.Argument(metavar="A", help="A suite's results.")],
     b: Annotated[Path, typer.Argument(metavar="B", help="Others: of another commit, machine or suite.")],

@@ -5,6 +5,7 @@
 - `first_page`: tables of the first page
 - `captions`: titles and explanations of tables and figures
 - `write`: report.html, report.md, claims.json, figures/ and tables/
+- `index`: one page of all suites of a results folder
 - `verify`: a report against its runs
 - `compare`: two results folders side by side
 - `terminal`: what commands print

@@ -64,10 +64,7 @@ def _mismatches(name: str, theirs: Path, ours: Path) -> list[Mismatch]:
 
 def table_cells(name: str, theirs: Path, ours: Path) -> list[Mismatch]:
     """The values of two tables that differ, each with its row, from 1, and its column."""
-    tables = []
-    for path in (theirs, ours):
-        with path.open(newline="", encoding="utf-8") as file:
-            tables.append(list(csv.reader(file)))
+    tables = [rows_of(path) for path in (theirs, ours)]
     header = max(tables, key=len)[0] if any(tables) else []
     found = []
     for place, (row, expected) in enumerate(zip_longest(*tables, fillvalue=[])):
@@ -76,3 +73,11 @@ def table_cells(name: str, theirs: Path, ours: Path) -> list[Mismatch]:
                 title = header[column] if column < len(header) else str(column + 1)
                 found.append(Mismatch(f"{name}, row {place}, {title}", value or "nothing", right or "nothing"))
     return found
+
+
+def rows_of(path: Path) -> list[list[str]]:
+    """A table's rows, its head first; none where there is no file."""
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.reader(file))
