@@ -2,7 +2,7 @@
 
 - options.py: options that several commands take
 - suites.py: what is there to run: init, list, show
-- runs.py: run
+- runs.py: run, merge
 - reports.py: what came out: view, report, compare, verify
 - machine.py: what a machine can do: doctor, predict, roofline
 

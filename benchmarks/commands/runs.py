@@ -74,3 +74,18 @@ def run(
                 raise
             print(f"no report: {error}", file=sys.stderr)
     raise typer.Exit(code)
+
+
+def merge(
+    a: Annotated[Path, typer.Argument(metavar="A", help="A suite's results.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="Results of the same suite, of other seeds.")],
+    out: Annotated[Path, typer.Option(metavar="C", help="A new folder for the runs of both.")],
+) -> None:
+    """Copy the runs of two results folders of one suite into one, such as the seeds of two machines."""
+    from ppo_vs_grpo.benchmarks.records.union import merge as united
+
+    made = united(a, b, out)
+    typer.echo(f"{out}: {made.copied[0]} runs of {a} and {made.copied[1]} of {b}, {len(made.seeds)} seeds")
+    if made.both:
+        typer.echo(f"{made.both} runs lie in both; of these, those of {a} were taken, unless they failed")
+    typer.echo(f"next: ppo-vs-grpo report {out}")

@@ -7,4 +7,5 @@
 - recorder.py: writes a run's lines and tables
 - read.py: reads a run as frames
 - throughput.py: throughput.jsonl
+- union.py: two results folders as one
 """

@@ -85,6 +85,13 @@ def read_lock(folder: Path) -> tuple[dict[str, Any], list[str]]:
     return lock["suite"], [str(key) for key in lock["keys"]]
 
 
+def read_changed(folder: Path) -> dict[str, list[Any]]:
+    """In what a suite differed from its file, as its lock file says; see `records.lock.document`."""
+    read_lock(folder)
+    path = folder / LOCK
+    return dict(_parsed(path, path.stat().st_mtime_ns).get("changed") or {})
+
+
 @lru_cache(maxsize=1)
 def _parsed(path: Path, mtime_ns: int) -> Any:
     """The lock file's content. It is parsed again only after a change: who watches a suite asks every second."""
