@@ -44,10 +44,11 @@ def run(
     """Run a suite, a YAML file or a lock file, or what is not finished of it, and write its report."""
     from rich.console import Console
 
-    from ppo_vs_grpo.benchmarks.run.doctor import require_imports
+    from ppo_vs_grpo.benchmarks.run.doctor import require_imports, require_system
     from ppo_vs_grpo.benchmarks.suites.continuation import changed_from_file, grown, seeds_in
     from ppo_vs_grpo.benchmarks.suites.load import find_suite, load_suite, source_of
 
+    require_system()
     console = Console()
     path = find_suite(suite)
     source = source_of(path, changes or [])
