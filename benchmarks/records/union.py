@@ -48,9 +48,9 @@ def merge(one: Path, other: Path, out: Path) -> Merged:
     if out.exists():
         raise UserError(f"{out}: is there already; merge into a new folder")
     folders = (one, other)
-    suites = [read_lock(folder)[0] for folder in folders]
+    suites = (read_lock(one)[0], read_lock(other)[0])
     names = [run_names(folder) for folder in folders]
-    _refuse(folders, {key: pair for key, pair in differences(*suites).items() if key != "seeds"})
+    _refuse(folders, {key: pair for key, pair in differences(suites[0], suites[1]).items() if key != "seeds"})
     _same_specs(folders, names)
     every = {name.key: name for name in (*names[0], *names[1])}
     ordered = sorted(every.values(), key=lambda name: name.purpose == "timing")
@@ -88,8 +88,9 @@ def _same_specs(folders: Sequence[Path], names: Sequence[Sequence[RunName]]) -> 
     for work in [work for work in by_work[0] if work in by_work[1]]:
         pair = [some[work] for some in by_work]
         if len({name.key.rpartition(".")[2] for name in pair}) > 1:
-            specs = [_spec(folder, name) for folder, name in zip(folders, pair, strict=True)]
-            found = differences(*specs) or {"key": [name.key for name in pair]}
+            found = differences(_spec(folders[0], pair[0]), _spec(folders[1], pair[1])) or {
+                "key": [name.key for name in pair]
+            }
             _refuse(folders, {f"{work[1]} on {work[2]}: {key}": values for key, values in found.items()})
 
 

@@ -155,7 +155,7 @@ class Board:
         What is too high for `height` lines begins with the rows of running runs, and counts the rows left out.
         """
         rows = list(self._rows())
-        above = [self._head(), self._running()]
+        above: list[RenderableType] = [self._head(), self._running()]
         above += self._fitting(self._evaluated, rows, None if height is None else height // 3)
         room = None if height is None else height - self._lines(Group(*above)) - 1  # the legend
         return Group(*above, *self._fitting(self._table, rows, room), self._legend())
