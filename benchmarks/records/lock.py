@@ -1,8 +1,10 @@
-"""suite.lock.yaml: the suite with every default written out, the keys of its runs, the seals of those that ended."""
+"""suite.lock.yaml: the suite with every default written out, its runs' keys and seals; in what two suites differ."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,12 @@ from ppo_vs_grpo.benchmarks.records.seal import seal_of, sealed
 from ppo_vs_grpo.tasks.errors import UserError, nearest
 
 MEND = "run the suite again: that writes it anew"
+
+WORDS_ONLY = ("name", "description")
+"""Keys of a suite that change nothing of its runs or its verdicts."""
+
+Differences = dict[str, list[Any]]
+"""By a suite's key, as in `train.beta`, the value of one suite and that of the other."""
 
 
 def write_lock(folder: Path, document: Mapping[str, Any], seals: Mapping[str, str]) -> None:
@@ -82,6 +90,31 @@ def run_names(folder: Path) -> list[RunName]:
         if (other := names.setdefault(cell, name)) is not name:
             raise UserError(f"{place}: the same arm, task and seed as {other.key!r}; {MEND}")
     return list(names.values())
+
+
+def read_changed(folder: Path) -> Differences:
+    """In what a suite differed from its file, as its lock file says; see `document`. UserError as `read_lock`."""
+    return dict(_checked(folder).get("changed") or {})
+
+
+def document(suite: Mapping[str, Any], keys: Sequence[str], changed: Differences) -> dict[str, Any]:
+    """The content of suite.lock.yaml: the suite with every default written out, its hash, its runs' keys.
+
+    `changed` is how it differs from the file it comes from; where it does not, the lock says nothing of it.
+    """
+    digest = hashlib.sha256(json.dumps(suite, sort_keys=True).encode()).hexdigest()
+    return {"suite": dict(suite), "hash": digest, "keys": list(keys)} | ({"changed": changed} if changed else {})
+
+
+def differences(one: Any, other: Any, key: str = "") -> Differences:
+    """Where two suites differ, but for name and description; None stands for what one of them does not have."""
+    if not (isinstance(one, Mapping) and isinstance(other, Mapping)):
+        return {} if one == other else {key: [one, other]}
+    found: Differences = {}
+    for name in dict.fromkeys([*one, *other]):
+        if key or name not in WORDS_ONLY:
+            found |= differences(one.get(name), other.get(name), f"{key}.{name}" if key else str(name))
+    return found
 
 
 def _checked(folder: Path) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import platform
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -44,6 +45,7 @@ def examine(results: Path, cache: Path | None) -> list[Check]:
     gigabytes = f"{memory.available / 1e9:.1f} of {memory.total / 1e9:.1f} GB free"
     lowest, above = PYTHONS
     return [
+        system(sys.platform, platform.machine()),
         Check("python", sys.version.split()[0], lowest <= sys.version_info[:2] < above),
         *[_package(name) for name in PACKAGES],
         Check("cores", f"{cores()}; so many runs at a time on the CPU, one on an accelerator, unless --slots is given"),
@@ -53,6 +55,28 @@ def examine(results: Path, cache: Path | None) -> list[Check]:
         _writable("start models", cache_folder(cache)),
         _writable("results", results),
     ]
+
+
+def system(name: str, machine: str) -> Check:
+    """Whether runs can be started on a system, by its name in `sys.platform`, and what is otherwise there."""
+    if name == "linux":
+        return Check("system", f"Linux {machine}; on the CPU, runs are forked from a process that has imported torch")
+    if name == "darwin" and machine == "arm64":
+        return Check("system", "macOS; each run imports torch for itself, and all cores are taken as free")
+    if name == "darwin":
+        return Check(
+            "system", "macOS on Intel: torch has no current build for it; use Apple silicon or Linux", ok=False
+        )
+    where = "Windows" if name == "win32" else name
+    return Check(
+        "system", f"{where}: runs need Linux or macOS, such as WSL 2; reports can be read and made here", ok=False
+    )
+
+
+def require_system() -> None:
+    """Raise a UserError where no run can be started."""
+    if not (check := system(sys.platform, platform.machine())).ok:
+        raise UserError(check.found)
 
 
 def require_imports() -> None:

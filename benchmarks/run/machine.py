@@ -28,7 +28,7 @@ def surroundings(device: str = "cpu") -> dict[str, Any]:
         "accelerator": torch.cuda.get_device_name() if device == "cuda" else str(None if device == "cpu" else device),
         "threads": torch.get_num_threads(),
         "load_1min": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
-        "package": {"version": _version("ppo-vs-grpo"), **_commit()},
+        "package": {"version": _version("ppo-vs-grpo"), **checkout()},
     }
 
 
@@ -48,7 +48,7 @@ def _cpu_model() -> str:
     return platform.processor() or "unknown"
 
 
-def _commit() -> dict[str, Any]:
+def checkout() -> dict[str, Any]:
     """The commit of the checkout this package lies in, not of the current folder; nulls when it is installed."""
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 
 from rich.console import Console, Group, RenderableType
@@ -37,6 +37,31 @@ def clock(seconds: float | None) -> str:
     minutes, second = divmod(round(seconds), 60)
     hours, minute = divmod(minutes, 60)
     return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+
+
+Row = tuple[str, str, list[RunState]]
+"""A row of the table: a task, an arm, and their runs."""
+
+
+def _each_task_once(rows: Sequence[Row]) -> Iterator[Row]:
+    """The rows, with an empty text for a task that the row above has too."""
+    for above, (task, arm, runs) in zip(("", *(row[0] for row in rows)), rows, strict=False):
+        yield "" if task == above else task, arm, runs
+
+
+def _mean_and_lead(arm: str, runs: Sequence[RunState], first: str, firsts: Sequence[RunState]) -> str:
+    """An arm's mean pass rate, and how far it is above the first arm's: by seed, at the newest common evaluation."""
+    newest = [list(run.pass_rates.values())[-1] for run in runs]
+    mean = f"{arm} {sum(newest) / len(newest):.3f}"
+    seeds = {run.spec.seed: run.pass_rates for run in firsts}
+    leads = [
+        run.pass_rates[max(common)] - seeds[run.spec.seed][max(common)]
+        for run in runs
+        if (common := run.pass_rates.keys() & seeds.get(run.spec.seed, {}).keys())
+    ]
+    if arm == first or not leads:
+        return mean
+    return f"{mean} ({sum(leads) / len(leads):+.3f} to {first}, {len(leads)} seed{'s' * (len(leads) != 1)})"
 
 
 class Steps:
@@ -82,7 +107,7 @@ class Board:
     ) -> None:
         """Leave the last state of the table on the terminal."""
         if self._live:
-            self._live.update(self.render(), refresh=True)
+            self._live.update(self.render(), refresh=True)  # whole: what does not fit has scrolled away
             self._live.stop()
 
     def say(self, text: str) -> None:
@@ -109,7 +134,7 @@ class Board:
             if run.state == "running":
                 run.follow()
         if self._live:
-            self._live.update(self.render(), refresh=True)
+            self._live.update(self.render(self.console.height), refresh=True)
 
     def conclude(self) -> None:
         """After the last run: what failed and why, or how to go on."""
@@ -124,12 +149,35 @@ class Board:
                 f"Interrupted with {done} of {len(self.runs)} runs finished; the same command goes on from there."
             )
 
-    def render(self) -> RenderableType:
-        """The table, the running runs under it, and the state of the whole."""
-        grid = self._grid()
+    def render(self, height: int | None = None) -> RenderableType:
+        """The state of the whole, the running runs, what was evaluated, and the table: all of it, or what fits.
+
+        What is too high for `height` lines begins with the rows of running runs, and counts the rows left out.
+        """
+        rows = list(self._rows())
+        above: list[RenderableType] = [self._head(), self._running()]
+        above += self._fitting(self._evaluated, rows, None if height is None else height // 3)
+        room = None if height is None else height - self._lines(Group(*above)) - 1  # the legend
+        return Group(*above, *self._fitting(self._table, rows, room), self._legend())
+
+    def _fitting(
+        self, make: Callable[[Sequence[Row]], Table], rows: list[Row], room: int | None
+    ) -> list[RenderableType]:
+        if room is None or self._lines(make(rows)) <= room:
+            return [make(rows)]
+        rows = sorted(rows, key=lambda row: not any(run.state == "running" for run in row[2]))
+        shown = len(rows) - 1
+        while shown > 1 and self._lines(make(rows[:shown])) >= room:  # one line counts
+            shown -= 1
+        return [make(rows[:shown]), Text(f"and {len(rows) - shown} rows more", "dim")]
+
+    def _lines(self, part: RenderableType) -> int:
+        return len(self.console.render_lines(part, self.console.options.update(height=None)))
+
+    def _table(self, rows: Sequence[Row]) -> Table:
+        grid = self._grid(rows)
         width = Measurement.get(self.console, self.console.options.update(width=10_000), grid).maximum
-        table = grid if width <= self.console.width else self._strips()
-        return Group(self._head(), table, self._running(), self._legend())
+        return grid if width <= self.console.width else self._strips(rows)
 
     def _head(self) -> Text:
         done, failed = (sum(test) for test in ((c.done for c in self.runs), (c.state == "failed" for c in self.runs)))
@@ -141,15 +189,29 @@ class Board:
         left = left_s(self.runs, self.slots)
         return "time left not known yet" if left is None else f"about {clock(left)} left"
 
-    def _rows(self) -> Iterator[tuple[str, str, list[RunState]]]:
+    def _rows(self) -> Iterator[Row]:
         rows: dict[tuple[str, str], list[RunState]] = {}
         for run in self.runs:
             rows.setdefault((run.spec.task, run.spec.arm), []).append(run)
         for task in dict.fromkeys(task for task, _ in rows):
-            for number, arm in enumerate(arm for label, arm in rows if label == task):
-                yield task if number == 0 else "", arm, rows[task, arm]
+            yield from ((task, arm, runs) for (label, arm), runs in rows.items() if label == task)
 
-    def _grid(self) -> Table:
+    def _evaluated(self, rows: Sequence[Row]) -> Table:
+        """A line a task: the arms' means of the newest held-out pass rates, and how far each is above the first."""
+        table = Table(box=None, padding=(0, 1, 0, 0), show_header=False)
+        table.add_column(no_wrap=True)
+        table.add_column(overflow="fold")
+        by_task: dict[str, dict[str, list[RunState]]] = {}
+        for task, arm, runs in rows:
+            if evaluated := [run for run in runs if run.pass_rates]:
+                by_task.setdefault(task, {})[arm] = evaluated
+        for task, arms in by_task.items():
+            first = next(iter(arms))
+            said = [_mean_and_lead(arm, runs, first, arms[first]) for arm, runs in arms.items()]
+            table.add_row(task, f"held-out {', '.join(said)}")
+        return table
+
+    def _grid(self, rows: Sequence[Row]) -> Table:
         """A column per seed and per timing repeat."""
         columns = sorted({(run.spec.purpose == "timing", run.spec.seed) for run in self.runs})
         table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim")
@@ -158,7 +220,7 @@ class Board:
         for timing, seed in columns:
             label = "time" if timing else "seed" if seed < 10 else "s"
             table.add_column(f"{label}{seed}", justify="right", no_wrap=True)
-        for task, arm, runs in self._rows():
+        for task, arm, runs in _each_task_once(rows):
             at = {(run.spec.purpose == "timing", run.spec.seed): run for run in runs}
             table.add_row(task, arm, *[self._state_of(at[column]) if column in at else "" for column in columns])
         return table
@@ -167,12 +229,12 @@ class Board:
         sign, style = SIGNS[run.state]
         return Text(sign if run.reward is None else f"{sign}{run.reward:.2f}", style)
 
-    def _strips(self) -> Table:
+    def _strips(self, rows: Sequence[Row]) -> Table:
         """A sign per run and the mean reward, for more seeds than the terminal has room for."""
         table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim")
         for label in ("task", "arm", "runs", "reward"):
             table.add_column(label, overflow="fold", no_wrap=label != "runs")
-        for task, arm, runs in self._rows():
+        for task, arm, runs in _each_task_once(rows):
             rewards = [run.reward for run in runs if run.reward is not None]
             mean = f"{sum(rewards) / len(rewards):.2f}" if rewards else ""
             table.add_row(task, arm, Text.assemble(*[SIGNS[run.state] for run in runs]), mean)

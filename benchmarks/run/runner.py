@@ -12,7 +12,7 @@ from rich.console import Console
 from ppo_vs_grpo.benchmarks.models import store
 from ppo_vs_grpo.benchmarks.records import throughput
 from ppo_vs_grpo.benchmarks.records.folder import claimed, is_finished, run_folder
-from ppo_vs_grpo.benchmarks.records.lock import seals_before, seals_of, throughput_seal, write_lock
+from ppo_vs_grpo.benchmarks.records.lock import Differences, seals_before, seals_of, throughput_seal, write_lock
 from ppo_vs_grpo.benchmarks.records.manifest import read_manifest, write_manifest
 from ppo_vs_grpo.benchmarks.run.device import Device, choose
 from ppo_vs_grpo.benchmarks.run.engines.forkserver import MODULE, ForkServer
@@ -22,6 +22,7 @@ from ppo_vs_grpo.benchmarks.run.machine import CONTENDED_CORES, busy_cores, core
 from ppo_vs_grpo.benchmarks.run.progress import Board, Steps
 from ppo_vs_grpo.benchmarks.run.state import RunState
 from ppo_vs_grpo.benchmarks.run.throughput import due, measure
+from ppo_vs_grpo.benchmarks.suites.continuation import refuse_another
 from ppo_vs_grpo.benchmarks.suites.resolve import lock_document, resolve
 from ppo_vs_grpo.benchmarks.suites.run_spec import RunSpec
 from ppo_vs_grpo.benchmarks.suites.sections import Throughput
@@ -45,15 +46,18 @@ def run_suite(
     device: Device = Device.auto,
     profile: bool = False,
     console: Console | None = None,
+    changed: Differences | None = None,
 ) -> int:
     """Run what is not finished of a suite; the exit code is 0, 1 (a run failed) or 130 (interrupted).
 
-    With `profile` each timing run leaves trace.json.gz and profile.txt beside its records.
+    With `profile` each timing run leaves trace.json.gz and profile.txt beside its records. `changed` is for the lock.
 
     Everything that can be wrong with the suite, its start model or the results folder is a UserError
     before the first process starts.
     """
     specs = resolve(suite, source)
+    into = results / suite.name
+    refuse_another(into, lock_document(suite, specs))
     if profile and suite.timing is None:
         raise UserError(
             f"{source}: --profile watches the timing pass, and this suite has none: add --set timing.updates=3"
@@ -72,8 +76,9 @@ def run_suite(
     place, why = choose(device, {spec.start for spec in specs})
     if console and why:
         console.print(why, markup=False, highlight=False)
-    into = results / suite.name
-    return run_specs(suite, specs, into, models, builds, slots=slots, device=place, console=console, worker=worker)
+    return run_specs(
+        suite, specs, into, models, builds, slots=slots, device=place, console=console, worker=worker, changed=changed
+    )
 
 
 def run_specs(
@@ -87,6 +92,7 @@ def run_specs(
     device: str = "cpu",
     console: Console | None = None,
     worker: Sequence[str] = WORKER,
+    changed: Differences | None = None,
 ) -> int:
     """Run resolved specs into a suite's folder.
 
@@ -99,7 +105,7 @@ def run_specs(
     if slots < 1:
         raise UserError(f"--slots {slots}: should be at least 1")
     with claimed(folder) as lock_fd:
-        before, document = seals_before(folder), lock_document(suite, specs)
+        before, document = seals_before(folder), lock_document(suite, specs, changed)
         if (folder / throughput.FILE).exists():
             throughput.read(folder, before.get(throughput.FILE))
         runs = [_state_of(spec, folder, before.get(spec.key)) for spec in specs]

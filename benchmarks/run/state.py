@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -22,7 +23,8 @@ State = Literal["waiting", "running", "ok", "diverged", "failed"]
 class RunState:
     """One run: where it stands and what its metrics file said so far.
 
-    `reward` is the training reward, exponentially smoothed over updates; `last` the newest line.
+    `reward` is the training reward, exponentially smoothed over updates; `last` the newest line. `evaluated` has the
+    samples of each evaluation that passed, and all of them, by the completions before it.
     """
 
     spec: RunSpec
@@ -33,7 +35,8 @@ class RunState:
     last: dict[str, Any] = field(default_factory=dict)
     started_s: float = 0.0
     elapsed_s: float = 0.0
-    offset_bytes: int = 0
+    evaluated: dict[int, tuple[int, int]] = field(default_factory=dict)
+    offsets_bytes: dict[str, int] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -65,24 +68,40 @@ class RunState:
         """Note how the run ended."""
         self.state, self.error = state, error
 
+    @property
+    def pass_rates(self) -> dict[int, float]:
+        """The held-out pass rate of each evaluation so far, by the completions before it, in their order."""
+        return {at: passed / samples for at, (passed, samples) in sorted(self.evaluated.items()) if samples}
+
     def follow(self) -> None:
-        """Read what was appended to the metrics file since the last call; half a line waits for its rest."""
+        """Read what was appended to the metrics and evaluations since the last call."""
         if self.state == "running":
             self.elapsed_s = time.monotonic() - self.started_s
+        for row in self._appended("metrics.jsonl"):
+            self.last = row
+            with suppress(ValueError, TypeError, KeyError):  # a broken line is the report's to name
+                reward = float(row["reward_mean"])
+                self.reward = reward if self.reward is None else SMOOTHING * self.reward + (1 - SMOOTHING) * reward
+        for row in self._appended("evals.jsonl"):
+            with suppress(ValueError, TypeError, KeyError):
+                at, passed, samples = int(row["completions"]), int(row["passes"]), int(row["samples"])
+                before = self.evaluated.get(at, (0, 0))
+                self.evaluated[at] = (before[0] + passed, before[1] + samples)
+
+    def _appended(self, name: str) -> Iterator[dict[str, Any]]:
+        """The lines that a file has more than at the last call; half a line waits for its rest."""
         try:
-            with (self.folder / "metrics.jsonl").open("rb") as file:
-                file.seek(self.offset_bytes)
+            with (self.folder / name).open("rb") as file:
+                file.seek(self.offsets_bytes.get(name, 0))
                 lines, newline, _ = file.read().rpartition(b"\n")
         except FileNotFoundError:
             return
-        self.offset_bytes += len(lines) + len(newline)
+        self.offsets_bytes[name] = self.offsets_bytes.get(name, 0) + len(lines) + len(newline)
         for line in lines.splitlines():
-            try:
-                self.last = json.loads(line)
-                reward = float(self.last["reward_mean"])
-            except (ValueError, TypeError, KeyError):
-                continue  # a broken line is the report's to name, not the progress table's
-            self.reward = reward if self.reward is None else SMOOTHING * self.reward + (1 - SMOOTHING) * reward
+            with suppress(ValueError):
+                row = json.loads(line)
+                if isinstance(row, dict):
+                    yield row
 
 
 def left_s(runs: Sequence[RunState], slots: int) -> float | None:

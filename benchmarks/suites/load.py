@@ -10,11 +10,10 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from ppo_vs_grpo.benchmarks.suites import SUITES, suite_names
 from ppo_vs_grpo.benchmarks.suites.mistakes import explain
 from ppo_vs_grpo.benchmarks.suites.suite import Suite
 from ppo_vs_grpo.tasks.errors import UserError, nearest
-
-SUITES = Path(__file__).parent
 
 
 class _Loader(yaml.SafeLoader):
@@ -31,11 +30,6 @@ class _Loader(yaml.SafeLoader):
 
 _EXPONENT = re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$")
 _Loader.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+0123456789"))
-
-
-def suite_names() -> list[str]:
-    """The names of the suites that come with the package."""
-    return sorted(path.stem for path in SUITES.glob("*.yaml"))
 
 
 def find_suite(name_or_path: str) -> Path:
@@ -55,23 +49,35 @@ def source_of(path: Path, overrides: Sequence[str] = ()) -> str:
     return " --set ".join([str(path), *overrides])
 
 
-def load_suite(path: Path, overrides: Sequence[str] = ()) -> Suite:
-    """Read a suite and apply `key=value` overrides; a missing `name` is the file's stem."""
+def load_suite(path: Path, overrides: Sequence[str] = (), name: str | None = None) -> Suite:
+    """Read a suite, or the suite of a lock file, and apply `key=value` overrides.
+
+    It is called `name`, else as it says, else as the file's stem.
+    """
     source = source_of(path, overrides)
+    data = read_yaml(path)
+    if isinstance(data.get("suite"), dict) and "keys" in data:
+        data = data["suite"]
+    _spell_out(data)
+    for override in overrides:
+        _apply(data, override)
+    _spell_out(data)
+    called = {"name": path.stem} | data | ({} if name is None else {"name": name})
+    try:
+        return Suite.model_validate(called)
+    except ValidationError as error:
+        raise explain(error, Suite, source) from None
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """What a suite's file, or a lock file, holds. Raises UserError for what is no text, no YAML or no mapping."""
     try:
         data = _parse(path.read_text(encoding="utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read as UTF-8 text ({error})") from None
     if not isinstance(data, dict):
         raise UserError(f"{path}: holds a {type(data).__name__}; a suite is a mapping with the keys {_keys()}")
-    _spell_out(data)
-    for override in overrides:
-        _apply(data, override)
-    _spell_out(data)
-    try:
-        return Suite.model_validate({"name": path.stem, **data})
-    except ValidationError as error:
-        raise explain(error, Suite, source) from None
+    return data
 
 
 def _keys() -> str:

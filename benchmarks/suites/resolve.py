@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +10,7 @@ from pydantic import ValidationError
 
 from ppo_vs_grpo.algorithms.shared.config import Frozen, Needs, TrainConfig
 from ppo_vs_grpo.benchmarks.peers import PEERS
+from ppo_vs_grpo.benchmarks.records.lock import Differences, document
 from ppo_vs_grpo.benchmarks.suites.mistakes import explain
 from ppo_vs_grpo.benchmarks.suites.run_spec import RunSpec
 from ppo_vs_grpo.benchmarks.suites.sections import Arm, TaskChoice, Timing
@@ -221,11 +220,11 @@ def _check_batch(train: TrainConfig, needs: Needs, task_limit: int, place: str) 
         )
 
 
-def lock_document(suite: Suite, specs: Sequence[RunSpec]) -> dict[str, Any]:
-    """The content of suite.lock.yaml: the suite with every default written out, its hash, its runs' keys."""
+def lock_document(suite: Suite, specs: Sequence[RunSpec], changed: Differences | None = None) -> dict[str, Any]:
+    """The content of suite.lock.yaml, as `records.lock.document` has it; algorithms' defaults are written out too."""
     written = suite.model_dump(mode="json")
     for spec in specs:
         written["arms"][spec.arm]["config"] = spec.config
-    digest = hashlib.sha256(json.dumps(written, sort_keys=True).encode()).hexdigest()
-    keys = [spec.key for spec in specs]
-    return {"suite": written, "hash": digest, "keys": keys}
+    if suite.pairs is None:  # locks from before there were pairs stay as they are
+        del written["pairs"]
+    return document(written, [spec.key for spec in specs], changed or {})

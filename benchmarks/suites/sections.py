@@ -8,7 +8,9 @@ from pydantic import Field, StringConstraints
 
 from ppo_vs_grpo.algorithms.shared.config import Frozen
 
-Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_+-]*$")]
+LABEL = r"^[A-Za-z0-9][A-Za-z0-9_+-]*$"
+
+Label = Annotated[str, StringConstraints(pattern=LABEL)]
 """A name that becomes part of a folder's: letters, digits, `_`, `+`, `-`."""
 
 

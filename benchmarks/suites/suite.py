@@ -28,7 +28,8 @@ TUNING_SEEDS = range(1000, 2000)
 class Suite(Frozen):
     """A comparison as its YAML file states it. `tasks` and `arms` map labels to choices.
 
-    A list of names stands for a mapping of each name to itself, a number of seeds for the first so many.
+    A list of names stands for a mapping of each name to itself, a number of seeds for the first so many. The first of
+    `pairs` is the pair of arms that is judged; without it, it is PPO and GRPO, or the first two.
     """
 
     name: Label
@@ -45,6 +46,7 @@ class Suite(Frozen):
     attribution: Attribution | None = None
     probes: ProbeConfig | None = None
     claims: dict[Label, Claim] = Field(default_factory=dict)
+    pairs: list[list[Label]] | None = Field(None, min_length=1)
 
     @field_validator("seeds", mode="before")
     @classmethod
@@ -83,6 +85,10 @@ class Suite(Frozen):
             _known("throughput.arm", [self.throughput.arm], runs_there, "arm of this suite on its first task")
             if len(set(slots := self.throughput.slots)) < len(slots):
                 raise ValueError(f"throughput.slots: {slots}: a number is listed more than once")
+        for pair in self.pairs or ():
+            _known("pairs", pair, self.arms, "arm of this suite")
+            if len(pair) != 2:
+                raise ValueError(f"pairs: {pair}: should be two arms, as in [ppo, grpo]")
         for name, claim in self.claims.items():
             points = claim.dial.points if claim.dial else {}
             for place, scope in {"": claim, **{f"dial.points.{at}.": scope for at, scope in points.items()}}.items():
@@ -97,6 +103,17 @@ class Suite(Frozen):
         """The labels of the tasks on which an arm runs, in the suite's order."""
         chosen = self.arms[arm].tasks
         return [task for task in self.tasks if chosen is None or task in chosen]
+
+    @property
+    def planned(self) -> int:
+        """How many runs the suite has: training, then timing."""
+        training = len(self.seeds) * sum(len(self.runs_on(arm)) for arm in self.arms)
+        if self.timing is None:
+            return training
+        timed = self.timing.arms or list(self.arms)
+        of_tasks = sum(len(self.runs_on(arm)) for arm in timed)
+        of_cells = sum(len(cell.arms or timed) for cell in self.timing.cells.values())
+        return training + self.timing.repeats * (of_tasks + of_cells)
 
     @model_validator(mode="after")
     def _seeds_fit_the_purpose(self) -> Suite:

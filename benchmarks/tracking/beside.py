@@ -26,6 +26,9 @@ WAIT_S = 30.0
 HURRY_S = 5.0
 """The same for one that was interrupted or went wrong."""
 
+OFFLINE = "offline-run-*"
+"""What wandb calls a run's folder that waits to be sent."""
+
 MODULE = "ppo_vs_grpo.benchmarks.tracking"
 
 
@@ -67,6 +70,8 @@ def mirrored(folder: Path, mode: Mode) -> Iterator[None]:
             if reason and (folder / LOCK).exists():
                 later = f"python -m {MODULE} {folder} --mode {mode.value}"
                 print(f"wandb: {_left(folder, mode)} not mirrored ({reason}); later: {later}", file=sys.stderr)
+            if mode is Mode.offline and any(folder.glob(f"wandb/{OFFLINE}")):
+                print(f"wandb: the runs lie on this machine; to send them: wandb sync {folder / 'wandb' / OFFLINE}")
 
 
 def _conclude(process: subprocess.Popen[bytes], patience_s: float, log: IO[bytes]) -> str:

@@ -11,10 +11,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 from command import call, mistake
 from ppo_vs_grpo.algorithms import ALGORITHMS
+from ppo_vs_grpo.benchmarks.__main__ import COMMANDS, app
 from ppo_vs_grpo.benchmarks.peers import PEERS
+from ppo_vs_grpo.benchmarks.run.machine import checkout
 
 
 def test_a_prediction_of_a_small_model_by_name_and_by_its_config(tmp_path: Path) -> None:
@@ -55,6 +58,28 @@ def test_help_is_short_and_loads_nothing_heavy() -> None:
     assert subprocess.run([sys.executable, "-P", "-c", code], check=False).returncode == 0
 
 
+@pytest.mark.parametrize("command", [(), *[(name,) for group in COMMANDS.values() for name in group]])
+def test_every_command_has_help_by_its_short_option_too(command: tuple[str, ...]) -> None:
+    short, long = (CliRunner().invoke(app, [*command, option]) for option in ("-h", "--help"))
+    assert short.exit_code == 0
+    assert short.output == long.output
+
+
+def test_the_version_names_the_commit_of_a_checkout() -> None:
+    found = checkout()
+    commit = f" (commit {found['commit'][:8]}" if found["commit"] else "\n"
+    assert CliRunner().invoke(app, ["--version"]).output.startswith(f"ppo-vs-grpo {version('ppo-vs-grpo')}{commit}")
+
+
+def test_the_shell_completes_suites_and_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine.yaml").touch()
+    monkeypatch.setenv("_PPO_VS_GRPO_COMPLETE", "complete_bash")
+    for begun, completed in {"m": ["memory", "mine.yaml"], "at": ["attribution"]}.items():
+        monkeypatch.setenv("COMP_WORDS", f"ppo-vs-grpo run {begun}")
+        monkeypatch.setenv("COMP_CWORD", "2")
+        assert call(folder=tmp_path).stdout.split() == completed
+
+
 def test_no_command_is_a_usage_error_that_prints_help() -> None:
     done = call()
     assert done.returncode == 2
@@ -66,7 +91,7 @@ def test_no_command_is_a_usage_error_that_prints_help() -> None:
     [
         ("tasks", ["countdown", "sorting", "recall", "arithmetic", "noisy", "learned", "lengths"]),
         ("algorithms", [*ALGORITHMS, *PEERS]),
-        ("suites", ["attribution", "claims", "core", "family", "memory", "peers", "smoke", "tuning"]),
+        ("suites", ["suite", "attribution", "claims", "core", "family", "memory", "peers", "smoke", "tuning"]),
     ],
 )
 def test_list(what: str, names: list[str]) -> None:
@@ -74,7 +99,9 @@ def test_list(what: str, names: list[str]) -> None:
     assert done.returncode == 0, done.stderr
     listed = [line.split()[0] for line in done.stdout.splitlines() if not line.startswith(" ")]
     assert listed == names
-    assert all(len(line.split()) > 3 for line in done.stdout.splitlines() if line.startswith(tuple(names)))
+    rows = [line for line in done.stdout.splitlines() if line.startswith(tuple(names)) and line.split()[0] != "suite"]
+    assert all(len(line.split()) > 3 for line in rows)
+    assert max(map(len, done.stdout.splitlines())) <= 80
 
 
 def test_show_prints_a_suite_that_can_be_run_again(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@
 - `published`: results in a few parquet files, without the runs' folders
 - `wandb_export`: an export from wandb read into `Results`
 - `arms`: which arms run where, and which two are compared
+- `parts`: a part of a suite's results: some arms and tasks, all but some seeds
 - `outcomes`: what each run and each arm came to
 - `prompts`: held-out prompts one by one
 - `costs`: seconds, memory and operations of completions

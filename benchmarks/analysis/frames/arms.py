@@ -9,7 +9,7 @@ from ppo_vs_grpo.tasks.errors import UserError, nearest
 
 
 def choose_pair(results: Results, first: str | None = None, second: str | None = None) -> tuple[str, str] | None:
-    """The two arms to judge: those named, else the first of algorithm ppo and of grpo, else the suite's first two.
+    """The two arms to judge: those named, else the first of the suite's pairs, of algorithm ppo and of grpo, of arms.
 
     None where the suite has one arm. Raises UserError for a label that is no arm, and for one arm twice.
     """
@@ -21,6 +21,8 @@ def choose_pair(results: Results, first: str | None = None, second: str | None =
     if len(results.arms) < 2:
         return None
     if first is None and second is None:
+        for one, other in results.suite.get("pairs") or ():
+            return one, other
         by = {results.suite["arms"][arm].get("algorithm"): arm for arm in reversed(results.arms)}
         if "ppo" in by and "grpo" in by:
             return by["ppo"], by["grpo"]

@@ -32,7 +32,7 @@ def load(path: str | Path, *, strict: bool = True) -> Results:
     """Open a suite's results folder, such as `results/core`, or a published one that has its records.
 
     Only the runs that suite.lock.yaml names are read: folders left by an earlier configuration are
-    listed in `ignored`. Raises UserError for a folder without results, for a lock whose seal is not that of its
+    listed in `ignored`. Raises UserError for a folder without finished runs, for a lock whose seal is not that of its
     content, and for a run whose files do not fit its manifest, whose seal is not that of its manifest and of the lock,
     or whose protocol version is not that of the others; unless `strict`, such a run is `missing` as unreadable.
     """
@@ -54,6 +54,9 @@ def load(path: str | Path, *, strict: bool = True) -> Results:
             if strict:
                 raise
             missing.append((*name, "unreadable", str(error).replace(f"{folder}/", "")))
+    if not runs and not any(state == "unreadable" for *_, state, _ in missing):
+        why = "a published report lies there without its runs" if (folder / "report.html").exists() else AGAIN
+        raise UserError(f"{folder}: none of the {len(keys)} runs that {LOCK} names is finished there; {why}")
     if strict:
         _one_protocol(folder, runs)
     else:

@@ -6,6 +6,7 @@
 - `captions`: titles and explanations of tables and figures
 - `write`: report.html, report.md, claims.json, figures/ and tables/
 - `publish`: report, lock and records, without the runs' folders
+- `index`: one page of all suites of a results folder
 - `verify`: a report against its runs
 - `compare`: two results folders side by side
 - `terminal`: what commands print

@@ -23,7 +23,7 @@ FORMATS = {
     **dict.fromkeys(("seconds_per_1000", *SECONDS, "total_s"), "{:.2f}"),
     **dict.fromkeys(("peak_memory_mb", "mb"), "{:.0f}"),
     **dict.fromkeys(("tracked_mb", "alone_mb", "predicted_mb", "mflops", "critic_mflops"), "{:.4g}"),
-    **dict.fromkeys(("n", "planned", "seed", "runs", "completions", "seeds_needed"), "{:.0f}"),
+    **dict.fromkeys(("n", "planned", "seed", "seeds", "runs", "completions", "seeds_needed"), "{:.0f}"),
 }
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import csv
+import json
 import shutil
 import tempfile
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from ppo_vs_grpo.benchmarks.analysis.frames.load import load
+from ppo_vs_grpo.benchmarks.analysis.frames.parts import narrowed
 from ppo_vs_grpo.benchmarks.analysis.frames.published import RECORDS, differing_records
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
 from ppo_vs_grpo.benchmarks.analysis.report import write
@@ -44,7 +47,7 @@ def verify(folder: Path, results: Path | None = None) -> list[Mismatch]:
     runs = results or (folder if published else folder.parent)
     read = load(runs, strict=False)
     with tempfile.TemporaryDirectory() as scratch:
-        made = write.write(read, Path(scratch)).parent
+        made = write.write(narrowed(read, **_part(folder)), Path(scratch)).parent
         if (folder / LOCK).is_file():  # a published report has its suite beside it
             shutil.copy(runs / LOCK, made / LOCK)
         paths = {path.relative_to(root) for root in (folder, made) for path in root.rglob("*.*")}
@@ -80,6 +83,15 @@ def _edited(folder: Path, purpose: Purpose, key: str) -> list[Mismatch]:
     return [Mismatch(f"{place}, {name}", str(now), str(then)) for name, now, then in pairs if now != then]
 
 
+def _part(folder: Path) -> dict[str, Any]:
+    """Which part of its suite a report is of, as `narrowed` takes it; empty for the whole."""
+    try:
+        part: dict[str, Any] = json.loads((folder / "claims.json").read_text(encoding="utf-8")).get("part") or {}
+    except (OSError, ValueError):  # a file that is missing or broken is a mismatch, and is named as one
+        return {}
+    return part
+
+
 def _mismatches(name: str, theirs: Path, ours: Path) -> list[Mismatch]:
     if not theirs.exists() or not ours.exists():
         state = {True: "there", False: "missing"}
@@ -92,10 +104,7 @@ def _mismatches(name: str, theirs: Path, ours: Path) -> list[Mismatch]:
 
 def table_cells(name: str, theirs: Path, ours: Path) -> list[Mismatch]:
     """The values of two tables that differ, each with its row, from 1, and its column."""
-    tables = []
-    for path in (theirs, ours):
-        with path.open(newline="", encoding="utf-8") as file:
-            tables.append(list(csv.reader(file)))
+    tables = [rows_of(path) for path in (theirs, ours)]
     header = max(tables, key=len)[0] if any(tables) else []
     found = []
     for place, (row, expected) in enumerate(zip_longest(*tables, fillvalue=[])):
@@ -104,3 +113,11 @@ def table_cells(name: str, theirs: Path, ours: Path) -> list[Mismatch]:
                 title = header[column] if column < len(header) else str(column + 1)
                 found.append(Mismatch(f"{name}, row {place}, {title}", value or "nothing", right or "nothing"))
     return found
+
+
+def rows_of(path: Path) -> list[list[str]]:
+    """A table's rows, its head first; none where there is no file."""
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.reader(file))

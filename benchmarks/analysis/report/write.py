@@ -85,7 +85,8 @@ def write(results: Results, out: Path, found: Judged | None = None) -> Path:
 def _write_claims(results: Results, name: str, found: Judged, path: Path) -> None:
     """The verdicts and the claims for machines: what does not exist is null."""
     both = {"verdicts": verdicts.rows_of(found.verdicts), "claims": claims.claims_json(found.claims)}
-    content = {"report": name, "suite": results.name, **both}
+    part = {"part": results.suite["part"]} if results.suite.get("part") else {}
+    content = {"report": name, "suite": results.name, **part, **both}
     path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8", newline="\n")
 
 

@@ -30,11 +30,11 @@ def make_runs(folder: Path, seeds: int = 8, tasks: Sequence[str] = CORE) -> list
     return runs
 
 
-def screen(runs: Sequence[RunState], width: int) -> list[str]:
+def screen(runs: Sequence[RunState], width: int, height: int | None = None) -> list[str]:
     console = Console(file=StringIO(), width=width, force_terminal=True, color_system=None, legacy_windows=False)
     board = Board(console, "core", runs, slots=2)
     with console.capture() as capture:
-        console.print(board.render())
+        console.print(board.render(height))
     return capture.get().splitlines()
 
 
@@ -72,11 +72,45 @@ def test_the_table_shows_reward_and_time_left(tmp_path: Path) -> None:
     lines = screen(make_runs(tmp_path), 80)
     assert "4/80 runs · 1 failed" in lines[0]
     assert any("✓0.25" in line for line in lines)
-    assert "seed7" in lines[2]
-    assert "time1" in lines[2]
+    assert "seed7" in lines[5]  # below the three running runs
+    assert "time1" in lines[5]
     assert any(
         "recall ppo s0" in line and "2/3" in line and "reward 0.25" in line and "0:30 left" in line for line in lines
     )
+
+
+def test_the_arms_held_out_means_and_their_paired_difference_are_shown(tmp_path: Path) -> None:
+    """grpo is 0.25 ahead at the one evaluation that both have of seed 0, and 0.5 at the last of seed 1."""
+    runs = make_runs(tmp_path, seeds=3, tasks=["red"])
+    passes = {("ppo", 0): (1, 2), ("grpo", 0): (2,), ("ppo", 1): (0, 1), ("grpo", 1): (0, 3), ("ppo", 2): (4,)}
+    for run in runs:
+        run.folder.mkdir(exist_ok=True)
+        with (run.folder / "evals.jsonl").open("w") as file:
+            for number, passed in enumerate(passes.get((run.spec.arm, run.spec.seed), ())):
+                for share in (passed, passed):  # of two prompts
+                    row = {"completions": 8 * number, "prompt": 0, "samples": 4, "passes": share}
+                    file.write(json.dumps(row) + "\n")
+        if run.spec.purpose == "train":
+            run.follow()
+    assert "red held-out ppo 0.583, grpo 0.625 (+0.375 to ppo, 2 seeds)" in [line.strip() for line in screen(runs, 80)]
+
+
+@pytest.mark.parametrize("height", [14, 24])
+def test_what_does_not_fit_a_terminal_is_counted_and_running_runs_come_first(tmp_path: Path, height: int) -> None:
+    runs = make_runs(tmp_path, tasks=[f"task{number}" for number in range(12)])
+    for run in runs:
+        run.state = "waiting"
+    running = [run for run in runs if run.spec.task == "task9"][:2]
+    for run in running:
+        run.start()
+    lines = screen(runs, 100, height)
+    assert len(lines) <= height
+    assert [line.split()[:3] for line in lines[2:4]] == [["task9", run.spec.arm, "s0"] for run in running]
+    assert lines[5].startswith("task9 ppo")
+    (counted,) = (line for line in lines if line.startswith("and "))
+    rows = sum(line.split()[0].startswith("task") or line.startswith("      ") for line in lines[5:])
+    assert counted.strip() == f"and {24 - rows} rows more"
+    assert "rows more" not in "".join(screen(runs, 100))
 
 
 def test_more_running_runs_than_lines_are_counted(tmp_path: Path) -> None:

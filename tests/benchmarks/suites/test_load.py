@@ -235,3 +235,16 @@ def test_reading_a_suite_needs_no_torch() -> None:
         "sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-P", "-c", code], check=False).returncode == 0
+
+
+def test_the_first_pair_that_a_suite_names_is_judged_and_without_pairs_a_lock_has_no_word_of_them(path: Path) -> None:
+    plain, paired = (load_suite(path, more) for more in ((), ("pairs=[[grpo, ppo]]",)))
+    assert "pairs" not in lock_document(plain, [])["suite"]
+    assert lock_document(paired, [])["suite"]["pairs"] == [["grpo", "ppo"]]
+    for wrong, says in {
+        "[[ppo, grp]]": "no arm of this suite; did you mean 'grpo'?",
+        "[[ppo]]": "should be two arms",
+    }.items():
+        with pytest.raises(UserError) as caught:
+            load_suite(path, [f"pairs={wrong}"])
+        assert says in str(caught.value)

@@ -96,6 +96,18 @@ def test_a_report_that_is_not_mirrored_is_named(
     assert capfd.readouterr().err.startswith("wandb: the report not mirrored (OSError: full); later: ")
 
 
+@pytest.mark.parametrize(("mode", "lines"), [(Mode.offline, 1), (Mode.online, 0)])
+def test_runs_that_are_mirrored_offline_end_with_the_line_that_sends_them(
+    mode: Mode, lines: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    put_fake(tmp_path, monkeypatch, in_init="Path(given['dir'], 'wandb', f'offline-run-1-{id}').mkdir(parents=True)")
+    folder = write_small(tmp_path)
+    with mirrored(folder, mode):
+        pass
+    said = f"wandb: the runs lie on this machine; to send them: wandb sync {folder}/wandb/offline-run-*"
+    assert capfd.readouterr().out.splitlines() == [said] * lines
+
+
 def test_nothing_starts_unless_it_is_asked_for(fake: FakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = put_fake(tmp_path, monkeypatch)
     with mirrored(fake.results, Mode.off):
