@@ -44,10 +44,10 @@ class Page:
 
 
 @contextmanager
-def chromium(width: int) -> Iterator[Page]:
-    """A browser with a window of that many CSS pixels."""
+def chromium(width: int, height: int = 844) -> Iterator[Page]:
+    """A browser with a window of so many CSS pixels."""
     options: dict[str, Any] = {"args": ARGUMENTS}
-    options["mobileEmulation"] = {"deviceMetrics": {"width": width, "height": 844, "pixelRatio": 1}}
+    options["mobileEmulation"] = {"deviceMetrics": {"width": width, "height": height, "pixelRatio": 1}}
     wanted = {"browserName": "chrome", "goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}
     with subprocess.Popen(["chromedriver", "--port=0"], stdout=subprocess.PIPE, text=True) as driver:
         try:

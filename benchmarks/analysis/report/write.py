@@ -27,6 +27,9 @@ TEMPLATES = Path(__file__).parent / "templates"
 MANY = 6
 """Names up to this many are listed in a title."""
 
+LISTED = 20
+"""Runs up to this many that did not end well are listed in report.md."""
+
 FRONT = ("claims", "verdicts", "conditions", "summary")
 """Tables that a page shows where they are needed; their CSV files have every column."""
 
@@ -141,6 +144,8 @@ def _content(
             for stem, table in made.items()
             if stem not in FRONT
         ],
+        "unfinished": tables.dashed(made["unfinished"][:LISTED]),
+        "unmentioned": max(len(made["unfinished"]) - LISTED, 0),
         "files": [{"stem": stem, "title": captions.TABLES[stem][0]} for stem in made],
         "unmatched": {task: text for task in results.tasks if (text := unmatched(results, task))},
         "limits": captions.LIMITS,

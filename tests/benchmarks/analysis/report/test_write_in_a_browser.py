@@ -37,9 +37,9 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write.write(load(folder), folder / "report")
 
 
-@pytest.fixture(scope="module", params=[390, 1280])
+@pytest.fixture(scope="module", params=[(390, 844), (1400, 900)], ids=["phone", "wide"])
 def page(written: Path, request: pytest.FixtureRequest) -> Iterator[Page]:
-    with chromium(width=request.param) as opened:
+    with chromium(*request.param) as opened:
         opened.open(written)
         yield opened
 
@@ -53,10 +53,11 @@ def test_nothing_is_an_error_in_the_console(page: Page) -> None:
 def test_every_figure_is_visible_and_described(page: Page) -> None:
     seen = "i => [i.complete && i.naturalWidth > 0, i.getBoundingClientRect().height, i.alt]"
     figures = page.ask(f"return [...document.images].map({seen})")
-    assert len(figures) == 8
+    assert len(figures) == 10
+    assert [height for _, height, _ in figures].count(0) == 1  # the forest plot has a shape for either width
     for loaded, height, alt in figures:
         assert loaded
-        assert height > 100
+        assert height > 100 or height == 0
         assert len(alt) > 40
 
 
@@ -67,14 +68,35 @@ def test_no_page_scrolls_sideways(page: Page) -> None:
     assert max(boxes) <= width
 
 
-def test_the_first_screen_says_which_claim_held(page: Page) -> None:
-    places = "return [...document.querySelectorAll('#claims tbody tr')].map(r => r.getBoundingClientRect().bottom)"
+def bottom(page: Page, selector: str) -> float:
+    """How far below the page's top what is shown of a selector ends, in pixels."""
     page.ask("window.scrollTo(0, 0)")
-    assert 0 < page.ask(places)[0] < page.ask("return window.innerHeight")
+    boxes = "return [...document.querySelectorAll(arguments[0])].map(e => e.getBoundingClientRect().bottom)"
+    return float(max(page.ask(boxes, selector)))
+
+
+def test_the_first_screen_answers_shows_and_counts_the_cost(page: Page) -> None:
+    """The sentence and the plot on both screens; costs and what was not tested on the wide one, and next on a phone."""
+    width, height = page.ask("return [window.innerWidth, window.innerHeight]")
+    order = ["h1", "#answer figure img", "#answer table", "#answer ul.plain"]
+    ends = [bottom(page, selector) for selector in order]
+    assert 0 < ends[0] < ends[1] < height
+    assert ends == sorted(ends)
+    assert width == 390 or ends[-1] < height
+    words = page.ask("return [...arguments[0]].map(s => document.querySelector(s).textContent)", ["h1", "#answer table"])
+    assert "95% interval" in words[0]
+    assert "seconds per 1,000 completions" in words[1]
+
+
+def test_then_come_claims_with_a_plot_of_each_and_verdicts(page: Page) -> None:
+    leads = page.ask("return [...document.querySelectorAll('main > section')].slice(0, 5).map(s => s.id)")
+    assert leads == ["answer", "about", "claims", "verdicts", "summary"]
     words = page.ask("return document.querySelector('#claims tbody').textContent")
     assert any(verdict in words for verdict in ("supported", "refuted", "inconclusive"))
-    leads = page.ask("return [...document.querySelectorAll('main > section')].slice(0, 3).map(s => s.id)")
-    assert leads == ["claims", "verdicts", "summary"]
+    (drawn,) = page.ask(
+        "return [...document.querySelectorAll('#claims svg circle')].map(c => c.getBoundingClientRect().width)"
+    )
+    assert drawn > 5
 
 
 COLUMN = """
