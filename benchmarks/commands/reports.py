@@ -107,7 +107,7 @@ def written(folder: Path, out: Path, console: Console, part: Part | None = None)
     from ppo_vs_grpo.benchmarks.analysis.report.terminal import lead_sentences, summary
     from ppo_vs_grpo.benchmarks.analysis.report.write import write
 
-    results = load(folder, strict=False)
+    results: Results = load(folder, strict=False)
     if part:
         results = narrowed(results, part.arms, part.tasks, part.without_seeds)
     found = judged(results)

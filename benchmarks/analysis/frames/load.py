@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pandas as pd
 from ppo_vs_grpo.benchmarks.analysis.frames.published import RECORDS, read_published
 from ppo_vs_grpo.benchmarks.analysis.frames.results import IDENTITY, MISSING_COLUMNS, Results
 from ppo_vs_grpo.benchmarks.records.folder import LOCK, PARTS, is_finished, run_folder
-from ppo_vs_grpo.benchmarks.records.lock import MEND, read_lock, read_seals, run_names
+from ppo_vs_grpo.benchmarks.records.lock import MEND, read_changed, read_lock, read_seals, run_names
 from ppo_vs_grpo.benchmarks.records.read import RunFiles, read_run
 from ppo_vs_grpo.benchmarks.records.schema import (
     EVAL_COLUMNS,
@@ -39,7 +40,7 @@ def load(path: str | Path, *, strict: bool = True) -> Results:
     folder = Path(path)
     suite, keys = read_lock(folder)
     if (folder / RECORDS).is_dir():
-        return read_published(folder, suite)
+        return replace(read_published(folder, suite), changed=read_changed(folder))
     seals = read_seals(folder)
     runs: dict[str, RunFiles] = {}
     missing = []
@@ -84,6 +85,7 @@ def load(path: str | Path, *, strict: bool = True) -> Results:
         speed_memory=_memory(speed),
         throughput=tuple(read_throughput(folder, (seals or {}).get(THROUGHPUT))),
         unsealed=_unsealed(folder, seals, runs),
+        changed=read_changed(folder),
         samples=_stack({key: run.samples for key, run in training.items()}, training, SAMPLE_COLUMNS),
     )
 

@@ -49,6 +49,7 @@ class Results:
     - `samples`: a row per transcript that the training runs kept: its prompt, completion and reward;
     - `missing`: runs that the suite names and that are not finished, their state, and what can be done;
     - `specs`, `environments`: each run's input and surroundings, by key;
+    - `changed`: in what the suite differs from its file: by key, the file's value and the one that ran;
     - `unsealed`: what carries no seal, having been written before there were seals: runs by key, files by name.
 
     A failed run is a row of `runs` and appears in no other frame.
@@ -70,6 +71,7 @@ class Results:
     speed_memory: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=[*IDENTITY, *MEMORY_COLUMNS]))
     throughput: tuple[dict[str, Any], ...] = ()
     unsealed: tuple[str, ...] = ()
+    changed: Mapping[str, Any] = field(default_factory=dict)
     samples: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=[*IDENTITY, *SAMPLE_COLUMNS]))
 
     def __repr__(self) -> str:
@@ -101,6 +103,12 @@ class Results:
     def name(self) -> str:
         """The suite's name."""
         return str(self.suite["name"])
+
+    @property
+    def changed_sentence(self) -> str:
+        """In what the suite differs from its file; empty where in nothing."""
+        each = ", ".join(f"{key} {new} instead of {old}" for key, (old, new) in self.changed.items())
+        return f"Changed from the suite's file: {each}." if each else ""
 
     @property
     def unsealed_sentence(self) -> str:

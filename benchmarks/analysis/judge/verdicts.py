@@ -113,7 +113,7 @@ def verdicts(found: Mapping[Metric, Mapping[str, Finding]], pair: tuple[str, str
     for metric, of_tasks in found.items():
         for task in of_tasks:
             families.setdefault((metric.primary, task == ALL_TASKS), []).append((metric, task))
-    adjusted = {}
+    adjusted: dict[tuple[Metric, str], Adjusted] = {}
     for (primary, _), members in families.items():
         what = "tasks" if primary else "secondary questions"
         p = family([found[metric][task].evidence for metric, task in members], what)

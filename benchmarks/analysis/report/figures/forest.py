@@ -55,8 +55,10 @@ def primary_forest(results: Results, caption: str, *, narrow: bool = False) -> F
     judged = judge_primary(results)
     rows = [
         ForestRow(
-            one.task,
-            *(None if value is None else 100 * value for value in (one.estimate, one.low, one.high)),
+            label=one.task,
+            estimate=_points(one.estimate),
+            low=_points(one.low),
+            high=_points(one.high),
             words=one.verdict.replace(f" within {MARGIN:g}", ""),
             significant=one.winner is not None,
             overall=one.task == ALL_TASKS,
@@ -66,6 +68,10 @@ def primary_forest(results: Results, caption: str, *, narrow: bool = False) -> F
     colours = style.arm_colours(canvas.algorithms(results))
     arms = {arm: colours[arm] for arm in (judged[0].first, judged[0].second) if arm}
     return forest_figure(rows, arms, "points", (-100 * MARGIN, 100 * MARGIN), narrow=narrow, caption=caption)
+
+
+def _points(share: float | None) -> float | None:
+    return None if share is None else 100 * share
 
 
 def forest_figure(
