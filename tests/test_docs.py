@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PAGES = ["README.md", "CONTRIBUTING.md", "results/README.md", *(f"docs/{page.name}" for page in ROOT.glob("docs/*.md"))]
+PAGES = [
+    *("README.md", "README.zh-CN.md", "CONTRIBUTING.md", "results/README.md"),
+    *(f"docs/{page.name}" for page in ROOT.glob("docs/*.md")),
+]
 ROOMS = ("tasks", "algorithms", "benchmarks")
 README_LINES = 90
 FENCES = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
