@@ -109,15 +109,12 @@ def grid(
                 ncols=side_by_side(labels), borderaxespad=0.2, handlelength=1.8, columnspacing=1.2, labelspacing=0.3,
             )  # fmt: skip
         figure.text(1 - EDGE_IN / WIDTH_IN, 0.05 / height, caption, ha="right", va="bottom", color=style.FAINT)
-        room = (0.0, CAPTION_IN / height, 1.0, 1 - (head_in + CAPTION_IN) / height)
-        figure.set_layout_engine(ConstrainedLayoutEngine(w_pad=EDGE_IN, h_pad=EDGE_IN, rect=room))
         cells = figure.add_gridspec(max(len(rows), 1), 2, height_ratios=[row_in for row_in, _ in rows] or [1])
         yield figure, [[figure.add_subplot(cells[row, :] if n == 1 else cells[row, column]) for column in range(n)]
                        for row, (_, n) in enumerate(rows)]  # fmt: skip
-        room_for_labels = figure.get_layout_engine()
-        assert room_for_labels is not None
-        room_for_labels.execute(figure)
-        figure.set_layout_engine(None)  # with any engine left, each file would be drawn twice
+        room = (0.0, CAPTION_IN / height, 1.0, 1 - (head_in + CAPTION_IN) / height)
+        if rows:  # once, and not as the figure's own engine: with one, each file would be drawn twice
+            ConstrainedLayoutEngine(w_pad=EDGE_IN, h_pad=EDGE_IN, rect=room).execute(figure)
 
 
 def title_across(ax: Axes, text: str) -> None:

@@ -22,8 +22,8 @@ from ppo_vs_grpo.benchmarks.analysis.report.figures.canvas import grid
 COLUMNS = 2
 POINT, HOLDS = "#332288", "#E3F1EA"
 EDGE: dict[str, Any] = {"color": style.INK, "linewidth": 0.9, "linestyle": (0, (4, 2))}
-TITLE_CHARACTERS = 24
-"""How long a line of a panel's title may be."""
+TITLE_CHARACTERS, LABEL_CHARACTERS = 20, 26
+"""How long a line of a panel's title may be, which is bold, and of its label."""
 
 
 def dial_figure(results: Results, caption: str = "") -> Figure:
@@ -43,7 +43,7 @@ def dial_figure(results: Results, caption: str = "") -> Figure:
         panels = [ax for row in axes for ax in row]
         for (name, claim), title, ax in zip(claims.items(), titles, panels, strict=True):
             dial(table[table["claim"] == name], claim, ax).set_title(title)
-            ax.set_xlabel(textwrap.fill(ax.get_xlabel(), TITLE_CHARACTERS + 2))
+            ax.set_xlabel(textwrap.fill(ax.get_xlabel(), LABEL_CHARACTERS))
     return figure
 
 

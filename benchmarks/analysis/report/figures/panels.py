@@ -38,7 +38,9 @@ def learning_curve(
                 end = curve.iloc[-1]
                 ax.plot([end[x]], [end[score]], marker="x", markersize=5, color=colours[arm])
         mean = frame[frame["complete"]].assign(x=frame[x]).groupby("completions")[["x", score]].mean()
-        ax.plot(mean["x"], mean[score], **line(colours[arm]), linewidth=2.2, marker="o", markersize=3, clip_on=False)
+        if mean.notna().all(axis=1).any():  # an empty line that is not clipped would lie at the figure's corner
+            look = line(colours[arm]) | {"linewidth": 2.2, "marker": "o", "markersize": 3}
+            ax.plot(mean["x"], mean[score], clip_on=False, **look)
     _over_completions(ax)
     start = scores.loc[scores["completions"] == 0, score].mean()
     if np.isfinite(start):

@@ -155,7 +155,7 @@ def test_the_overview_names_every_arm_and_has_a_place_for_those_of_a_row(results
     assert arms_named(figure) == [f"{arm} (n = 3)" for arm in ARMS]
     for curve, difference in panels(figure, 2):
         assert len(hues(curve)) == 3
-        assert difference.get_ylabel() == "grpo less ppo,\npoints"
+        assert difference.get_ylabel() == "grpo minus ppo,\npoints"
 
 
 def test_costs_have_a_bar_for_each_arm_of_the_task(results: Results) -> None:

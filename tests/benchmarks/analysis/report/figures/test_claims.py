@@ -91,7 +91,7 @@ def test_ratios_have_a_logarithmic_axis_with_the_claims_side() -> None:
     ends = np.concatenate([segment[:, 1] for segment in ax.collections[0].get_segments()])  # type: ignore[attr-defined]
     assert low < ends.min()
     assert ends.max() < high
-    assert ax.get_title(loc="left").replace("\n", " ") == "S: seed sd of the final pass rate, y over x"
+    assert ax.get_title(loc="left").replace("\n", " ") == "S: seed spread of the final pass rate, y over x"
 
 
 @pytest.mark.parametrize(("low", "high"), [(0.7, 1.3), (0.3, 1.4), (0.06, 11), (0.0044, 100), (1e-6, 1e5)])

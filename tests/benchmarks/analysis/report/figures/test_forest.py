@@ -185,7 +185,7 @@ def test_the_same_rows_give_the_same_bytes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("half", "digits"), [(0.017, 3), (0.085, 2), (0.4, 2), (0.8, 1), (1.4, 1), (4.9, 1), (5.1, 0), (90.0, 0)]
+    ("half", "digits"), [(0.017, 3), (0.085, 2), (0.4, 2), (0.8, 1), (1.4, 1), (4.9, 1), (5.1, 1), (90.0, 1)]
 )
 def test_the_intervals_say_how_many_decimals_the_numbers_have(half: float, digits: int) -> None:
     widths = (half, half, 40 * half)

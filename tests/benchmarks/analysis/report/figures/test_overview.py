@@ -15,6 +15,7 @@ from drawn import assert_readable, drawn_texts
 from handmade import OTHER_WAVE, WAVE
 from ppo_vs_grpo.benchmarks import load
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
+from ppo_vs_grpo.benchmarks.analysis.judge.verdicts import judge_primary
 from ppo_vs_grpo.benchmarks.analysis.report.figures import canvas, costs, probes
 from ppo_vs_grpo.benchmarks.analysis.report.figures.overview import finding, overview_figure, task_figure
 from synthetic import make_suite, write_probes, write_results
@@ -41,9 +42,19 @@ def test_a_title_calls_nobody_higher_where_the_interval_holds_zero() -> None:
     flat = np.full(8, 0.5)
     half = 2.364624251592785 * float(np.std(WAVE, ddof=1)) / 8**0.5
     words = finding(ends(x=flat, y=flat + 0.002 + 0.01 * WAVE), "a")
-    assert words == f"y less x +0.2 points; interval \u2212{half - 0.2:.1f} to {half + 0.2:.1f}"
+    assert words == f"y minus x +0.2 points; interval \u2212{half - 0.2:.1f} to {half + 0.2:.1f}"
     assert finding(ends(x=flat, y=[0.7, *[None] * 7]), "a") == "1 finished pair of seeds: no interval"
     assert finding(ends(x=flat, y=[None] * 8), "a") == "0 finished pairs of seeds: no interval"
+
+
+def test_a_title_calls_nobody_higher_where_only_the_interval_excludes_zero() -> None:
+    """A difference of 4 points and a wave of 5: p is 0.03 where the task is alone, and 0.06 where it is one of two."""
+    flat = np.full(8, 0.5)
+    ahead = flat + 0.04 + 0.05 * OTHER_WAVE
+    assert finding(ends(x=flat, y=ahead), "a") == "y ends 4.0 points higher; interval 0.5 to 7.5"
+    one_of_two = claiming(scored({"x": {"a": flat, "b": flat}, "y": {"a": ahead, "b": flat + 0.05 * WAVE}}), {})
+    assert judge_primary(one_of_two)[0].verdict == "inconclusive"
+    assert finding(one_of_two, "a") == "y minus x +4.0 points; interval 0.5 to 7.5"
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +93,7 @@ def test_no_text_of_a_figure_overlaps_another_leaves_it_or_is_small(
 def test_resident_memory_is_in_no_figure(tmp_path: Path) -> None:
     figure = task_figure(load(write_results(tmp_path, make_suite(**SMALL))), "recall")
     assert [ax.get_title(loc="left") for ax in figure.axes] == [
-        *("Held-out pass rate", "grpo less ppo, points", "Its sd over seeds"),
+        *("Held-out pass rate", "grpo minus ppo, points", "Its sd over seeds"),
         *("Reward sd in a group", "Silent groups", "Wall-clock"),
     ]
 

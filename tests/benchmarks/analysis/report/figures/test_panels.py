@@ -48,6 +48,16 @@ def test_the_curve_draws_each_seed_and_a_mean_of_the_complete(folder: Path) -> N
     assert ax.get_ylim()[0] == 0
 
 
+def test_without_a_complete_run_there_is_no_mean_and_nothing_beside_the_panel(folder: Path) -> None:
+    scores = load(folder).scores.query("task == 'recall'").assign(complete=False)
+    ax = panels.learning_curve(scores, axes(), COLOURS)
+    assert [line for line in ax.lines if line.get_linewidth() > 2] == []
+    box = ax.get_tightbbox()
+    assert box is not None
+    assert box.x0 > 0
+    assert box.y0 > 0
+
+
 def test_the_spread_over_seeds_is_the_sample_standard_deviation(folder: Path) -> None:
     scores = load(folder).scores.query("task == 'sorting' and arm == 'ppo'")
     (line,) = panels.seed_spread(scores, axes(), COLOURS).lines
