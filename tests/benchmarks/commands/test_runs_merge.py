@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 
 from ppo_vs_grpo.benchmarks import load
 from ppo_vs_grpo.benchmarks.__main__ import app
+from ppo_vs_grpo.benchmarks.records.lock import write_lock
 from ppo_vs_grpo.benchmarks.records.union import Merged, merge
 from ppo_vs_grpo.benchmarks.suites.suite import Suite
 from ppo_vs_grpo.tasks.errors import UserError
@@ -21,6 +23,11 @@ from synthetic import make_suite, write_results
 def suite(seeds: list[int], beta: float = 0.1) -> Suite:
     made = make_suite(tasks=("recall",), seeds=4, updates=4, prompts=8)
     return made.model_copy(update={"seeds": seeds, "train": made.train.model_copy(update={"beta": beta})})
+
+
+def lock(folder: Path) -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load((folder / "suite.lock.yaml").read_text())
+    return content
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -38,19 +45,18 @@ def test_merged_seeds_are_those_of_one_folder_that_ran_them_all(tmp_path: Path) 
     for name in ("runs", "evals", "missing"):
         one, other = (getattr(each, name).sort_values("key", kind="stable") for each in (made, whole))
         pd.testing.assert_frame_equal(one.reset_index(drop=True), other.reset_index(drop=True))
-    lock = yaml.safe_load((tmp_path / "c" / "suite.lock.yaml").read_text())
-    assert lock["suite"]["seeds"] == [0, 1, 2, 3]
-    assert lock["changed"] == {"seeds": [[0, 1], [0, 1, 2, 3]]}
-    assert sorted(lock["keys"]) == sorted([*whole.runs["key"], *whole.missing["key"]])
+    of_both = lock(tmp_path / "c")
+    assert of_both["suite"]["seeds"] == [0, 1, 2, 3]
+    assert of_both["changed"] == {"seeds": [[0, 1], [0, 1, 2, 3]]}
+    assert set(of_both["seals"]) == set(made.runs["key"])
+    assert sorted(of_both["keys"]) == sorted([*whole.runs["key"], *whole.missing["key"]])
 
 
 def test_the_lock_keeps_what_was_changed_before(tmp_path: Path) -> None:
     a, b = (write_results(tmp_path / name, suite(seeds)) for name, seeds in (("a", [0]), ("b", [1])))
-    lock = yaml.safe_load((a / "suite.lock.yaml").read_text())
-    changed = {"train.beta": [0.2, 0.1], "seeds": [[0, 1], [0]]}
-    (a / "suite.lock.yaml").write_text(yaml.safe_dump(lock | {"changed": changed}))
+    write_lock(a, lock(a) | {"changed": {"train.beta": [0.2, 0.1], "seeds": [[0, 1], [0]]}}, lock(a)["seals"])
     merge(a, b, tmp_path / "c")
-    assert yaml.safe_load((tmp_path / "c" / "suite.lock.yaml").read_text())["changed"] == {"train.beta": [0.2, 0.1]}
+    assert lock(tmp_path / "c")["changed"] == {"train.beta": [0.2, 0.1]}
 
 
 def test_suites_that_differ_are_refused_field_by_field(tmp_path: Path) -> None:
@@ -66,9 +72,7 @@ def test_runs_of_two_protocols_are_refused_by_the_field_of_their_specs(tmp_path:
     for path in list(b.rglob("spec.json")):
         path.write_text(json.dumps(json.loads(path.read_text()) | {"start_hash": "7"}))
         path.parent.rename(path.parent.with_name(path.parent.name[:-8] + "01234567"))
-    lock = yaml.safe_load((b / "suite.lock.yaml").read_text())
-    lock["keys"] = [key[:-8] + "01234567" for key in lock["keys"]]
-    (b / "suite.lock.yaml").write_text(yaml.safe_dump(lock))
+    write_lock(b, lock(b) | {"keys": [key[:-8] + "01234567" for key in lock(b)["keys"]]}, {})
     with pytest.raises(UserError, match=f"recall: start_hash is 0 in {a} and 7 in {b}"):
         merge(a, b, tmp_path / "c")
 

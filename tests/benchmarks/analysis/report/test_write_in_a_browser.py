@@ -83,7 +83,9 @@ def test_the_first_screen_answers_shows_and_counts_the_cost(page: Page) -> None:
     assert 0 < ends[0] < ends[1] < height
     assert ends == sorted(ends)
     assert width == 390 or ends[-1] < height
-    words = page.ask("return [...arguments[0]].map(s => document.querySelector(s).textContent)", ["h1", "#answer table"])
+    words = page.ask(
+        "return [...arguments[0]].map(s => document.querySelector(s).textContent)", ["h1", "#answer table"]
+    )
     assert "95% interval" in words[0]
     assert "seconds per 1,000 completions" in words[1]
 
