@@ -90,7 +90,7 @@ def verify(
     found = mismatches(report, results)
     for one in found:
         print(f"{one.where}: {one.found}; the runs say {one.expected}")
-    print(f"{report}: {len(found)} differences" if found else f"{report}: every number is what the runs say")
+    print(f"{report}: {len(found)} difference{'s' * (len(found) != 1)}" if found else f"{report}: every number is what the runs say")
     raise typer.Exit(1 if found else 0)
 
 

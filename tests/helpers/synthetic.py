@@ -27,7 +27,7 @@ TASKS = ("countdown", "sorting", "recall", "arithmetic")
 START = {"countdown": 0.04, "sorting": 0.18, "recall": 0.26, "arithmetic": 0.31}
 CEILING = {"countdown": 0.38, "sorting": 0.82, "recall": 0.97, "arithmetic": 0.55}
 SETTINGS: dict[str, dict[str, Any]] = {
-    "ppo": {"critic": "head", "gamma": 1.0, "lam": 0.95, "value_coefficient": 0.5},
+    "ppo": {"critic": {"kind": "head"}, "gamma": 1.0, "lam": 0.95, "value_coefficient": 0.5},
     "grpo": {"normalize": "group_std"},
 }
 PHASE_MS = {"rollout": 1.9, "reward": 0.06, "reference": 0.35, "value": 0.0, "update": 2.2}

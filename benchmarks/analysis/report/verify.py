@@ -99,7 +99,7 @@ def _mismatches(name: str, theirs: Path, ours: Path) -> list[Mismatch]:
     if theirs.read_bytes() == ours.read_bytes():
         return []
     values = table_cells(name, theirs, ours) if name.endswith(".csv") else []
-    return values or [Mismatch(name, "other content", "what the runs give; look at the tables first")]
+    return values or [Mismatch(name, "other content", "otherwise; look at the tables first")]
 
 
 def table_cells(name: str, theirs: Path, ours: Path) -> list[Mismatch]:

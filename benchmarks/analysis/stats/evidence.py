@@ -85,7 +85,7 @@ def spread_evidence(pairs: Sequence[tuple[Array, Array]], margin: float) -> Evid
     ratios; an end that no ratio reaches is NaN. Several tasks have the mean of their D.
 
     Ratios of standard deviations are exact for normal seeds alone: one low seed then carries a whole verdict. Of equal
-    arms this test names one in 1 to 5% of suites, whatever their distribution (docs/method.md).
+    arms this test names one over all tasks in 1 to 5% of suites, whatever their distribution (docs/method.md).
     Undefined where an arm's seeds do not differ, and below three pairs.
     """
     n = min(len(first) for first, _ in pairs)

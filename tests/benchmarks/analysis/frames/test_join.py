@@ -74,7 +74,7 @@ def test_a_run_in_two_folders_is_named(folders: tuple[Path, Path], tmp_path: Pat
     empty = write_results(
         tmp_path / "empty", seeds(7, arms=("ppo",), tasks=("recall",), timing=False), missing=["ppo.recall.s7"]
     )
-    with pytest.raises(UserError, match="empty: none of the 1 runs that suite.lock.yaml names is finished there"):
+    with pytest.raises(UserError, match=r"empty: none of the 1 runs that suite\.lock\.yaml names is finished"):
         load(again, empty)
 
 

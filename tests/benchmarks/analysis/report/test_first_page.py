@@ -143,7 +143,7 @@ def test_conditions_stand_beside_the_verdicts() -> None:
 
 def test_what_was_not_tested_names_settings_critics_and_the_start() -> None:
     results = ended(0.5, 0.7)
-    config, train = {"critic": "head"}, {"learning_rate": 1e-4}
+    config, train = {"critic": {"kind": "head", "detached": False}}, {"learning_rate": 1e-4}
     specs = {
         key: {"purpose": "train", "arm": key[:4].rstrip("."), "start": "nano", "train": train, "config": {}}
         for key in results.specs

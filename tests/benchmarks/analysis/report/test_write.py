@@ -179,7 +179,7 @@ def test_the_difference_of_the_arms_comes_from_their_specs(tmp_path: Path) -> No
     differing, shared = tables.configuration(load(write_results(tmp_path, suite)))
     values = differing.set_index("setting")[["ppo", "grpo"]]
     assert list(values.loc["train.learning_rate"]) == [str(TrainConfig().learning_rate), "0.001"]
-    assert list(values.loc["config.critic"]) == ["head", "-"]
+    assert list(values.loc["config.critic.kind"]) == ["head", "-"]
     assert "train.learning_rate" not in set(shared["setting"])
     assert shared.set_index("setting").at["train.beta", "value"] == "0.01"
 
