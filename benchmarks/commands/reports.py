@@ -90,7 +90,8 @@ def verify(
     found = mismatches(report, results)
     for one in found:
         print(f"{one.where}: {one.found}; the runs say {one.expected}")
-    print(f"{report}: {len(found)} difference{'s' * (len(found) != 1)}" if found else f"{report}: every number is what the runs say")
+    count = f"{len(found)} difference{'s' * (len(found) != 1)}"
+    print(f"{report}: {count if found else 'every number is what the runs say'}")
     raise typer.Exit(1 if found else 0)
 
 

@@ -46,7 +46,7 @@ def test_what_differs_from_its_runs_is_named(published: tuple[Path, Path], tmp_p
     page.write_text(page.read_text() + "more\n")
     write_records(replace(made, evals=made.evals.assign(passes=0)), out)
     assert verify(out, runs) == [
-        Mismatch("report.md", "other content", "what the runs give; look at the tables first"),
+        Mismatch("report.md", "other content", "otherwise; look at the tables first"),
         Mismatch("records: evals", "other values", "what the runs give"),
     ]
 
