@@ -49,9 +49,12 @@ STYLE: dict[Any, Any] = {
     **{"text.color": INK, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK, "axes.titlecolor": INK},
     **{"xtick.major.size": 2.5, "ytick.major.size": 2.5, "legend.frameon": False, "font.family": "DejaVu Sans"},
     **{"figure.facecolor": "white", "axes.facecolor": "white", "svg.hashsalt": "ppo-vs-grpo", "svg.fonttype": "path"},
-    "pdf.fonttype": 42,
+    "pdf.fonttype": 3,
 }
-"""Settings of a figure: fonts that come with matplotlib, and SVG ids from its content: a rebuild is the same bytes."""
+"""Settings of a figure: fonts that come with matplotlib, and SVG ids from its content: a rebuild is the same bytes.
+
+A PDF has its glyphs as drawings (type 3), whose text can be searched: cutting TrueType fonts to size took 0.2 s a font.
+"""
 
 
 def family(algorithm: str) -> str:
