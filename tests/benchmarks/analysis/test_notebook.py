@@ -65,7 +65,7 @@ def test_html_of_a_comparison_is_escaped(tmp_path: Path) -> None:
 
 
 def test_figures_are_those_of_the_report(results: NotebookResults) -> None:
-    assert dir(results.plot) == ["curves", "overview", "task_recall", "task_sorting"]
+    assert dir(results.plot) == ["curves", "forest", "forest_narrow", "overview", "task_recall", "task_sorting"]
     assert isinstance(results.plot.task_recall(), Figure)
     with pytest.raises(AttributeError, match="suite synthetic has no figure 'overvew'; did you mean 'overview'"):
         results.plot.overvew()
