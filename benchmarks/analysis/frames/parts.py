@@ -86,6 +86,8 @@ def narrowed(
         environments=_of_keys(results.environments, keys),
         hashes=_of_keys(results.hashes, keys),
         throughput=results.throughput if suite.get("throughput") else (),
+        samples=of(results.samples, True),
+        unsealed=tuple(name for name in results.unsealed if name in keys or name not in results.specs),
     )
 
 

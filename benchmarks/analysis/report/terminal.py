@@ -58,10 +58,10 @@ def summary(results: Results) -> DataFrame:
 
 
 def lead_sentences(found: Judged) -> list[str]:
-    """The verdict on the first metric as a sentence, and each claim's verdict: what a terminal says of a report."""
-    from ppo_vs_grpo.benchmarks.analysis.report import first_page
+    """The answer, and each claim's verdict: what a terminal says of a report."""
+    from ppo_vs_grpo.benchmarks.analysis.report.answer import answer
 
     return [
-        first_page.over_all_tasks(found.verdicts)[0].sentence,
+        answer(found.verdicts),
         *(f"{one.name} {one.verdict}: {one.here}" for one in found.claims),
     ]

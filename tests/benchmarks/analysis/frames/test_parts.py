@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -16,7 +17,7 @@ from ppo_vs_grpo.tasks.errors import UserError
 from synthetic import make_suite, write_results
 
 SMALL = {"updates": 4, "prompts": 8}
-FRAMES = ("runs", "metrics", "evals", "memory", "timing", "missing")
+FRAMES = ("runs", "metrics", "evals", "memory", "timing", "missing", "samples")
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +35,8 @@ def test_a_part_has_the_frames_of_a_suite_of_that_part(whole: Results, tmp_path:
         pd.testing.assert_frame_equal(one.reset_index(drop=True), other.reset_index(drop=True), check_dtype=False)
     assert part.specs == alone.specs
     assert set(part.hashes) == set(part.environments) == set(part.runs["key"])
+    old = replace(whole, unsealed=(*whole.specs, "suite.lock.yaml"))
+    assert set(narrowed(old, ("grpo", "ppo"), ("recall",), (2,)).unsealed) == {*part.specs, "suite.lock.yaml"}
 
 
 def test_seeds_are_left_out_of_training_and_not_repeats_of_the_timing_pass(whole: Results) -> None:

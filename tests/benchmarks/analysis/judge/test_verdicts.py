@@ -79,7 +79,7 @@ def test_a_lead_by_hand() -> None:
     assert (found.low, found.high) == pytest.approx((0.1 - T7 * 0.01 * SE, 0.1 + T7 * 0.01 * SE))
     assert found.p == pytest.approx(2 * 5.5e-9, rel=0.01)  # Holm doubles it
     assert found.sentence == (
-        "Final held-out pass rate on a (share): ppo 0.500, grpo 0.600; grpo less ppo 0.100, 95% interval 0.093 to "
+        "Final held-out pass rate on a (share): ppo 0.500, grpo 0.600; grpo minus ppo 0.100, 95% interval 0.093 to "
         "0.107; n = 8 paired seeds, paired t test: grpo better, since p < 0.0001 (Holm over 2 tasks) is below 0.05."
     )
 
