@@ -56,7 +56,9 @@ def primary_forest(results: Results, caption: str, *, narrow: bool = False) -> F
     rows = [
         ForestRow(
             one.task,
-            *(None if value is None else 100 * value for value in (one.estimate, one.low, one.high)),
+            _points(one.estimate),
+            _points(one.low),
+            _points(one.high),
             words=one.verdict.replace(f" within {MARGIN:g}", ""),
             significant=one.winner is not None,
             overall=one.task == ALL_TASKS,
@@ -66,6 +68,11 @@ def primary_forest(results: Results, caption: str, *, narrow: bool = False) -> F
     colours = style.arm_colours(canvas.algorithms(results))
     arms = {arm: colours[arm] for arm in (judged[0].first, judged[0].second) if arm}
     return forest_figure(rows, arms, "points", (-100 * MARGIN, 100 * MARGIN), narrow=narrow, caption=caption)
+
+
+def _points(rate: float | None) -> float | None:
+    """A pass rate in hundredths."""
+    return None if rate is None else 100 * rate
 
 
 def forest_figure(
