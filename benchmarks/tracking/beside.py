@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import IO
 
 from ppo_vs_grpo.benchmarks.records.folder import LOCK, MANIFEST, fingerprint, is_finished, run_folder
-from ppo_vs_grpo.benchmarks.records.lock import run_names
 from ppo_vs_grpo.benchmarks.tracking.account import ACCOUNT, account_is_damaged, mirrored_so_far
 
 WAIT_S = 30.0
@@ -95,6 +94,8 @@ def _conclude(process: subprocess.Popen[bytes], patience_s: float, log: IO[bytes
 def _left(folder: Path, mode: Mode) -> str:
     """The runs that are not mirrored yet, in words."""
     try:
+        from ppo_vs_grpo.benchmarks.records.lock import run_names  # loads pydantic, which `--help` need not
+
         places = [run_folder(folder, name.purpose, name.key) for name in run_names(folder)]
         ended = [place for place in places if is_finished(place)]
         done = mirrored_so_far(folder).get(mode.value, {})

@@ -245,7 +245,7 @@ def test_the_table_has_a_readable_row_a_claim() -> None:
     half = 2.364624251592785 * 0.02 * math.sqrt(5 / 7 / 8)
     interval = f"({0.1 - half:.3f} to {0.1 + half:.3f})"
     assert table["evidence"].tolist() == [
-        f"final held-out pass rate, more less base: 0.100 {interval}, n = 8",
+        f"final held-out pass rate, more minus base: 0.100 {interval}, n = 8",
         "final held-out pass rate, same less base: 0.000 (-0.007 to 0.007), n = 8",
         "-",
     ]
