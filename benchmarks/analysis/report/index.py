@@ -82,10 +82,11 @@ def _shown(results: Path, folder: Path, page: Path) -> Shown:
 
 
 def _lead(path: Path) -> str:
-    """The verdict on the first metric over all tasks, as a sentence; an empty text where there is none to read."""
+    """The report's answer; of reports that had none, the primary verdict's sentence; empty where none can be read."""
     try:
-        judged: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["verdicts"]
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        judged = content["verdicts"]
         over = [one for one in judged if one["task"] == ALL_TASKS] or judged
-        return str(over[0]["sentence"])
+        return str(content.get("answer") or over[0]["sentence"])
     except (OSError, ValueError, KeyError, IndexError):
         return ""

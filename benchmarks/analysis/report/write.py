@@ -89,7 +89,7 @@ def _write_claims(results: Results, name: str, found: Judged, path: Path) -> Non
     """The verdicts and the claims for machines: what does not exist is null."""
     both = {"verdicts": verdicts.rows_of(found.verdicts), "claims": claims.claims_json(found.claims)}
     part = {"part": results.suite["part"]} if results.suite.get("part") else {}
-    content = {"report": name, "suite": results.name, **part, **both}
+    content = {"report": name, "suite": results.name, "answer": answer(found.verdicts), **part, **both}
     path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8", newline="\n")
 
 

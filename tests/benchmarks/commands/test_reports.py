@@ -77,6 +77,8 @@ def test_a_page_lists_all_suites_newest_first(tmp_path: Path, monkeypatch: pytes
     here = tmp_path / "here" / "report"
     shutil.copytree(published["core"], here, ignore=shutil.ignore_patterns("figures"))
     (here / "suite.lock.yaml").rename(tmp_path / "here" / "suite.lock.yaml")
+    content = json.loads((here / "claims.json").read_text())
+    (here / "claims.json").write_text(json.dumps(content | {"answer": "grpo ends higher."}))
     os.utime(here / "report.html", (4e9, 4e9))
     (tmp_path / "here" / "report-grpo-ppo").mkdir()
     (tmp_path / "here" / "report-grpo-ppo" / "report.html").touch()
@@ -92,7 +94,8 @@ def test_a_page_lists_all_suites_newest_first(tmp_path: Path, monkeypatch: pytes
     assert text.count("64 of 64 training runs") == 2
     assert text.count("304 of 304 training runs") == 1
     assert "ppo, grpo on countdown, sorting, recall, arithmetic" in text
-    assert text.count("Final held-out pass rate over all tasks (share): ppo 0.") == 3
+    assert text.count("Final held-out pass rate over all tasks (share): ppo 0.") == 2
+    assert text.count("grpo ends higher.") == 1
     assert ran("view", str(tmp_path / "here"), "--no-open").output == f"{here / 'report.html'}\n"
     assert len(opened) == 1
 
