@@ -13,7 +13,13 @@ from ppo_vs_grpo.tasks.errors import UserError
 
 COMMANDS: dict[str, dict[str, Callable[..., Any]]] = {
     "Run": {"init": suites.init, "run": runs.run, "merge": runs.merge},
-    "Read": {"view": reports.view, "report": reports.report, "compare": reports.compare, "verify": reports.verify},
+    "Read": {
+        "view": reports.view,
+        "report": reports.report,
+        "compare": reports.compare,
+        "verify": reports.verify,
+        "publish": reports.publish,
+    },
     "Look up": {
         "list": suites.list_,
         "show": suites.show,

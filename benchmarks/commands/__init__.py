@@ -3,7 +3,7 @@
 - options.py: options that several commands take
 - suites.py: what is there to run: init, list, show
 - runs.py: run, merge
-- reports.py: what came out: view, report, compare, verify
+- reports.py: what came out: view, report, compare, verify, publish
 - machine.py: what a machine can do: doctor, predict, roofline
 
 Modules are imported by the command that needs them, so that --help answers at once.

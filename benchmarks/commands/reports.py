@@ -95,6 +95,17 @@ def verify(
     raise typer.Exit(1 if found else 0)
 
 
+def publish(
+    results: Annotated[Path, typer.Argument(metavar="RESULTS", help="A suite's results, such as results/core.")],
+    out: Annotated[Path, typer.Argument(metavar="DIR", help="Where to write, such as results/published/core.")],
+) -> None:
+    """Write report, lock and records of a suite into a folder that answers as its runs do."""
+    from ppo_vs_grpo.benchmarks.analysis.report.publish import publish as written_records
+
+    place = written_records(results, out)
+    typer.echo(f"{place}: {sum(path.stat().st_size for path in place.iterdir()) / 1e6:.1f} MB")
+
+
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 

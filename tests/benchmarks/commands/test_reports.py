@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from checkout import ROOT
+from ppo_vs_grpo.benchmarks import load
 from ppo_vs_grpo.benchmarks.__main__ import app
 from ppo_vs_grpo.tasks.errors import UserError
 from synthetic import make_suite, write_results
@@ -105,3 +106,14 @@ def test_a_folder_without_a_report_says_what_to_run(tmp_path: Path) -> None:
     assert isinstance(error, UserError)
     assert str(error).endswith("no suite has a report there; `ppo-vs-grpo run smoke` makes one in a minute or two")
     assert not list(tmp_path.iterdir())
+
+
+def test_publishing_says_how_large_the_records_are_and_writes_nothing_of_nothing(folder: Path, tmp_path: Path) -> None:
+    records = tmp_path / "out" / "records"
+    said = ran("publish", str(folder), str(tmp_path / "out")).output
+    assert said == f"{records}: {sum(path.stat().st_size for path in records.iterdir()) / 1e6:.1f} MB\n"
+    assert load(tmp_path / "out").seeds == load(folder).seeds
+    error = ran("publish", str(tmp_path / "none"), str(tmp_path / "other")).exception
+    assert isinstance(error, UserError)
+    assert "no suite.lock.yaml" in str(error)
+    assert not (tmp_path / "other").exists()

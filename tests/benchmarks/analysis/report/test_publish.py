@@ -11,7 +11,7 @@ import pytest
 from ppo_vs_grpo.benchmarks import load
 from ppo_vs_grpo.benchmarks.analysis.frames.published import write_records
 from ppo_vs_grpo.benchmarks.analysis.report import write
-from ppo_vs_grpo.benchmarks.analysis.report.publish import main
+from ppo_vs_grpo.benchmarks.analysis.report.publish import publish
 from ppo_vs_grpo.benchmarks.analysis.report.verify import Mismatch, verify
 from synthetic import make_suite, write_results
 
@@ -23,7 +23,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """The runs, and what is published of them."""
     place = tmp_path_factory.mktemp("suites")
     runs = write_results(place / "core", SUITE, failed=["ppo.recall.s0"])
-    assert main([str(runs), str(place / "published" / "core")]) == 0
+    publish(runs, place / "published" / "core")
     return runs, place / "published" / "core"
 
 
@@ -49,9 +49,3 @@ def test_what_differs_from_its_runs_is_named(published: tuple[Path, Path], tmp_p
         Mismatch("report.md", "other content", "otherwise; look at the tables first"),
         Mismatch("records: evals", "other values", "what the runs give"),
     ]
-
-
-def test_a_folder_without_results_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([str(tmp_path / "none"), str(tmp_path / "out")]) == 2
-    assert "no suite.lock.yaml" in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
