@@ -44,10 +44,8 @@ def summary(results: Results) -> pd.DataFrame:
     memory come from runs that had the machine to themselves.
     """
     scores = final_scores(results)
-    seconds, memory = phase_seconds(results), peak_memory(results)
-    memory = memory[memory["phase"] == "process"]
-    costs = {"seconds_per_1000": (seconds, "total_s"), "peak_memory_mb": (memory, "mb")}
-    means = {name: alone_means(frame, column) for name, (frame, column) in costs.items()}
+    seconds, memory = (frame for frame, _ in _costs(results).values())
+    means = {name: alone_means(frame, column) for name, (frame, column) in _costs(results).items()}
     rows = []
     for task, arm in task_arms(results):
         runs = scores[(scores["task"] == task) & (scores["arm"] == arm)]
@@ -59,6 +57,24 @@ def summary(results: Results) -> pd.DataFrame:
         notes = [*_run_notes(runs), *_cost_notes(results, seconds, memory, task, arm), unmatched(results, task)]
         rows.append(row | {"note": "; ".join(note for note in notes if note) or NO_NOTE})
     return pd.DataFrame(rows)
+
+
+def contended_costs(results: Results) -> dict[str, pd.Series]:
+    """By cost, its mean per (task, arm) over the runs that shared the machine, where none had it alone."""
+    shared = {}
+    for name, (frame, column) in _costs(results).items():
+        groups = frame.groupby(["task", "arm"])
+        shared[name] = groups[column].mean()[groups["contended"].all()]
+    return shared
+
+
+def _costs(results: Results) -> dict[str, tuple[pd.DataFrame, str]]:
+    """By cost, the measured runs and the column of its numbers."""
+    memory = peak_memory(results)
+    return {
+        "seconds_per_1000": (phase_seconds(results), "total_s"),
+        "peak_memory_mb": (memory[memory["phase"] == "process"], "mb"),
+    }
 
 
 def _run_notes(runs: pd.DataFrame) -> list[str]:

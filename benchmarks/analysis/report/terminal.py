@@ -49,11 +49,18 @@ def print_summary(console: Console, frame: DataFrame) -> None:
 
 
 def summary(results: Results) -> DataFrame:
-    """A small table of text for the terminal: a row per task and arm, a dash for what does not exist."""
+    """A small table of text for the terminal: a row per task and arm, a dash for what does not exist.
+
+    A cost that was only measured beside other work has a star; the note says that it is contended.
+    """
     from ppo_vs_grpo.benchmarks.analysis.frames import outcomes
     from ppo_vs_grpo.benchmarks.analysis.report import tables
 
     table = tables.dashed(outcomes.summary(results))
+    places = list(zip(table["task"], table["arm"], strict=True))
+    for name, shared in outcomes.contended_costs(results).items():
+        marked = [f"{tables.FORMATS[name].format(shared[place])}*" if place in shared else "" for place in places]
+        table[name] = [text if star == "" else star for text, star in zip(table[name], marked, strict=True)]
     return table[list(TERMINAL)].rename(columns=TERMINAL)
 
 

@@ -2,7 +2,7 @@
 // A column's button sorts its table: numbers by size, text by letters, what does not exist last.
 function value(row, column) {
   const text = row.cells[column].textContent.trim();
-  const number = Number(text.replace(/,/g, ""));
+  const number = Number(text.replace(/[,*%]/g, ""));
   return text === "-" ? null : Number.isNaN(number) ? text : number;
 }
 function compared(one, other, direction) {

@@ -19,6 +19,7 @@ import pytest
 from checkout import ROOT
 from ppo_vs_grpo.algorithms.shared.config import TrainConfig
 from ppo_vs_grpo.benchmarks import load
+from ppo_vs_grpo.benchmarks.analysis.frames import outcomes
 from ppo_vs_grpo.benchmarks.analysis.judge.verdicts import judge
 from ppo_vs_grpo.benchmarks.analysis.report import captions as wording
 from ppo_vs_grpo.benchmarks.analysis.report import tables, terminal, write
@@ -216,6 +217,15 @@ def test_what_is_missing_is_a_dash_and_a_note(tmp_path: Path, case: str) -> None
         assert {cell.lower() for cell in cells} & {"nan", "inf", "-inf", "<na>", ""} == set(), table.name
     for text in (page.read_text(), page.with_suffix(".md").read_text()):
         assert not re.search(r"(?<![\w/+])(nan|inf)(?![\w/+=])", text, re.IGNORECASE)
+
+
+def test_costs_of_a_shared_machine_are_shown_with_a_star(tmp_path: Path) -> None:
+    alone, shared = (write_results(tmp_path / str(c), make_suite(**ONE), contended_timing=c) for c in (False, True))
+    for name in ("s per 1,000 completions", "peak memory MB"):
+        plain, starred = (terminal.summary(load(folder))[name].tolist() for folder in (alone, shared))
+        assert starred == [f"{text}*" for text in plain]
+        assert "*" not in "".join(plain)
+    assert outcomes.summary(load(shared))["seconds_per_1000"].isna().all()
 
 
 def test_one_seed_has_no_spread(tmp_path: Path) -> None:
