@@ -246,7 +246,7 @@ def test_the_table_has_a_readable_row_a_claim() -> None:
     interval = f"({0.1 - half:.3f} to {0.1 + half:.3f})"
     assert table["evidence"].tolist() == [
         f"final held-out pass rate, more minus base: 0.100 {interval}, n = 8",
-        "final held-out pass rate, same less base: 0.000 (-0.007 to 0.007), n = 8",
+        "final held-out pass rate, same minus base: 0.000 (-0.007 to 0.007), n = 8",
         "-",
     ]
     assert table["verdict"].tolist() == ["supported", "refuted", "not tested"]

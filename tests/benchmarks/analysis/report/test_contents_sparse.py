@@ -95,7 +95,7 @@ def test_arms_differ_where_they_run_on_a_common_task(results: Results) -> None:
     assert chosen == [{"setting": "task_choice.task", "task": t, "value": t} for t in ("sorting", "recall")]
 
 
-SETTINGS = ("critic", "gamma", "lam", "value_coefficient", "normalize")
+SETTINGS = ("critic.kind", "gamma", "lam", "value_coefficient", "normalize")
 
 
 def test_a_setting_of_one_task_is_no_difference_between_arms(results: Results) -> None:
