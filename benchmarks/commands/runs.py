@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,9 @@ from ppo_vs_grpo.benchmarks.commands.reports import written
 from ppo_vs_grpo.benchmarks.run.device import Device
 from ppo_vs_grpo.benchmarks.tracking.beside import Mode, mirrored
 from ppo_vs_grpo.tasks.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def run(
@@ -65,16 +68,24 @@ def run(
         )  # fmt: skip
         if code == 130:
             raise typer.Exit(code)
-        try:
-            # index.parquet: the manifests as one table, for readers without this package
-            made = written(folder, folder / "report", console)
-            made.runs.to_parquet(folder / "index.parquet", index=False)
-            code = code or int(made.missing["state"].eq("unreadable").any())
-        except UserError as error:
-            if code == 0:
-                raise
-            print(f"no report: {error}", file=sys.stderr)
+        code = _reported(folder, code, console)
     raise typer.Exit(code)
+
+
+def _reported(folder: Path, code: int, console: Console) -> int:
+    """Write the report and index.parquet of a suite that ended with an exit code; the code after that.
+
+    index.parquet has the manifests as one table, for readers without this package.
+    """
+    try:
+        made = written(folder, folder / "report", console)
+    except UserError as error:
+        if code == 0:
+            raise
+        print(f"no report: {error}", file=sys.stderr)
+        return code
+    made.runs.to_parquet(folder / "index.parquet", index=False)
+    return code or int(made.missing["state"].eq("unreadable").any())
 
 
 def merge(
