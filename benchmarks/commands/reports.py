@@ -100,9 +100,9 @@ def publish(
     out: Annotated[Path, typer.Argument(metavar="DIR", help="Where to write, such as results/published/core.")],
 ) -> None:
     """Write report, lock and records of a suite into a folder that answers as its runs do."""
-    from ppo_vs_grpo.benchmarks.analysis.report.publish import publish as written_records
+    from ppo_vs_grpo.benchmarks.analysis.report.publish import publish as publish_suite
 
-    place = written_records(results, out)
+    place = publish_suite(results, out)
     typer.echo(f"{place}: {sum(path.stat().st_size for path in place.iterdir()) / 1e6:.1f} MB")
 
 

@@ -21,7 +21,7 @@ WORDS_ONLY = ("name", "description")
 """Keys of a suite that change nothing of its runs or its verdicts."""
 
 Differences = dict[str, list[Any]]
-"""By a suite's key, as in `train.beta`, the value of one suite and that of the other."""
+"""By key, as in `train.beta`, the value of one suite or spec and that of the other."""
 
 
 def write_lock(folder: Path, document: Mapping[str, Any], seals: Mapping[str, str]) -> None:
@@ -107,7 +107,7 @@ def document(suite: Mapping[str, Any], keys: Sequence[str], changed: Differences
 
 
 def differences(one: Any, other: Any, key: str = "") -> Differences:
-    """Where two suites differ, but for name and description; None stands for what one of them does not have."""
+    """Where two suites or specs differ, but for a suite's name and description; None stands for what one lacks."""
     if not (isinstance(one, Mapping) and isinstance(other, Mapping)):
         return {} if one == other else {key: [one, other]}
     found: Differences = {}
@@ -124,7 +124,13 @@ def _checked(folder: Path) -> dict[str, Any]:
         siblings = sorted(p.parent.name for p in folder.parent.glob(f"*/{LOCK}"))
         hint = nearest(folder.name, siblings) if siblings else "run a suite first"
         raise UserError(f"{folder}: not a suite's results: no {LOCK} there; {hint}")
-    lock: dict[str, Any] = _parsed(path, path.stat().st_mtime_ns)
+    return _read(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=1)
+def _read(path: Path, mtime_ns: int) -> dict[str, Any]:
+    """The same of the file. It is read again only after a change: who watches a suite asks every second."""
+    lock: dict[str, Any] = _parsed(path)
     _check_kinds(path, lock, {"suite": dict, "keys": list})
     _check_kinds(path, lock["suite"], {"name": str, "arms": dict, "tasks": dict, "seeds": list})
     for name in ("arms", "tasks", "seeds"):
@@ -147,9 +153,7 @@ def _seal(lock: Mapping[str, Any]) -> str:
         return "none"
 
 
-@lru_cache(maxsize=1)
-def _parsed(path: Path, mtime_ns: int) -> Any:
-    """The lock file's content. It is parsed again only after a change: who watches a suite asks every second."""
+def _parsed(path: Path) -> Any:
     import yaml
 
     try:

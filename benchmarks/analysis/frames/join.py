@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
+from ppo_vs_grpo.benchmarks.records.lock import differences
 from ppo_vs_grpo.tasks.errors import UserError
 
 STACKED = ("runs", "metrics", "evals", "memory", "probes", "samples")
@@ -109,19 +110,10 @@ def _check_specs(named: Named) -> None:
             shared = {field: spec[field] for field in OF_TASK}
             for place, fields in (((spec["arm"], spec["task"]), whole), ((spec["task"],), shared)):
                 where, other = seen.setdefault(place, (name, fields))
-                if found := _difference(other, fields):
-                    field, one, two = found
+                if other != fields:
+                    found = differences(other, fields) or {"the names of fields": [sorted(other), sorted(fields)]}
+                    field, (one, two) = next(iter(found.items()))
                     raise UserError(
                         f"{' on '.join(place)}: {field} is {one!r} in {where} and {two!r} in {name}; "
                         "runs that differ in more than the seed cannot be joined"
                     )
-
-
-def _difference(one: Any, other: Any, path: str = "") -> tuple[str, Any, Any] | None:
-    """The first field of two mappings, however deep, in which they differ, with both values; None if they are equal."""
-    if one == other:
-        return None
-    if not (isinstance(one, dict) and isinstance(other, dict)):
-        return path, one, other
-    name = next(name for name in one | other if one.get(name) != other.get(name) or (name in one) != (name in other))
-    return _difference(one.get(name), other.get(name), f"{path}.{name}" if path else name)

@@ -26,7 +26,7 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from ppo_vs_grpo.benchmarks.analysis.frames.arms import choose_pair, shared_tasks
-from ppo_vs_grpo.benchmarks.analysis.frames.results import ALL_TASKS, Results
+from ppo_vs_grpo.benchmarks.analysis.frames.results import ALL_TASKS, Results, kept
 from ppo_vs_grpo.benchmarks.analysis.judge.finding import Finding, Ruled, known, numbers, sentence, span
 from ppo_vs_grpo.benchmarks.analysis.judge.metrics import COLLAPSES, MEMORY, METRICS, SECONDS, Metric, compare
 from ppo_vs_grpo.benchmarks.analysis.stats.evidence import DIFFERENCE, NULL, SHARE, Evidence
@@ -84,6 +84,7 @@ def judge(results: Results, first: str | None = None, second: str | None = None)
     return tuple(verdicts(found, pair))
 
 
+@kept
 def judge_primary(results: Results) -> tuple[Verdict, ...]:
     """The primary metric's verdicts of `judge`; empty where no two arms share a task."""
     pair = choose_pair(results)
@@ -92,18 +93,13 @@ def judge_primary(results: Results) -> tuple[Verdict, ...]:
     return tuple(verdicts(found, pair)) if pair else ()
 
 
-def verdict_table(results: Results, first: str | None = None, second: str | None = None) -> pd.DataFrame:
-    """`judge` as a frame: a row a verdict, a column a field; a number that does not exist is missing."""
-    return table_of(judge(results, first, second))
-
-
 def rows_of(judged: Sequence[Verdict]) -> list[dict[str, object]]:
     """Every field of every verdict, as JSON has it: None for what does not exist."""
     return [{name: getattr(one, name) for name in COLUMNS} for one in judged]
 
 
 def table_of(judged: Sequence[Verdict]) -> pd.DataFrame:
-    """Verdicts as a frame."""
+    """Verdicts as a frame: a row each, a column a field; a number that does not exist is missing."""
     return pd.DataFrame(rows_of(judged), columns=list(COLUMNS)).astype(dict.fromkeys(NUMBERS, float))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ppo_vs_grpo.benchmarks.analysis.frames.results import ALL_TASKS
 from ppo_vs_grpo.benchmarks.analysis.judge.verdicts import NEITHER, UNDEFINED, Verdict
+from ppo_vs_grpo.benchmarks.analysis.report.figures.style import signed
 from ppo_vs_grpo.benchmarks.analysis.stats.ruling import (
     EQUIVALENT,
     INCONCLUSIVE,
@@ -35,7 +36,7 @@ def interval(one: Verdict, *, turned: bool = False) -> str:
     if one.low is None or one.high is None:
         return ""
     low, high = (-one.high, -one.low) if turned else (one.low, one.high)
-    return f"{_points(low)} to {_points(high)}"
+    return f"{points(low)} to {points(high)}"
 
 
 def _lead(one: Verdict) -> str:
@@ -44,7 +45,7 @@ def _lead(one: Verdict) -> str:
         return f"No verdict: {one.reason}."
     behind = one.estimate < 0
     leader, other = (one.first, one.second) if behind else (one.second, one.first)
-    gap = f"{_points(abs(one.estimate))} points"
+    gap = f"{points(abs(one.estimate))} points"
     ends = interval(one, turned=behind)
     sure = f"95% interval {ends}, {one.n} paired seeds{' a task' if one.task == ALL_TASKS else ''}" if ends else ""
     close = f" It is a close call: {p_words(one.p)}." if one.p is not None and is_close(one.p) else ""
@@ -86,9 +87,9 @@ def _kind(one: Verdict) -> str:
     return kinds[one.verdict]
 
 
-def _points(share: float) -> str:
-    text = f"{POINTS * share:.1f}"
-    return text.replace("-", "\N{MINUS SIGN}") if float(text) else "0.0"
+def points(share: float, *, plus: bool = False) -> str:
+    """A share in points, such as `3.2`; with a plus sign where asked for."""
+    return signed(POINTS * share, 1, plus=plus)
 
 
 def _listed(names: Sequence[str]) -> str:

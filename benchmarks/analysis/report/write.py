@@ -129,7 +129,7 @@ def _content(
         "claims": first_page.claims_rows(found.claims),
         "verdicts": first_page.verdicts(found.verdicts),
         "verdicts_by_task": first_page.verdicts_by_task(found.verdicts),
-        "conditions": tables.dashed(made["conditions"]) if "conditions" in made else None,
+        "conditions": made.get("conditions"),
         "forest": next((figure for figure in drawn if figure["stem"] == "forest"), None),
         "sentences": [one.sentence for one in (*found.claims, *found.verdicts)],
         "summary": at_a_glance,

@@ -169,8 +169,8 @@ def arrival_evidence(pairs: Sequence[tuple[Array, Array]], margin: float) -> Evi
     n = min(len(first) for first, _ in pairs)
     if not any(len(first) for first, _ in pairs):
         return Evidence(RATIO, 0)
-    if arrived(pairs):
-        return mean_evidence(log_ratios(pairs), margin, ratio=True)
+    if _arrived(pairs):
+        return mean_evidence(_log_ratios(pairs), margin, ratio=True)
     # Not the sign of a difference: two infinities have none.
     leads = np.concatenate([(second < first).astype(float) - (second > first) for first, second in pairs])
     share = improvement(leads)
@@ -190,20 +190,20 @@ def paced_evidence(
     n = min(len(first) for first, _ in pairs)
     if not n:
         return Evidence(RATIO, 0)
-    if not arrived(pairs):
+    if not _arrived(pairs):
         return Evidence(RATIO, n, undefined="not every run got there after its start: see completions to the threshold")
-    found = mean_evidence([*log_ratios(pairs), *log_ratios(paces)], margin, ratio=True, over=len(pairs))
+    found = mean_evidence([*_log_ratios(pairs), *_log_ratios(paces)], margin, ratio=True, over=len(pairs))
     repeats = min(len(first) for first, _ in paces)
     return replace(found, n=n, test=f"t test of completions and of {repeats} paired repeats of seconds")
 
 
-def arrived(pairs: Sequence[tuple[Array, Array]]) -> bool:
+def _arrived(pairs: Sequence[tuple[Array, Array]]) -> bool:
     """Whether every run reached the threshold, and none started there."""
     places = np.concatenate([values for pair in pairs for values in pair])
     return bool(np.isfinite(places).all() and (places > 0).all())
 
 
-def log_ratios(pairs: Sequence[tuple[Array, Array]]) -> list[Array]:
+def _log_ratios(pairs: Sequence[tuple[Array, Array]]) -> list[Array]:
     """Each task's logarithms of second over first, pair by pair."""
     return [np.log(second) - np.log(first) for first, second in pairs]
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from ppo_vs_grpo.benchmarks import load
 from ppo_vs_grpo.benchmarks.analysis.frames.prompts import prompt_rates
-from ppo_vs_grpo.benchmarks.analysis.judge.verdicts import judge, verdict_table
+from ppo_vs_grpo.benchmarks.analysis.judge.verdicts import judge, table_of
 from ppo_vs_grpo.benchmarks.analysis.notebook import NotebookResults
 from ppo_vs_grpo.tasks.errors import UserError
 from synthetic import make_suite, write_results
@@ -32,7 +32,7 @@ def results(folder: Path) -> NotebookResults:
 def test_a_comparison_is_the_verdicts_on_two_arms(results: NotebookResults) -> None:
     found = results.compare("grpo", "dapo")
     assert found.verdicts == judge(results, "grpo", "dapo")
-    pd.testing.assert_frame_equal(found.table, verdict_table(results, "grpo", "dapo"))
+    pd.testing.assert_frame_equal(found.table, table_of(judge(results, "grpo", "dapo")))
     assert (found.primary.metric, found.primary.task) == ("final held-out pass rate", "all tasks")
     assert found.sentences[0] == found.primary.sentence
     assert sorted(found.sentences) == sorted(found.table["sentence"])

@@ -19,6 +19,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 
 from ppo_vs_grpo.benchmarks.analysis.frames.results import ALL_TASKS, Results
 from ppo_vs_grpo.benchmarks.analysis.judge.verdicts import judge_primary
+from ppo_vs_grpo.benchmarks.analysis.report.answer import POINTS
 from ppo_vs_grpo.benchmarks.analysis.report.figures import canvas, style
 from ppo_vs_grpo.benchmarks.analysis.stats.ruling import MARGIN
 
@@ -67,11 +68,11 @@ def primary_forest(results: Results, caption: str, *, narrow: bool = False) -> F
     ]
     colours = style.arm_colours(canvas.algorithms(results))
     arms = {arm: colours[arm] for arm in (judged[0].first, judged[0].second) if arm}
-    return forest_figure(rows, arms, "points", (-100 * MARGIN, 100 * MARGIN), narrow=narrow, caption=caption)
+    return forest_figure(rows, arms, "points", (-POINTS * MARGIN, POINTS * MARGIN), narrow=narrow, caption=caption)
 
 
 def _points(share: float | None) -> float | None:
-    return None if share is None else 100 * share
+    return None if share is None else POINTS * share
 
 
 def forest_figure(

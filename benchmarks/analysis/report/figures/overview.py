@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from ppo_vs_grpo.benchmarks.analysis.frames.arms import choose_pair, shared_tasks
 from ppo_vs_grpo.benchmarks.analysis.frames.costs import memory_by_role, peak_memory, phase_seconds
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
-from ppo_vs_grpo.benchmarks.analysis.judge.pairs import final_scores
 from ppo_vs_grpo.benchmarks.analysis.judge.verdicts import judge_primary
+from ppo_vs_grpo.benchmarks.analysis.report.answer import interval, points
 from ppo_vs_grpo.benchmarks.analysis.report.figures import panels, style
 from ppo_vs_grpo.benchmarks.analysis.report.figures.canvas import (
     algorithms,
@@ -27,7 +27,6 @@ from ppo_vs_grpo.benchmarks.analysis.report.figures.canvas import (
     unmatched_words,
 )
 from ppo_vs_grpo.benchmarks.analysis.report.figures.costs import predictions, role_marks, roles, stack
-from ppo_vs_grpo.benchmarks.analysis.stats.intervals import paired_differences, t_interval
 
 ACCELERATOR = "accelerator_allocated"
 
@@ -36,21 +35,17 @@ def finding(results: Results, task: str) -> str:
     """How the task's two arms end, such as `grpo ends 4.1 points higher; interval 1.8 to 6.4`; empty without two arms.
 
     An arm ends higher where the task's verdict names it. Points are hundredths of the held-out pass rate; the interval
-    is that of `t_interval` on paired seeds, not adjusted.
+    is the verdict's, not adjusted.
     """
-    pair = choose_pair(results)
-    if pair is None or task not in shared_tasks(results, pair):
+    one = next((one for one in judge_primary(results) if one.task == task), None)
+    if one is None:
         return ""
-    found = t_interval(100 * paired_differences(*final_scores(results, pair)[task].both))
-    if found.n < 2:
-        return f"{found.n} finished pair{'s' * (found.n != 1)} of seeds: no interval"
-    mean, low, high = (style.signed(value, 1) for value in (found.mean, found.low, found.high))
-    if not any(one.winner for one in judge_primary(results) if one.task == task):
-        return f"{pair[1]} minus {pair[0]} {style.signed(found.mean, 1, plus=True)} points; interval {low} to {high}"
-    if found.mean > 0:
-        return f"{pair[1]} ends {mean} points higher; interval {low} to {high}"
-    low, high = style.signed(-found.high, 1), style.signed(-found.low, 1)
-    return f"{pair[0]} ends {style.signed(-found.mean, 1)} points higher; interval {low} to {high}"
+    if one.estimate is None or one.low is None:
+        return f"{one.n} finished pair{'s' * (one.n != 1)} of seeds: no interval"
+    if one.winner is None:
+        return f"{one.second} minus {one.first} {points(one.estimate, plus=True)} points; interval {interval(one)}"
+    behind = one.estimate < 0
+    return f"{one.winner} ends {points(abs(one.estimate))} points higher; interval {interval(one, turned=behind)}"
 
 
 def titled(task: str, words: str) -> str:

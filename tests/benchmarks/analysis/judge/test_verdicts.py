@@ -17,7 +17,7 @@ from ppo_vs_grpo.benchmarks import load
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
 from ppo_vs_grpo.benchmarks.analysis.judge.differences import power_table
 from ppo_vs_grpo.benchmarks.analysis.judge.metrics import METRICS, compare
-from ppo_vs_grpo.benchmarks.analysis.judge.verdicts import Verdict, judge, verdict_table, verdicts
+from ppo_vs_grpo.benchmarks.analysis.judge.verdicts import Verdict, judge, table_of, verdicts
 from synthetic import make_suite, write_probes, write_results
 
 FINAL, AREA, SPREAD, COLLAPSES, NOISE, MEMORY, SECONDS, COMPLETIONS_TO, SECONDS_TO = (m.name for m in METRICS)
@@ -260,7 +260,7 @@ def test_two_arms_that_end_below_their_start_have_not_learned() -> None:
 
 
 def test_a_frame_of_them() -> None:
-    table = verdict_table(written())
+    table = table_of(judge(written()))
     assert len(table) == len(METRICS) * 3
     assert table["estimate"].dtype == float
     assert not table["sentence"].str.contains(r"\bnan\b|\binf\b").any()

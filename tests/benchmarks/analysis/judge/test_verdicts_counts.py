@@ -16,7 +16,7 @@ from ppo_vs_grpo.benchmarks.analysis.frames.arms import shared_tasks
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
 from ppo_vs_grpo.benchmarks.analysis.judge.differences import power_table
 from ppo_vs_grpo.benchmarks.analysis.judge.metrics import METRICS
-from ppo_vs_grpo.benchmarks.analysis.judge.verdicts import Verdict, judge, verdict_table
+from ppo_vs_grpo.benchmarks.analysis.judge.verdicts import Verdict, judge, table_of
 
 FINAL, AREA, SPREAD, COLLAPSES, NOISE, MEMORY, SECONDS, COMPLETIONS_TO, SECONDS_TO = (m.name for m in METRICS)
 T4 = 2.7764451051977987
@@ -88,7 +88,7 @@ def test_collapsed_runs_are_counted_beside_every_verdict() -> None:
         "b": "; collapsed runs: ppo 0 of 9, grpo 1 of 9",
         "all tasks": "; collapsed runs: ppo 1 of 27, grpo 1 of 26",
     }
-    table = verdict_table(results)
+    table = table_of(judge(results))
     for metric in set(table["metric"]) - {COLLAPSES}:
         of_metric = table[table["metric"] == metric].set_index("task")
         for task, end in ends.items():
@@ -102,7 +102,7 @@ def test_collapsed_runs_are_counted_beside_every_verdict() -> None:
 
 def test_nothing_is_said_of_collapses_where_there_are_none() -> None:
     cells = {"a": curves(LEVEL)}
-    assert not verdict_table(made({"ppo": cells, "grpo": cells}))["reason"].str.contains("collapsed").any()
+    assert not table_of(judge(made({"ppo": cells, "grpo": cells})))["reason"].str.contains("collapsed").any()
 
 
 def test_a_run_without_a_start_is_not_known_to_have_collapsed() -> None:

@@ -14,7 +14,7 @@ from ppo_vs_grpo.benchmarks.analysis.frames.arms import choose_pair
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
 from ppo_vs_grpo.benchmarks.analysis.judge.differences import power_table
 from ppo_vs_grpo.benchmarks.analysis.judge.metrics import METRICS
-from ppo_vs_grpo.benchmarks.analysis.judge.verdicts import Verdict, judge, verdict_table
+from ppo_vs_grpo.benchmarks.analysis.judge.verdicts import Verdict, judge, table_of
 from ppo_vs_grpo.benchmarks.analysis.report import tables
 from ppo_vs_grpo.tasks.errors import UserError
 from synthetic import make_suite, write_probes, write_results
@@ -154,7 +154,7 @@ def test_one_arm_has_nothing_beside_it() -> None:
     assert list(power["reason"]) == ["the suite has 1 arm, ppo; a verdict needs two"]
     assert (power["seeds_needed"].tolist(), power["n"].tolist()) == ([None], [0])
     assert tables.dashed(power).loc[0].tolist()[2:5] == ["-", "-", "-"]
-    assert len(verdict_table(results)) == len(METRICS)
+    assert len(table_of(judge(results))) == len(METRICS)
 
 
 def test_which_two_arms() -> None:
