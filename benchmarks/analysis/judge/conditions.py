@@ -59,7 +59,8 @@ def differing_settings(results: Results, pair: tuple[str, str]) -> list[str]:
 def critics(results: Results, pair: Sequence[str]) -> dict[str, str]:
     """The form of each arm's critic, `head` or `model`; an arm without one is not in it."""
     configs: Mapping[str, Any] = {spec.get("arm", ""): spec.get("config") or {} for spec in results.specs.values()}
-    forms = {arm: (configs.get(arm, {}).get("critic") or {}).get("kind") for arm in pair}
+    stated = {arm: configs.get(arm, {}).get("critic") for arm in pair}
+    forms = {arm: critic.get("kind") if isinstance(critic, Mapping) else None for arm, critic in stated.items()}
     return {arm: form for arm, form in forms.items() if form in ("head", "model")}
 
 

@@ -63,7 +63,8 @@ def _lead(one: Verdict) -> str:
         )
     if one.verdict == INCONCLUSIVE:
         return f"These runs cannot tell which arm ends higher: {leader} is {gap} ahead ({sure}).{close}"
-    return f"No verdict yet: {one.reason}. So far {higher}{f' ({sure})' if sure else ''}."
+    so_far = higher if float(points(abs(one.estimate))) else f"{one.first} and {one.second} end equally high"
+    return f"No verdict yet: {one.reason}. So far {so_far}{f' ({sure})' if sure else ''}."
 
 
 def _by_task(tasks: Sequence[Verdict]) -> str:

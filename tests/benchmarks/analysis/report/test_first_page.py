@@ -155,6 +155,9 @@ def test_what_was_not_tested_names_settings_critics_and_the_start() -> None:
     assert settings.endswith("and they differ in learning_rate (ppo 0.0004, grpo 0.0001).")
     assert critic == "PPO with a critic network of its own: here ppo has a value head on the policy."
     assert start.startswith("Other models, tasks and prompts: all runs start from nano,")
+    for spec in specs.values():
+        spec["config"] = {"critic": "of another kind"}
+    assert len(first_page.not_tested(replace(results, specs=specs), judge(results))) == 2
 
 
 def test_a_claims_interval_is_drawn_about_what_it_is_compared_with() -> None:
