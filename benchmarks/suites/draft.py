@@ -31,7 +31,7 @@ train:                         # the same in every arm
   group_size: 8
   learning_rate: 4e-4
   beta: 0.01                   # the penalty for leaving the start model
-eval: {{prompts: 128, samples: 4, points: 5}}   # held-out, at even places of the budget
+eval: {{prompts: 128, samples: 4, points: 11}}   # held-out, at even places of the budget
 timing: {{updates: 5, warmup_updates: 1}}       # seconds and memory, alone on the machine; null leaves it out
 # probes: {{}}                   # gradient noise, value, memory and operations at start, middle and end
 """

@@ -121,5 +121,5 @@ class EvalConfig(Frozen):
 
     prompts: int = Field(256, ge=1)
     samples: int = Field(4, ge=1)
-    points: int = Field(5, ge=2)
+    points: int = Field(11, ge=2)
     transcripts: int = Field(8, ge=0)
