@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Collection
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +19,14 @@ if TYPE_CHECKING:
     from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
 
 
+class FigureKind(StrEnum):
+    """The files that a figure can be."""
+
+    pdf = "pdf"
+    png = "png"
+    svg = "svg"
+
+
 def report(
     results: Annotated[Path, typer.Argument(metavar="RESULTS", help="A suite's results, such as results/core.")],
     out: Annotated[
@@ -27,6 +37,9 @@ def report(
     without_seed: Annotated[
         list[int] | None, typer.Option(metavar="SEED", help="All seeds but this. May be repeated.")
     ] = None,
+    figures: Annotated[
+        list[FigureKind] | None, typer.Option(help="Write each figure as such a file too. May be repeated.")
+    ] = None,
 ) -> None:
     """Write the report of a suite's results, or of a part of them; exit code 1 when a run had to be left out."""
     from rich.console import Console
@@ -34,7 +47,8 @@ def report(
     from ppo_vs_grpo.benchmarks.analysis.frames.parts import Part
 
     part = Part(_names(arms), _names(tasks), tuple(without_seed or ()))
-    made = written(results, out or results / (part.folder if part else "report"), Console(), part)
+    kinds = [kind.value for kind in figures or ()]
+    made = written(results, out or results / (part.folder if part else "report"), Console(), part, kinds)
     raise typer.Exit(1 if made.missing["state"].eq("unreadable").any() else 0)
 
 
@@ -110,7 +124,9 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def written(folder: Path, out: Path, console: Console, part: Part | None = None) -> Results:
+def written(
+    folder: Path, out: Path, console: Console, part: Part | None = None, kinds: Collection[str] = ()
+) -> Results:
     """Write and announce the report; returns the results, which are read once."""
     from ppo_vs_grpo.benchmarks import load
     from ppo_vs_grpo.benchmarks.analysis.frames import speed
@@ -123,7 +139,7 @@ def written(folder: Path, out: Path, console: Console, part: Part | None = None)
     if part:
         results = narrowed(results, part.arms, part.tasks, part.without_seeds)
     found = judged(results)
-    page = write(results, out, found)
+    page = write(results, out, found, kinds)
     print_summary(console, summary(results))
     for line in [*lead_sentences(found), *speed.sentences(results)]:
         console.print(line, markup=False, highlight=False)

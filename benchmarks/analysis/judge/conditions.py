@@ -64,6 +64,22 @@ def critics(results: Results, pair: Sequence[str]) -> dict[str, str]:
     return {arm: form for arm, form in forms.items() if form in ("head", "model")}
 
 
+def places_of_beta(results: Results, pair: tuple[str, str]) -> str:
+    """A sentence where both arms have a KL penalty, one in its rewards and one in its loss; else empty.
+
+    The same coefficient weighs differently there: whitening and the critic see what stands in the rewards.
+    """
+    specs = {spec["arm"]: spec for spec in results.specs.values() if spec.get("purpose") == "train"}
+    betas = {arm: specs[arm]["train"].get("beta") for arm in pair if arm in specs}
+    if len(betas) < 2 or not all(betas.values()):
+        return ""
+    in_loss = {arm: "kl" in (specs[arm].get("config") or {}) for arm in pair}
+    if len(set(in_loss.values())) < 2:
+        return ""
+    where = [f"{arm} has beta {betas[arm]:g} in its {'loss' if in_loss[arm] else 'rewards'}" for arm in pair]
+    return f"The KL penalty weighs differently in the two: {', '.join(where)}."
+
+
 def _of(frame: pd.DataFrame, task: str, arm: str) -> pd.DataFrame:
     return frame[(frame["task"] == task) & (frame["arm"] == arm)]
 

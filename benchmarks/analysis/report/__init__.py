@@ -3,6 +3,7 @@
 - `contents`: which tables and figures a suite has
 - `tables`: tables that no other room makes, and numbers as text
 - `first_page`: tables of the first page
+- `other_pairs`: the pairs that are not judged, with their largest difference
 - `captions`: titles and explanations of tables and figures
 - `write`: report.html, report.md, claims.json, figures/ and tables/
 - `publish`: report, lock and records, without the runs' folders

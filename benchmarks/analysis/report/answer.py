@@ -31,11 +31,26 @@ def answer(judged: Sequence[Verdict]) -> str:
     return " ".join(filter(None, [_lead(over), _by_task(tasks)]))
 
 
-def interval(one: Verdict, *, turned: bool = False) -> str:
+def lead(first: str, second: str, estimate: float) -> str:
+    """Which of two arms ends higher and by how much: `grpo ends 3.2 points higher than ppo`."""
+    leader, other = (first, second) if estimate < 0 else (second, first)
+    return f"{leader} ends {points(abs(estimate))} points higher than {other}"
+
+
+def how_sure(low: float | None, high: float | None, n: int, *, turned: bool, each: str = "") -> str:
+    """The interval of a difference in points and what it rests on; of the first arm's lead if `turned`.
+
+    Empty where there is no interval.
+    """
+    ends = interval(low, high, turned=turned)
+    return f"95% interval {ends}, {n} paired seeds{each}" if ends else ""
+
+
+def interval(low: float | None, high: float | None, *, turned: bool = False) -> str:
     """An interval in points, such as `1.8 to 4.6`, of the first arm's lead if `turned`; empty where there is none."""
-    if one.low is None or one.high is None:
+    if low is None or high is None:
         return ""
-    low, high = (-one.high, -one.low) if turned else (one.low, one.high)
+    low, high = (-high, -low) if turned else (low, high)
     return f"{points(low)} to {points(high)}"
 
 
@@ -44,12 +59,11 @@ def _lead(one: Verdict) -> str:
     if one.estimate is None:
         return f"No verdict: {one.reason}."
     behind = one.estimate < 0
-    leader, other = (one.first, one.second) if behind else (one.second, one.first)
+    leader = one.first if behind else one.second
     gap = f"{points(abs(one.estimate))} points"
-    ends = interval(one, turned=behind)
-    sure = f"95% interval {ends}, {one.n} paired seeds{' a task' if one.task == ALL_TASKS else ''}" if ends else ""
+    sure = how_sure(one.low, one.high, one.n, turned=behind, each=" a task" if one.task == ALL_TASKS else "")
     close = f" It is a close call: {p_words(one.p)}." if one.p is not None and is_close(one.p) else ""
-    higher = f"{leader} ends {gap} higher than {other}"
+    higher = lead(str(one.first), str(one.second), one.estimate)
     if one.verdict == NEITHER:
         return f"Neither arm learned: {one.first} and {one.second} end no higher than they start ({sure})."
     if one.winner:

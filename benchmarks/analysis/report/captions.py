@@ -18,6 +18,12 @@ TABLES = {
         "higher with its exact interval, the difference in standard deviations of itself, and that of interquartile "
         "means. The verdict rests on the t test; the others stand beside it.",
     ),
+    "other_pairs": (
+        "Other pairs",
+        "The pairs of arms that the suite names beside the judged one: final held-out pass rates, and the second minus "
+        "the first with its 95% t interval over paired seeds. Not adjusted, and no winner is named: who looks through "
+        "several differences finds a large one.",
+    ),
     "summary": ("Summary", "Means over the seeds of each arm on each task."),
     "final_scores": (
         "Final scores",

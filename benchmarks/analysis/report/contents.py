@@ -26,6 +26,7 @@ from ppo_vs_grpo.benchmarks.analysis.report.figures.overview import overview_fig
 from ppo_vs_grpo.benchmarks.analysis.report.figures.probes import probe_figure
 from ppo_vs_grpo.benchmarks.analysis.report.figures.speed import ratio_figure, scaling_figure, throughput_figure
 from ppo_vs_grpo.benchmarks.analysis.report.figures.theory import theory_figure
+from ppo_vs_grpo.benchmarks.analysis.report.other_pairs import pairs_table
 
 Table = Callable[[Results], pd.DataFrame]
 
@@ -78,6 +79,8 @@ def make_tables(results: Results, found: Judged) -> dict[str, pd.DataFrame]:
         made["conditions"] = beside
     if found.claims:
         made |= {"claims": first_page.claims_table(found.claims), "dials": claims.dials(results)}
+    if len(others := pairs_table(results)):
+        made["other_pairs"] = others
     if results.suite.get("attribution"):
         made["attribution"] = attribution_table(results)
     if results.cells:

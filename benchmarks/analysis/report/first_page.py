@@ -8,13 +8,16 @@ from collections.abc import Sequence
 import pandas as pd
 
 from ppo_vs_grpo.benchmarks.analysis.frames import costs
+from ppo_vs_grpo.benchmarks.analysis.frames.arms import shared_tasks
+from ppo_vs_grpo.benchmarks.analysis.frames.prompts import prompts_reach
 from ppo_vs_grpo.benchmarks.analysis.frames.results import ALL_TASKS, Results
 from ppo_vs_grpo.benchmarks.analysis.judge.claim_measures import MEASURES
 from ppo_vs_grpo.benchmarks.analysis.judge.claims import ClaimResult
-from ppo_vs_grpo.benchmarks.analysis.judge.conditions import conditions, critics, differing_settings
+from ppo_vs_grpo.benchmarks.analysis.judge.conditions import conditions, critics, differing_settings, places_of_beta
 from ppo_vs_grpo.benchmarks.analysis.judge.finding import amount
 from ppo_vs_grpo.benchmarks.analysis.judge.metrics import COMPLETIONS_TO, MEMORY, SECONDS
 from ppo_vs_grpo.benchmarks.analysis.judge.verdicts import Verdict
+from ppo_vs_grpo.benchmarks.analysis.report.answer import points
 from ppo_vs_grpo.benchmarks.analysis.report.tables import DASH
 from ppo_vs_grpo.benchmarks.analysis.stats.evidence import DIFFERENCE, RATIO
 from ppo_vs_grpo.benchmarks.analysis.stats.ruling import show
@@ -97,7 +100,8 @@ def not_tested(results: Results, judged: Sequence[Verdict]) -> list[str]:
         return []
     differ = differing_settings(results, pair)
     alike = f"they differ in {', '.join(differ)}" if differ else "both arms train with the same ones"
-    lines = [f"Other settings: one set an arm was run, none was searched for either in this suite, and {alike}."]
+    settings = f"Other settings: one set an arm was run, none was searched for either in this suite, and {alike}."
+    lines = [" ".join(filter(None, [settings, places_of_beta(results, pair)]))]
     forms = critics(results, pair)
     if len(kinds := set(forms.values())) == 1:
         of = " and ".join(forms)
@@ -105,9 +109,15 @@ def not_tested(results: Results, judged: Sequence[Verdict]) -> list[str]:
     starts = sorted({str(spec.get("start", "unknown")) for spec in results.specs.values()})
     lines.append(
         f"Other models, tasks and prompts: all runs start from {', '.join(starts) or 'an unknown model'}, and all "
-        "seeds share their held-out prompts. Intervals are over seeds."
+        f"seeds share their held-out prompts. Intervals are over seeds{other_prompts(results, pair)}."
     )
     return lines
+
+
+def other_prompts(results: Results, pair: tuple[str, str]) -> str:
+    """What other held-out prompts could change, as the end of a sentence; empty where it is unknown."""
+    reach = prompts_reach(results, pair, shared_tasks(results, pair))
+    return "" if math.isnan(reach) else f"; other prompts could move the difference by another {points(reach)} points"
 
 
 def verdicts(judged: Sequence[Verdict]) -> pd.DataFrame:

@@ -18,6 +18,7 @@ from ppo_vs_grpo.benchmarks.analysis.frames.parts import narrowed
 from ppo_vs_grpo.benchmarks.analysis.frames.published import RECORDS, differing_records
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
 from ppo_vs_grpo.benchmarks.analysis.report import write
+from ppo_vs_grpo.benchmarks.analysis.report.figures import files
 from ppo_vs_grpo.benchmarks.records.folder import LOCK, MANIFEST, Purpose, run_folder
 from ppo_vs_grpo.benchmarks.records.schema import RUN_COLUMNS, read_object
 from ppo_vs_grpo.tasks.errors import UserError
@@ -47,7 +48,7 @@ def verify(folder: Path, results: Path | None = None) -> list[Mismatch]:
     runs = results or (folder if published else folder.parent)
     read = load(runs, strict=False)
     with tempfile.TemporaryDirectory() as scratch:
-        made = write.write(narrowed(read, **_part(folder)), Path(scratch)).parent
+        made = write.write(narrowed(read, **_part(folder)), Path(scratch), kinds=_kinds(folder)).parent
         if (folder / LOCK).is_file():  # a published report has its suite beside it
             shutil.copy(runs / LOCK, made / LOCK)
         paths = {path.relative_to(root) for root in (folder, made) for path in root.rglob("*.*")}
@@ -81,6 +82,13 @@ def _edited(folder: Path, purpose: Purpose, key: str) -> list[Mismatch]:
     place = f"{key}/{MANIFEST}"
     pairs = [(name, manifest.get(name), None if pd.isna(kept[name]) else kept[name]) for name in RUN_COLUMNS]
     return [Mismatch(f"{place}, {name}", str(now), str(then)) for name, now, then in pairs if now != then]
+
+
+def _kinds(folder: Path) -> set[str]:
+    """The kinds of file that a report has its figures as, beside the first one, which is always a PNG."""
+    names = sorted(path.name for path in (folder / "figures").glob("*.*"))
+    first = next((name for name in names if name.endswith(".png")), "")
+    return {name.rpartition(".")[2] for name in names if name != first} & {*files.UNDATED}
 
 
 def _part(folder: Path) -> dict[str, Any]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import jinja2
 import pandas as pd
@@ -18,7 +18,8 @@ from ppo_vs_grpo.benchmarks.analysis.judge import claims, verdicts
 from ppo_vs_grpo.benchmarks.analysis.report import captions, first_page, tables
 from ppo_vs_grpo.benchmarks.analysis.report.answer import answer
 from ppo_vs_grpo.benchmarks.analysis.report.contents import Judged, drawings, judged, make_tables
-from ppo_vs_grpo.benchmarks.analysis.report.figures import canvas
+from ppo_vs_grpo.benchmarks.analysis.report.figures import files, inline
+from ppo_vs_grpo.benchmarks.analysis.report.other_pairs import largest_sentence
 from ppo_vs_grpo.benchmarks.analysis.report.terminal import summary
 from ppo_vs_grpo.tasks.errors import UserError
 
@@ -44,11 +45,12 @@ def report_id(results: Results) -> str:
     return hashlib.sha256(json.dumps([*content, *results.throughput]).encode()).hexdigest()[:8]
 
 
-def write(results: Results, out: Path, found: Judged | None = None) -> Path:
-    """Write report.html, report.md, figures/ and tables/ into `out`; returns the path of report.html.
+def write(results: Results, out: Path, found: Judged | None = None, kinds: Collection[str] = ()) -> Path:
+    """Write report.html, report.md, claims.json, figures/ and tables/ into `out`; returns the path of report.html.
 
-    `found` is `judged(results)` where the caller has it. The same runs give the same bytes. UserError when `out` cannot
-    be written.
+    The page holds every figure; figures/ has the first one as PNG, which report.md shows, and each as a file of each of
+    `kinds` (`files.UNDATED`). `found` is `judged(results)` where the caller has it. The same runs give the same bytes.
+    UserError when `out` cannot be written.
     """
     name = report_id(results)
     found = found or judged(results)
@@ -64,8 +66,8 @@ def write(results: Results, out: Path, found: Judged | None = None) -> Path:
                 float_format="%.6g",
                 lineterminator="\n",
             )
-        drawn = _draw(results, name, out)
-        page = _content(results, name, found, made, drawn)
+        drawn, rules = _draw(results, name, out, kinds)
+        page = _content(results, name, found, made, drawn) | {"drawn_with": rules}
         _write_claims(results, name, found, out / "claims.json")
         loader = jinja2.FileSystemLoader(TEMPLATES)
         for file in ("report.md", "report.html"):
@@ -73,11 +75,7 @@ def write(results: Results, out: Path, found: Judged | None = None) -> Path:
                 loader=loader, autoescape=file.endswith("html"), trim_blocks=True, lstrip_blocks=True,
                 undefined=jinja2.StrictUndefined, keep_trailing_newline=True,
             )  # fmt: skip
-            environment.filters |= {
-                "markdown": _markdown,
-                "kinds": _kinds,
-                "svg_uri": lambda stem: _svg_uri(out / "figures" / f"{stem}.svg"),
-            }
+            environment.filters |= {"markdown": _markdown, "kinds": _kinds}
             text = environment.get_template(f"{file}.j2").render(page)
             (out / file).write_text(text, encoding="utf-8", newline="\n")
     except OSError as error:
@@ -93,18 +91,24 @@ def _write_claims(results: Results, name: str, found: Judged, path: Path) -> Non
     path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8", newline="\n")
 
 
-def _draw(results: Results, name: str, out: Path) -> list[dict[str, str]]:
-    """Draw the figures; returns stem, title, explanation and caption of each."""
+def _draw(results: Results, name: str, out: Path, kinds: Collection[str]) -> tuple[list[dict[str, str]], str]:
+    """Draw the figures; returns stem, title, explanation, caption and SVG element of each, and the page's rules."""
     sign = f"{results.name} · report {name}"
-    drawn = []
+    drawn: list[dict[str, str]] = []
     for stem, draw in drawings(results).items():
-        canvas.save(draw(results, sign), out / "figures" / stem)
-        if stem == NARROW:
-            continue
+        figure = draw(results, sign)
+        for kind in files.UNDATED:
+            path = out / "figures" / f"{stem}.{kind}"
+            if kind in kinds or (kind == "png" and not drawn):
+                files.save(figure, path)
+            else:  # of an earlier report, it would show other runs
+                path.unlink(missing_ok=True)
         title, says = captions.FIGURES.get(stem, (stem.removeprefix("task_"), captions.TASK_FIGURE))
         about = {"theory": "Ten worlds"}.get(stem, "All tasks" if stem in captions.FIGURES else title)
-        drawn.append({"stem": stem, "title": title, "reading": says, "caption": f"{about}. {sign}"})
-    return drawn
+        svg = inline.element(figure, stem, f"{title}: {says} The numbers are in the tables.")
+        drawn.append({"stem": stem, "title": title, "reading": says, "caption": f"{about}. {sign}", "svg": svg})
+    elements, rules = inline.shared([figure["svg"] for figure in drawn])
+    return [figure | {"svg": svg} for figure, svg in zip(drawn, elements, strict=True)], rules
 
 
 def _content(
@@ -124,16 +128,19 @@ def _content(
         "planned": len(training) + int((results.missing["purpose"] == "train").sum()),
         "timed": int((results.runs["purpose"] == "timing").sum()),
         "answer": answer(found.verdicts),
+        "beside": largest_sentence(results),
         "costs": first_page.costs_table(results, found.verdicts),
         "not_tested": first_page.not_tested(results, found.verdicts),
         "claims": first_page.claims_rows(found.claims),
         "verdicts": first_page.verdicts(found.verdicts),
         "verdicts_by_task": first_page.verdicts_by_task(found.verdicts),
         "conditions": made.get("conditions"),
+        "first": drawn[0],
         "forest": next((figure for figure in drawn if figure["stem"] == "forest"), None),
+        "narrow": next((figure for figure in drawn if figure["stem"] == NARROW), None),
         "sentences": [one.sentence for one in (*found.claims, *found.verdicts)],
         "summary": at_a_glance,
-        "figures": [figure for figure in drawn if figure["stem"] != "forest"],
+        "figures": [figure for figure in drawn if figure["stem"] not in ("forest", NARROW)],
         "tables": [
             {
                 "stem": stem,
@@ -194,14 +201,3 @@ def _kinds(table: pd.DataFrame) -> list[str]:
     numbers = [all(re.fullmatch(r"-|-?[\d,.]+(e-?\d+)?[%*]?", text) for text in table[name]) for name in table]
     filled = [any(text != tables.DASH for text in table[name]) for name in table]
     return [" class=n" if number and some else "" for number, some in zip(numbers, filled, strict=True)]
-
-
-def _svg_uri(path: Path) -> str:
-    """A drawing as an address that holds it: no second file, no clash of ids between drawings.
-
-    Escaped for an attribute in double quotes; base64 would be a fifth longer.
-    """
-    svg = path.read_text(encoding="utf-8").replace("\n", " ")
-    if "'" not in svg:  # else a quote of another kind would end an attribute early
-        svg = svg.replace('"', "'")
-    return "data:image/svg+xml;charset=utf-8," + quote(svg, safe=" !$'()*+,-./:;=?@_~")

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from exact import EXACT, WORLD, Moments, group_moments
 from ppo_vs_grpo.algorithms.shared import advantages as adv
-from ppo_vs_grpo.benchmarks.analysis.report.figures import canvas
+from ppo_vs_grpo.benchmarks.analysis.report.figures import canvas, files
 from ppo_vs_grpo.benchmarks.analysis.report.figures import theory as theoryfigure
 from ppo_vs_grpo.benchmarks.theory import variance
 from ppo_vs_grpo.benchmarks.theory.enumeration import PROMPTS
@@ -191,11 +191,13 @@ def test_the_figure_names_every_baseline_and_nothing_is_outside_it(figure: Figur
 
 
 def test_a_rebuild_is_the_same_bytes_and_needs_no_torch(figure: Figure, tmp_path: Path) -> None:
-    canvas.save(figure, tmp_path / "here")
+    for suffix in (".svg", ".png"):
+        files.save(figure, tmp_path / f"here{suffix}")
     code = (
         "import sys; from pathlib import Path;"
-        "from ppo_vs_grpo.benchmarks.analysis.report.figures import canvas, theory;"
-        f"canvas.save(theory.theory_figure('report 0badcafe'), Path({str(tmp_path / 'there')!r}));"
+        "from ppo_vs_grpo.benchmarks.analysis.report.figures import files, theory;"
+        "figure = theory.theory_figure('report 0badcafe');"
+        f"[files.save(figure, Path({str(tmp_path)!r}) / f'there{{suffix}}') for suffix in ('.svg', '.png')];"
         "sys.exit('torch' in sys.modules)"
     )
     subprocess.run([sys.executable, "-P", "-c", code], cwd=tmp_path, check=True)

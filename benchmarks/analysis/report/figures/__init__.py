@@ -1,7 +1,9 @@
 """The report's figures.
 
 - `style`: colours, fonts, fills and signs
-- `canvas`: sizes, legends, captions, files
+- `canvas`: sizes, legends, captions
+- `inline`: a figure as a part of a page
+- `files`: a figure as a file
 - `panels`: single panels, a frame drawn on given axes
 - `forest`: how far two arms differ, task by task, with intervals and verdicts
 - `overview`: all tasks at a glance, and each task in full

@@ -1,14 +1,12 @@
-"""What all figures share: sizes, legends, captions, files."""
+"""What all figures share: sizes, legends, captions."""
 
 from __future__ import annotations
 
-import io
 import re
 import textwrap
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import matplotlib
 import pandas as pd
@@ -19,44 +17,16 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.transforms import ScaledTranslation, blended_transform_factory
-from PIL import Image
 
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results, unmatched
 from ppo_vs_grpo.benchmarks.analysis.report.figures import style
 
 WIDTH_IN = 4.5
 """A figure's width: at most two panels beside each other, and its smallest text is 11 pixels on a phone."""
-DPI = 160
-"""Pixels an inch of a PNG."""
 EDGE_IN, LINE_IN, CAPTION_IN = 0.06, 0.185, 0.26
 TITLE_CHARACTERS = 46
 """How long a line of a figure's title may be."""
 ACROSS_CHARACTERS = 57
-
-
-def save(figure: Figure, stem: Path) -> None:
-    """Write STEM.svg, STEM.png and STEM.pdf, without dates: the same figure gives the same bytes."""
-    with matplotlib.rc_context(style.STYLE):
-        drawn = io.StringIO()
-        figure.savefig(drawn, format="svg", metadata={"Date": None, "Creator": None})
-        stem.with_suffix(".svg").write_text(shortened(drawn.getvalue()), encoding="utf-8", newline="\n")
-        pixels = io.BytesIO()
-        figure.savefig(pixels, format="png", dpi=DPI, metadata={"Software": None}, pil_kwargs={"compress_level": 1})
-        paletted(pixels).save(stem.with_suffix(".png"), dpi=(DPI, DPI))
-        figure.savefig(stem.with_suffix(".pdf"), metadata={"CreationDate": None, "Creator": None, "Producer": None})
-
-
-def paletted(png: BinaryIO) -> Image.Image:
-    """A drawing in 256 colours, a third of the bytes: flat colours and the edges of lines need no more."""
-    with Image.open(png) as drawn:
-        return drawn.convert("RGB").quantize(256, dither=Image.Dither.NONE)
-
-
-def shortened(svg: str) -> str:
-    """A drawing without indentation, whose places have two decimals, a hundredth of a point: a page carries many."""
-    places = r'\b(?:d|x|y)="[^"]*"|translate\([^)]*\)'
-    svg = re.sub(places, lambda place: re.sub(r"(\.\d\d)\d+", r"\1", place[0]), svg)
-    return re.sub(r"\n +", "\n", svg)
 
 
 def algorithms(results: Results) -> dict[str, str]:

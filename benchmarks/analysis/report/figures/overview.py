@@ -43,9 +43,10 @@ def finding(results: Results, task: str) -> str:
     if one.estimate is None or one.low is None:
         return f"{one.n} finished pair{'s' * (one.n != 1)} of seeds: no interval"
     if one.winner is None:
-        return f"{one.second} minus {one.first} {points(one.estimate, plus=True)} points; interval {interval(one)}"
-    behind = one.estimate < 0
-    return f"{one.winner} ends {points(abs(one.estimate))} points higher; interval {interval(one, turned=behind)}"
+        gap = points(one.estimate, plus=True)
+        return f"{one.second} minus {one.first} {gap} points; interval {interval(one.low, one.high)}"
+    ends = interval(one.low, one.high, turned=one.estimate < 0)
+    return f"{one.winner} ends {points(abs(one.estimate))} points higher; interval {ends}"
 
 
 def titled(task: str, words: str) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,9 @@ import pandas as pd
 import pytest
 
 from damage import rehash, run_folder
+from handmade import made
 from ppo_vs_grpo.benchmarks import load
-from ppo_vs_grpo.benchmarks.analysis.frames.prompts import prompt_rates, prompt_texts
+from ppo_vs_grpo.benchmarks.analysis.frames.prompts import prompt_rates, prompt_texts, prompts_reach
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
 from ppo_vs_grpo.tasks import make
 from ppo_vs_grpo.tasks.splits import data_hash, heldout
@@ -49,6 +52,25 @@ def test_a_prompt_has_each_arms_rate_at_the_end_over_complete_runs(folder: Path)
         assert sorting[column].tolist() == values.tolist()
     back = prompt_rates(results, "grpo", "ppo")
     pd.testing.assert_series_equal(back["difference"], -table["difference"])
+
+
+def test_other_prompts_could_move_the_difference_as_far_as_prompts_differ() -> None:
+    """Two tasks of two prompts: differences 0.4 and 0.2, then 0 and 0.1.
+
+    Variances 0.02 and 0.005, of their means 0.01 and 0.0025: 1.96 sqrt(0.0125) / 2 = 0.10957.
+    """
+    results = made({arm: {task: [[0.1, 0.5]] for task in ("a", "b")} for arm in ("ppo", "grpo")})
+    passes = {("ppo", "a"): (1, 3), ("grpo", "a"): (5, 5), ("ppo", "b"): (4, 4), ("grpo", "b"): (4, 5)}
+    rows = [
+        {"key": f"{arm}.{task}.s0", "arm": arm, "task": task, "seed": 0, "update": 1, "prompt": prompt, "stratum": ""}
+        | {"passes": done, "samples": 10, "completions": 100}
+        for (arm, task), counts in passes.items()
+        for prompt, done in enumerate(counts)
+    ]
+    results = replace(results, evals=pd.DataFrame(rows))
+    assert prompts_reach(results, ("ppo", "grpo"), ("a", "b")) == pytest.approx(0.109567, abs=1e-6)
+    one = replace(results, evals=results.evals[results.evals["prompt"] == 0])
+    assert math.isnan(prompts_reach(one, ("ppo", "grpo"), ("a", "b")))
 
 
 def test_texts_are_drawn_again_where_the_task_is_the_one_that_ran(folder: Path) -> None:

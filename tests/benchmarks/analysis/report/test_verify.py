@@ -63,11 +63,11 @@ def test_a_changed_cell_is_named(folder: Path) -> None:
 def test_a_changed_page_a_missing_and_a_foreign_file_are_named(folder: Path) -> None:
     page, stray = folder / "report" / "report.html", folder / "report" / "tables" / "stray.csv"
     page.write_text(page.read_text().replace("0.", "1.", 1))
-    (folder / "report" / "figures" / "overview.png").unlink()
+    (folder / "report" / "figures" / "forest.png").unlink()
     stray.write_text("a\n1\n")
     found = {difference.where: (difference.found, difference.expected) for difference in verify(folder / "report")}
-    assert set(found) == {"report.html", "figures/overview.png", "tables/stray.csv"}
-    assert found["figures/overview.png"] == ("missing", "there")
+    assert set(found) == {"report.html", "figures/forest.png", "tables/stray.csv"}
+    assert found["figures/forest.png"] == ("missing", "there")
     assert found["tables/stray.csv"] == ("there", "missing")
 
 

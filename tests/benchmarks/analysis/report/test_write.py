@@ -15,15 +15,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 from checkout import ROOT
 from ppo_vs_grpo.algorithms.shared.config import TrainConfig
 from ppo_vs_grpo.benchmarks import load
+from ppo_vs_grpo.benchmarks.__main__ import app
 from ppo_vs_grpo.benchmarks.analysis.frames import outcomes
 from ppo_vs_grpo.benchmarks.analysis.judge.verdicts import judge
 from ppo_vs_grpo.benchmarks.analysis.report import captions as wording
 from ppo_vs_grpo.benchmarks.analysis.report import tables, terminal, write
 from ppo_vs_grpo.benchmarks.analysis.report.answer import answer
+from ppo_vs_grpo.benchmarks.analysis.report.verify import verify
 from ppo_vs_grpo.tasks.errors import UserError
 from synthetic import make_specs, make_suite, write_results
 
@@ -62,30 +65,47 @@ def test_a_rebuild_elsewhere_is_the_same_bytes_and_needs_no_torch(folder: Path, 
 
 
 def test_the_files_have_stable_names(page: Path) -> None:
-    names = [
-        f"figures/{stem}.{kind}"
-        for stem in ("forest", "forest_narrow", "overview", "task_recall", "task_sorting")
-        for kind in ("png", "svg", "pdf")
-    ]
     probed = ("gradient_noise", "baselines", "critic", "memory_by_role", "operations", "ranking")
-    stated = ("attribution", "claims", "dials", "speed", "speed_runs", "throughput")
-    names += [f"tables/{stem}.csv" for stem in wording.TABLES if stem not in (*probed, *stated)]
-    assert sorted(written(page.parent)) == sorted([*names, "report.html", "report.md", "claims.json"])
+    stated = ("attribution", "claims", "dials", "other_pairs", "speed", "speed_runs", "throughput")
+    names = [f"tables/{stem}.csv" for stem in wording.TABLES if stem not in (*probed, *stated)]
+    assert sorted(written(page.parent)) == sorted(
+        [*names, "figures/forest.png", "report.html", "report.md", "claims.json"]
+    )
 
 
-def test_a_core_sized_suite_takes_seconds(tmp_path: Path) -> None:
+def test_figures_are_files_of_the_kinds_that_are_asked_for_and_verify_asks_for_the_same(
+    folder: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(folder, tmp_path / "suite", ignore=shutil.ignore_patterns("report"))
+    command = ["report", str(tmp_path / "suite"), "--figures", "svg", "--figures", "pdf"]
+    assert CliRunner().invoke(app, command).exit_code == 0
+    stems = ("forest", "forest_narrow", "overview", "task_recall", "task_sorting")
+    there = {path.name for path in (tmp_path / "suite" / "report" / "figures").iterdir()}
+    assert there == {"forest.png", *(f"{stem}.{kind}" for stem in stems for kind in ("svg", "pdf"))}
+    assert verify(tmp_path / "suite" / "report") == []
+    assert CliRunner().invoke(app, command[:2]).exit_code == 0
+    assert [path.name for path in (tmp_path / "suite" / "report" / "figures").iterdir()] == ["forest.png"]
+    wrong = CliRunner().invoke(app, [*command[:-1], "bmp"])
+    assert wrong.exit_code == 2
+    assert "'bmp' is not one of" in wrong.output
+
+
+def test_a_core_sized_suite_takes_seconds_and_a_megabyte(tmp_path: Path) -> None:
     write_results(tmp_path, make_suite())
     start = time.process_time()
-    write.write(load(tmp_path), tmp_path / "report")
+    page = write.write(load(tmp_path), tmp_path / "report")
     assert time.process_time() - start < 20
+    assert sum(path.stat().st_size for path in page.parent.rglob("*")) < 1_000_000
 
 
 def test_the_page_is_alone(page: Path) -> None:
-    text, drawings = re.subn(r'src="data:image/svg\+xml;charset=utf-8,[^"<>&]+"', "", page.read_text())
-    assert drawings == 5
+    text, fonts = re.subn(r"url\(data:font/woff;base64,[\w+/=]+\)", "", page.read_text())
+    assert (fonts, text.count('<svg role="img"')) == (2, 5)
     links = re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?([^"')\s>]+)""", text)
     assert links
     assert [link for link in links if not link.startswith(("tables/", "claims.json", "#"))] == []
+    inner = {link[1:] for link in links if link.startswith("#")}
+    assert inner <= set(re.findall(r' id="?([^">]+)', text))
     assert [link for link in links if not link.startswith("#") and not (page.parent / link).exists()] == []
     assert text.count("<script") == text.count("<script>") == 1
     assert "prefers-color-scheme: dark" in text

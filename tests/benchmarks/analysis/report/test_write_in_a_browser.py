@@ -6,11 +6,14 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import matplotlib
 import pytest
+from matplotlib.textpath import TextPath
 
 from browser import Page, chromium
 from ppo_vs_grpo.benchmarks import load
 from ppo_vs_grpo.benchmarks.analysis.report import write
+from ppo_vs_grpo.benchmarks.analysis.report.figures import style
 from ppo_vs_grpo.benchmarks.suites.sections import Claim
 from synthetic import make_suite, write_probes, write_results
 
@@ -51,14 +54,30 @@ def test_nothing_is_an_error_in_the_console(page: Page) -> None:
 
 
 def test_every_figure_is_visible_and_described(page: Page) -> None:
-    seen = "i => [i.complete && i.naturalWidth > 0, i.getBoundingClientRect().height, i.alt]"
-    figures = page.ask(f"return [...document.images].map({seen})")
+    seen = "i => [i.querySelectorAll('text').length, i.getBoundingClientRect().height, i.ariaLabel]"
+    figures = page.ask(f"return [...document.querySelectorAll('.picture svg')].map({seen})")
     assert len(figures) == 10
     assert [height for _, height, _ in figures].count(0) == 1  # the forest plot has a shape for either width
-    for loaded, height, alt in figures:
-        assert loaded
+    for texts, height, alt in figures:
+        assert texts > 3
         assert height > 100 or height == 0
         assert len(alt) > 40
+
+
+def test_figures_are_lettered_in_the_font_that_they_were_laid_out_for(page: Page) -> None:
+    """A text is as wide as matplotlib took it to be: its font came with the page."""
+    assert page.ask("return [...document.fonts].map(f => [f.family, f.weight, f.status])") == [
+        ["DejaVu Sans", "normal", "loaded"],
+        ["DejaVu Sans", "bold", "loaded"],
+    ]
+    text, width = page.ask(
+        "const texts = [...document.querySelectorAll('#overview text')];"
+        "const caption = texts.find(t => t.textContent.includes(' · report '));"
+        "return [caption.textContent, caption.getComputedTextLength()]"
+    )
+    with matplotlib.rc_context(style.STYLE):
+        path = TextPath((0, 0), text, size=style.FONT)
+    assert width == pytest.approx(path.get_extents().width, rel=0.03)
 
 
 def test_no_page_scrolls_sideways(page: Page) -> None:
@@ -78,7 +97,7 @@ def bottom(page: Page, selector: str) -> float:
 def test_the_first_screen_answers_shows_and_counts_the_cost(page: Page) -> None:
     """The sentence and the plot on both screens; costs and what was not tested on the wide one, and next on a phone."""
     width, height = page.ask("return [window.innerWidth, window.innerHeight]")
-    order = ["h1", "#answer figure img", "#answer table", "#answer ul.plain"]
+    order = ["h1", "#answer figure svg", "#answer table", "#answer ul.plain"]
     ends = [bottom(page, selector) for selector in order]
     assert 0 < ends[0] < ends[1] < height
     assert ends == sorted(ends)

@@ -15,8 +15,9 @@ from matplotlib.patches import Rectangle
 
 from claimed import claim, claiming, scored
 from handmade import OTHER_WAVE, WAVE
-from ppo_vs_grpo.benchmarks.analysis.report.figures.canvas import WIDTH_IN, save
+from ppo_vs_grpo.benchmarks.analysis.report.figures.canvas import WIDTH_IN
 from ppo_vs_grpo.benchmarks.analysis.report.figures.claims import HOLDS, dial, dial_figure
+from ppo_vs_grpo.benchmarks.analysis.report.figures.files import save
 
 
 def cells(*arms: str, task: str = "a") -> dict[str, Any]:
@@ -122,10 +123,10 @@ def test_a_dial_of_one_arm_has_no_side_of_a_claim_of_two() -> None:
 def test_dials_without_a_value_and_suites_without_a_dial_are_drawn(tmp_path: Path) -> None:
     dial = {"setting": "arm", "points": {"y": cells("x", "gone"), "z": cells("gone", "z")}}
     nothing = drawn(S=claim("seed_spread", ["x", "y"], side="below", than=1.0, margin=1.25, dial=dial))
-    save(nothing, tmp_path / "nothing")
+    save(nothing, tmp_path / "nothing.svg")
     assert len(nothing.axes[0].texts) == 2
     none = drawn(S=claim("final_score", ["x"]))
-    save(none, tmp_path / "none")
+    save(none, tmp_path / "none.svg")
     assert none.axes == []
 
 

@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from drawn import assert_readable, drawn_texts
-from ppo_vs_grpo.benchmarks.analysis.report.figures.canvas import save
+from ppo_vs_grpo.benchmarks.analysis.report.figures.files import save
 from ppo_vs_grpo.benchmarks.analysis.report.figures.forest import BAND, ForestRow, decimals, forest_figure
 from ppo_vs_grpo.benchmarks.analysis.report.figures.style import signed
 
@@ -172,15 +172,15 @@ def test_without_intervals_estimates_or_rows_a_plot_is_drawn(
     rows: tuple[ForestRow, ...], narrow: bool, tmp_path: Path
 ) -> None:
     figure = forest(rows, narrow, band=None)
-    save(figure, tmp_path / "forest")
+    save(figure, tmp_path / "forest.png")
     assert_readable(figure)
     assert len(points(figure.axes[0])) == sum(row.estimate is not None for row in rows)
 
 
 def test_the_same_rows_give_the_same_bytes(tmp_path: Path) -> None:
-    for name in ("first", "second"):
-        save(forest(narrow=True), tmp_path / name)
     for ending in (".svg", ".png", ".pdf"):
+        for name in ("first", "second"):
+            save(forest(narrow=True), tmp_path / f"{name}{ending}")
         assert (tmp_path / f"first{ending}").read_bytes() == (tmp_path / f"second{ending}").read_bytes()
 
 

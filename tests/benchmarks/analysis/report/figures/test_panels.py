@@ -14,7 +14,7 @@ from matplotlib.patches import Rectangle
 
 from ppo_vs_grpo.benchmarks import load
 from ppo_vs_grpo.benchmarks.analysis.frames.costs import alone_means, peak_memory, phase_seconds
-from ppo_vs_grpo.benchmarks.analysis.report.figures import canvas, panels
+from ppo_vs_grpo.benchmarks.analysis.report.figures import panels
 from synthetic import make_suite, write_results
 
 SMALL: dict[str, Any] = {"tasks": ("sorting", "recall"), "seeds": 3, "updates": 12, "prompts": 16}
@@ -168,13 +168,3 @@ def test_bars_of_memory_start_at_zero_in_the_arms_colours(folder: Path) -> None:
     assert ax.get_xlim()[0] == 0
     assert {to_hex(bar.get_facecolor()) for bar in ax.patches} == {"#0072b2", "#d55e00"}
     assert [label.get_text() for label in ax.get_yticklabels()][:2] == ["load", "rollout"]
-
-
-def test_a_drawing_is_shortened_to_hundredths_of_a_point_and_never_scaled_anew() -> None:
-    svg = (
-        '<svg>\n   <path d="M 1.2399 2 L 30.125 4"/>\n'
-        '  <use x="5.6789" transform="translate(3.14159 2) scale(0.015625)"/>\n'
-    )
-    assert canvas.shortened(svg) == (
-        '<svg>\n<path d="M 1.23 2 L 30.12 4"/>\n<use x="5.67" transform="translate(3.14 2) scale(0.015625)"/>\n'
-    )
