@@ -77,7 +77,7 @@ def places_of_beta(results: Results, pair: tuple[str, str]) -> str:
     if len(set(in_loss.values())) < 2:
         return ""
     where = [f"{arm} has beta {betas[arm]:g} in its {'loss' if in_loss[arm] else 'rewards'}" for arm in pair]
-    return f"The KL penalty weighs differently in the two: {', '.join(where)}."
+    return f"The KL penalty acts differently by its place: {', '.join(where)}."
 
 
 def _of(frame: pd.DataFrame, task: str, arm: str) -> pd.DataFrame:

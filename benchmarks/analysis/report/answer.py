@@ -68,7 +68,7 @@ def _lead(one: Verdict) -> str:
         return f"Neither arm learned: {one.first} and {one.second} end no higher than they start ({sure})."
     if one.winner:
         small = one.verdict.endswith(SMALL_LEAD)
-        aside = f", less than the {MARGIN * POINTS:g} points that matter here" if small else ""
+        aside = f", too little to matter here, where {MARGIN * POINTS:g} points do" if small else ""
         return f"{higher} ({sure}){aside}.{close}"
     if one.verdict.startswith(EQUIVALENT):
         return (

@@ -118,14 +118,15 @@ TABLES = {
 FIGURES = {
     "forest": (
         "The difference on each task",
-        "How many points of the final held-out pass rate the second arm is above the first: means with their 95% "
-        "intervals over paired seeds, not adjusted for their number. Inside the shaded band they count as equal.",
+        "Final held-out pass rate of {second} minus that of {first}, in percentage points: means with their 95% "
+        "intervals over paired seeds, not widened for being several. A difference whose whole interval lies in the "
+        "shaded band is too small to matter.",
     ),
     "overview": (
         "Overview",
-        "Each row is a task. Left: learning curves by seed (thin) and their mean (bold). Right: how many points the "
-        "second arm is above the first, paired by seed, with its 95% t interval (grey) at each evaluation, not "
-        "adjusted for their number; without two arms, each seed's final score (dots) and their mean (bar).",
+        "Each row is a task. Left: learning curves by seed (thin) and their mean (bold). Right: {second} minus {first} "
+        "in percentage points, paired by seed, with its 95% t interval (grey) at each evaluation, not widened for "
+        "being several; without two arms, each seed's final score (dots) and their mean (bar).",
     ),
     "dials": (
         "Where a claim depends on a setting",

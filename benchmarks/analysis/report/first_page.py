@@ -29,7 +29,7 @@ STRIP_PX = 120
 COSTS = {
     MEMORY.name: "peak memory, MB",
     SECONDS.name: "seconds per 1,000 completions",
-    COMPLETIONS_TO.name: "completions to half-way",
+    COMPLETIONS_TO.name: "completions to half of the best gain",
 }
 """The metrics that are costs, and what the first screen calls them."""
 
@@ -58,14 +58,14 @@ def costs_table(results: Results, judged: Sequence[Verdict]) -> pd.DataFrame:
     After the memory comes the critic's part of a tracked update, where one was tracked.
     """
     pair, rows = pair_of(judged), []
-    compared = f"{pair[1]} over {pair[0]} (95% interval)" if pair else "compared"
+    compared = f"{pair[1]} ÷ {pair[0]} (95% interval)" if pair else "compared"
     for one in over_all_tasks(judged):
         if one.metric in COSTS:
             found = amount(one.estimate, one.low, one.high) if one.effect == RATIO else effect(one)
             row = {"cost": COSTS[one.metric]} | {arm: value(number) for arm, number in _arms(one)}
             rows.append(row | {compared: f"{found}, {one.verdict}" if found.strip(DASH) else one.verdict})
             if one.metric == MEMORY.name and pair and (held := critic_megabytes(results, pair)):
-                rows.append({"cost": "of it the critic, MB"} | held | {compared: DASH})
+                rows.append({"cost": "of which the critic, MB"} | held | {compared: DASH})
     return pd.DataFrame(rows, dtype=object)
 
 
@@ -79,7 +79,7 @@ def critic_megabytes(results: Results, pair: tuple[str, str]) -> dict[str, str]:
     held = mine.groupby("arm")["tracked_mb"].sum()
     if held.empty:
         return {}
-    return {arm: show(float(held[arm]) / tasks[arm]) if arm in held else DASH for arm in pair}
+    return {arm: show(float(held[arm]) / tasks[arm]) if arm in held else "none" for arm in pair}
 
 
 def conditions_table(results: Results, judged: Sequence[Verdict]) -> pd.DataFrame:
@@ -99,8 +99,12 @@ def not_tested(results: Results, judged: Sequence[Verdict]) -> list[str]:
     if pair is None:
         return []
     differ = differing_settings(results, pair)
-    alike = f"they differ in {', '.join(differ)}" if differ else "both arms train with the same ones"
-    settings = f"Other settings: one set an arm was run, none was searched for either in this suite, and {alike}."
+    ran = (
+        f"each arm ran with one set, and the two differ in {', '.join(differ)}"
+        if differ
+        else "both arms ran with one set"
+    )
+    settings = f"Other settings: {ran}. This suite searched for better ones for neither."
     lines = [" ".join(filter(None, [settings, places_of_beta(results, pair)]))]
     forms = critics(results, pair)
     if len(kinds := set(forms.values())) == 1:

@@ -13,6 +13,7 @@ import jinja2
 import pandas as pd
 
 from ppo_vs_grpo.benchmarks.analysis.frames import probes
+from ppo_vs_grpo.benchmarks.analysis.frames.arms import choose_pair
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results, unmatched
 from ppo_vs_grpo.benchmarks.analysis.judge import claims, verdicts
 from ppo_vs_grpo.benchmarks.analysis.report import captions, first_page, tables
@@ -95,6 +96,7 @@ def _draw(results: Results, name: str, out: Path, kinds: Collection[str]) -> tup
     """Draw the figures; returns stem, title, explanation, caption and SVG element of each, and the page's rules."""
     sign = f"{results.name} · report {name}"
     drawn: list[dict[str, str]] = []
+    first, second = choose_pair(results) or ("the first arm", "the second")
     for stem, draw in drawings(results).items():
         figure = draw(results, sign)
         for kind in files.UNDATED:
@@ -104,6 +106,7 @@ def _draw(results: Results, name: str, out: Path, kinds: Collection[str]) -> tup
             else:  # of an earlier report, it would show other runs
                 path.unlink(missing_ok=True)
         title, says = captions.FIGURES.get(stem, (stem.removeprefix("task_"), captions.TASK_FIGURE))
+        says = says.format(first=first, second=second)
         about = {"theory": "Ten worlds"}.get(stem, "All tasks" if stem in captions.FIGURES else title)
         svg = inline.element(figure, stem, f"{title}: {says} The numbers are in the tables.")
         drawn.append({"stem": stem, "title": title, "reading": says, "caption": f"{about}. {sign}", "svg": svg})

@@ -32,13 +32,13 @@ def said(leads: Mapping[str, Any], start: float = 0.2) -> str:
         (-0.1 + 0.01 * WAVE, "ppo ends 10.0 points higher than grpo (95% interval 9.3 to 10.7, 8 paired seeds)."),
         (
             0.02 + 0.01 * WAVE,
-            "grpo ends 2.0 points higher than ppo (95% interval 1.3 to 2.7, 8 paired seeds), less than the 5 points "
-            "that matter here.",
+            "grpo ends 2.0 points higher than ppo (95% interval 1.3 to 2.7, 8 paired seeds), too little to matter "
+            "here, where 5 points do.",
         ),
         (
             0.02 + 0.02 * WAVE,
-            "grpo ends 2.0 points higher than ppo (95% interval 0.6 to 3.4, 8 paired seeds), less than the 5 points "
-            "that matter here. It is a close call: p = 0.012.",
+            "grpo ends 2.0 points higher than ppo (95% interval 0.6 to 3.4, 8 paired seeds), too little to matter "
+            "here, where 5 points do. It is a close call: p = 0.012.",
         ),
         (
             0.02 * WAVE - 0.001,

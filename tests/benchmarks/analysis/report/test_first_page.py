@@ -111,11 +111,12 @@ def test_the_costs_are_those_of_memory_seconds_and_completions_with_the_critics_
     results = ended(0.5, 0.7, tracked=roles, seconds=seconds)
     table = first_page.costs_table(results, judge(results)).set_index("cost")
     assert list(table.index) == [
-        "peak memory, MB", "of it the critic, MB", "seconds per 1,000 completions", "completions to half-way",
+        "peak memory, MB", "of which the critic, MB", "seconds per 1,000 completions",
+        "completions to half of the best gain",
     ]  # fmt: skip
-    assert table.loc["of it the critic, MB"].tolist() == ["2", "-", "-"]
+    assert table.loc["of which the critic, MB"].tolist() == ["2", "none", "-"]
     assert table.loc["peak memory, MB"].tolist() == ["8", "6", "0.750, grpo lighter"]
-    assert table.loc["seconds per 1,000 completions", "grpo over ppo (95% interval)"].endswith("grpo faster")
+    assert table.loc["seconds per 1,000 completions", "grpo ÷ ppo (95% interval)"].endswith("grpo faster")
 
 
 def test_a_suite_without_two_arms_says_what_is_missing() -> None:
@@ -152,7 +153,7 @@ def test_what_was_not_tested_names_settings_critics_and_the_start() -> None:
         if key.startswith("ppo"):
             spec |= {"config": config, "train": {"learning_rate": 4e-4}}
     settings, critic, start = first_page.not_tested(replace(results, specs=specs), judge(results))
-    assert settings.endswith("and they differ in learning_rate (ppo 0.0004, grpo 0.0001).")
+    assert "each arm ran with one set, and the two differ in learning_rate (ppo 0.0004, grpo 0.0001)." in settings
     assert critic == "PPO with a critic network of its own: here ppo has a value head on the policy."
     assert start.startswith("Other models, tasks and prompts: all runs start from nano,")
     for spec in specs.values():

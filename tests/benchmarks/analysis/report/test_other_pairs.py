@@ -64,7 +64,7 @@ def test_each_other_pair_has_a_row_a_task_and_the_largest_is_said() -> None:
     ]
     assert largest_sentence(found) == (
         "The suite's other pairs differ most on recall: ppo-far ends 50.0 points higher than grpo-far "
-        "(95% interval 48.2 to 51.8, 8 paired seeds). The KL penalty weighs differently in the two: ppo-far has beta "
+        "(95% interval 48.2 to 51.8, 8 paired seeds). The KL penalty acts differently by its place: ppo-far has beta "
         "0.1 in its rewards, grpo-far has beta 0.1 in its loss."
     )
 
