@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ppo_vs_grpo.benchmarks.analysis.frames.results import ALL_TASKS
+from ppo_vs_grpo.benchmarks.analysis.judge.metrics import MEMORY
 from ppo_vs_grpo.benchmarks.analysis.judge.verdicts import NEITHER, UNDEFINED, Verdict
 from ppo_vs_grpo.benchmarks.analysis.report.figures.style import signed
 from ppo_vs_grpo.benchmarks.analysis.stats.ruling import (
@@ -15,6 +16,7 @@ from ppo_vs_grpo.benchmarks.analysis.stats.ruling import (
     SMALL_LEAD,
     is_close,
     p_words,
+    show,
 )
 
 POINTS = 100.0
@@ -28,7 +30,9 @@ def answer(judged: Sequence[Verdict]) -> str:
     if over.second is None or over.first is None:
         return f"No comparison: {over.reason}."
     tasks = [one for one in rows if one.task != ALL_TASKS] if len(rows) > 1 else []
-    return " ".join(filter(None, [_lead(over), _by_task(tasks)]))
+    weighed = next((one for one in judged if one.metric == MEMORY.name and one.task == over.task), None)
+    held = _memory(weighed) if weighed and over.verdict == NO_VERDICT else ""
+    return " ".join(filter(None, [_lead(over), held, _by_task(tasks)]))
 
 
 def lead(first: str, second: str, estimate: float) -> str:
@@ -79,6 +83,14 @@ def _lead(one: Verdict) -> str:
         return f"These runs cannot tell which arm ends higher: {leader} is {gap} ahead ({sure}).{close}"
     so_far = higher if float(points(abs(one.estimate))) else f"{one.first} and {one.second} end equally high"
     return f"No verdict yet: {one.reason}. So far {so_far}{f' ({sure})' if sure else ''}."
+
+
+def _memory(one: Verdict) -> str:
+    """What both arms hold, which a single run shows; empty where it was not measured."""
+    if one.first_value is None or one.second_value is None:
+        return ""
+    held = f"{one.first} {show(one.first_value)} MB, {one.second} {show(one.second_value)} MB"
+    return f"At the peak of an update: {held}, {one.verdict}."
 
 
 def _by_task(tasks: Sequence[Verdict]) -> str:

@@ -121,7 +121,11 @@ def not_tested(results: Results, judged: Sequence[Verdict]) -> list[str]:
 def other_prompts(results: Results, pair: tuple[str, str]) -> str:
     """What other held-out prompts could change, as the end of a sentence; empty where it is unknown."""
     reach = prompts_reach(results, pair, shared_tasks(results, pair))
-    return "" if math.isnan(reach) else f"; other prompts could move the difference by another {points(reach)} points"
+    return (
+        ""
+        if math.isnan(reach) or not float(points(reach))
+        else f"; other prompts could move the difference by another {points(reach)} points"
+    )
 
 
 def verdicts(judged: Sequence[Verdict]) -> pd.DataFrame:

@@ -43,12 +43,14 @@ def other_pairs(results: Results) -> tuple[Beside, ...]:
 
 
 def largest_sentence(results: Results) -> str:
-    """The largest difference among the other pairs, and where their KL penalty stands; empty without other pairs."""
+    """The largest difference among the other pairs, and where their KL penalty stands; empty where none differs."""
     beside = other_pairs(results)
     if not beside:
         return ""
     most = max(beside, key=lambda one: abs(one.evidence.estimate))
     found = most.evidence
+    if not float(points(abs(found.estimate))):
+        return ""
     sure = how_sure(known(found.low), known(found.high), found.n, turned=found.estimate < 0)
     said = f"{lead(*most.pair, found.estimate)}{f' ({sure})' if sure else ''}"
     aside = places_of_beta(results, most.pair)

@@ -201,6 +201,6 @@ def _markdown(table: pd.DataFrame) -> str:
 
 def _kinds(table: pd.DataFrame) -> list[str]:
     """For each column of a table of text, the attribute of what stands in it: that of a number, or none."""
-    numbers = [all(re.fullmatch(r"-|-?[\d,.]+(e-?\d+)?[%*]?", text) for text in table[name]) for name in table]
+    numbers = [all(re.fullmatch(r"-|none|-?[\d,.]+(e-?\d+)?[%*]?", text) for text in table[name]) for name in table]
     filled = [any(text != tables.DASH for text in table[name]) for name in table]
     return [" class=n" if number and some else "" for number, some in zip(numbers, filled, strict=True)]

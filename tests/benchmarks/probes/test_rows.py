@@ -150,4 +150,4 @@ def test_a_suite_with_probes_has_them_in_its_report(tmp_path: Path) -> None:
 def test_the_break_even_group_size_is_said_of_each_critic_in_a_line() -> None:
     table = pd.DataFrame({"arm": ["ppo", "ppo-critic", "x"], "break_even_group_size": [7.44, np.nan, 2.0]})
     words = probefigures.break_even(table, {"ppo": "#0072B2", "ppo-critic": "#009E73"})
-    assert words == "ppo: break-even G 7.4\nppo-critic: no break-even G"
+    assert words == "break-even G\nppo: 7.4\nppo-critic: none"

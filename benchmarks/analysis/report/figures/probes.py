@@ -57,7 +57,7 @@ def probe_figure(results: Results, caption: str = "") -> Figure:
             later[0].set_title("cosine")
             if with_critic[task]:
                 by_position(right[right["task"] == task], later[1], colours).set_title("critic's error")
-                later[1].set_xlabel("\n".join(["place in the completion", written[task]]).rstrip())
+                later[1].set_xlabel("\n".join(["place in the completion", written[task]]).rstrip(), loc="right")
     return figure
 
 
@@ -105,10 +105,10 @@ def _at_positions(table: pd.DataFrame, colours: Mapping[str, str]) -> pd.DataFra
 
 
 def break_even(table: pd.DataFrame, colours: Mapping[str, str]) -> str:
-    """Each critic's break-even group size in words, a line an arm: they stand below the panel, where no curve is."""
+    """Each critic's break-even group size, a line an arm: they stand below the panel, where no curve is."""
     shown = table[table["arm"].isin(colours)]
     sizes = [
-        f"{arm}: break-even G {size:.1f}" if np.isfinite(size) else f"{arm}: no break-even G"
+        f"{arm}: {size:.1f}" if np.isfinite(size) else f"{arm}: none"
         for arm, size in zip(shown["arm"], shown["break_even_group_size"], strict=True)
     ]
-    return "\n".join(sizes)
+    return "\n".join(["break-even G", *sizes]) if sizes else ""

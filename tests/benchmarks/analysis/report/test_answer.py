@@ -81,3 +81,11 @@ def test_arms_that_fell_have_not_learned() -> None:
 
 def test_a_suite_without_runs_says_so() -> None:
     assert said({"a": []}).startswith("No verdict: no final score of ppo (any seed); grpo (any seed).")
+
+
+def test_memory_needs_no_seeds_and_is_said_where_scores_have_no_verdict() -> None:
+    roles = {"ppo": {"a": [{"policy.params": 8e6}]}, "grpo": {"a": [{"policy.params": 6e6}]}}
+    for seeds, said_so in ((1, True), (8, False)):
+        ends = [[0.1, 0.5 + 0.1 * (i % 2)] for i in range(seeds)]
+        found = answer(judge(made({"ppo": {"a": [[0.1, 0.5]] * seeds}, "grpo": {"a": ends}}, tracked=roles)))
+        assert ("At the peak of an update: ppo 8 MB, grpo 6 MB, grpo lighter." in found) == said_so

@@ -69,6 +69,12 @@ def test_each_other_pair_has_a_row_a_task_and_the_largest_is_said() -> None:
     )
 
 
+def test_pairs_that_end_alike_have_a_row_and_no_sentence() -> None:
+    found = results([["ppo", "ppo-far"], ["ppo", "grpo"]])
+    assert pairs_table(found)["second minus first, points"].tolist() == ["0.0"]
+    assert largest_sentence(found) == ""
+
+
 def test_a_penalty_that_is_absent_or_stands_in_one_place_is_not_said_to_differ() -> None:
     far = ("ppo-far", "grpo-far")
     assert places_of_beta(results(None, beta=0.0), far) == ""
