@@ -64,13 +64,17 @@ def family(algorithm: str) -> str:
 
 
 def arm_colours(algorithms: Mapping[str, str]) -> dict[str, str]:
-    """A colour for each arm, given its algorithm, by its place among the arms of its family."""
-    colours: dict[str, str] = {}
-    counts = dict.fromkeys(FAMILIES, 0)
+    """A colour for each arm, given its algorithm: an arm named after its family has the first, the others follow.
+
+    So `ppo` and `grpo` look the same in every suite. The order of the arms stays.
+    """
+    members: dict[str, list[str]] = {name: [] for name in FAMILIES}
+    for arm in sorted(algorithms, key=lambda arm: arm not in FAMILIES):
+        members[family(algorithms[arm])].append(arm)
+    colours = {}
     for arm, algorithm in algorithms.items():
-        name = family(algorithm)
-        colours[arm] = FAMILIES[name][counts[name] % len(FAMILIES[name])][0]
-        counts[name] += 1
+        looks = FAMILIES[family(algorithm)]
+        colours[arm] = looks[members[family(algorithm)].index(arm) % len(looks)][0]
     return colours
 
 

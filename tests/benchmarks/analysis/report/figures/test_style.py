@@ -89,6 +89,9 @@ def test_a_variants_hue_is_its_familys() -> None:
 def test_the_first_of_each_family_has_its_own_colour_in_any_company() -> None:
     assert style.arm_colours({"b": "grpo", "a": "ppo"}) == {"b": "#D55E00", "a": "#0072B2"}
     assert style.arm_colours({"ppo": "ppo-critic", "x": "rloo", "trl": "trl-ppo"})["ppo"] == "#0072B2"
+    cross = style.arm_colours({"grpo-value": "grpo-value", "grpo": "grpo", "ppo-critic": "ppo-critic", "ppo": "ppo"})
+    assert (cross["ppo"], cross["grpo"]) == ("#0072B2", "#D55E00")
+    assert list(cross) == ["grpo-value", "grpo", "ppo-critic", "ppo"]
     many = style.arm_colours(
         {"rloo": "rloo", "one": "ppo", "two": "ppo", "grpo": "grpo", **{f"x{i}": "x" for i in range(8)}}
     )
