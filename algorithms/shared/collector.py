@@ -122,7 +122,7 @@ def joined(parts: list[ScoredRollouts]) -> ScoredRollouts:
         rewards_B=torch.cat([part.rewards_B for part in parts]),
         passed_B=torch.cat([part.passed_B for part in parts]),
         parts={
-            name: torch.cat([part.parts.get(name, torch.zeros_like(part.rewards_B)) for part in parts])
+            name: torch.cat([part.parts.get(name, torch.full_like(part.rewards_B, torch.nan)) for part in parts])
             for name in names
         },
     )

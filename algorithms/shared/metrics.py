@@ -8,7 +8,7 @@ from ppo_vs_grpo.algorithms.shared.types import ScoredRollouts
 
 
 def sampled_metrics(scored: ScoredRollouts) -> dict[str, float | None]:
-    """Metrics of a rated rollout batch; they do not depend on the algorithm."""
+    """Metrics of a rated rollout batch, whatever the algorithm. A part is a mean over the rows that have it."""
     rewards_B, rollouts = scored.rewards_B, scored.rollouts
     within_std, silent = group_spread(rewards_B, rollouts.group_B)
     return {
@@ -19,7 +19,7 @@ def sampled_metrics(scored: ScoredRollouts) -> dict[str, float | None]:
         "silent_group_fraction": silent,
         "completion_tokens_mean": float(rollouts.mask_BT.sum(1).float().mean()),
         "ended_fraction": float(rollouts.ended_B.float().mean()),
-        **{f"reward_{name}": float(part_B.mean()) for name, part_B in scored.parts.items()},
+        **{f"reward_{name}": float(part_B.nanmean()) for name, part_B in scored.parts.items()},
     }
 
 

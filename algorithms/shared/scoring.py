@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from numbers import Real
+
 import torch
 from transformers import PreTrainedTokenizerBase
 
 from ppo_vs_grpo.algorithms.shared.types import Rollouts, ScoredRollouts
-from ppo_vs_grpo.tasks.base import Score, Task
+from ppo_vs_grpo.tasks.base import Problem, Score, Task
+
+MISSING = float("nan")
+
+SHOWN = 200
+"""Characters of a prompt, a completion or a score that an error shows."""
+
+
+class RewardError(RuntimeError):
+    """A reward that cannot be learned from. It is the task's fault, no arm's: the run fails, it has not diverged."""
 
 
 def texts(rollouts: Rollouts, tokenizer: PreTrainedTokenizerBase) -> list[str]:
@@ -22,20 +35,60 @@ def score(rollouts: Rollouts, task: Task, tokenizer: PreTrainedTokenizerBase) ->
     """Score every completion by the task's rule, or all at once if it has `score_all(problems, completions)`.
 
     That method returns a list of scores. A learned reward has it, since one pass over many completions is cheaper.
+    A part that a score lacks is missing, NaN. RewardError, with task, prompt and completion, where a rule raises, gives
+    what is no score, or a reward that is no number or infinite; and where `score_all` gives too few or too many.
     """
     problems = [rollouts.prompts.problems[g] for g in rollouts.group_B.tolist()]
-    written = texts(rollouts, tokenizer)
-    if (score_all := getattr(task, "score_all", None)) is not None:
-        scores: list[Score] = score_all(problems, written)
-    else:
-        scores = [task.score(problem, text) for problem, text in zip(problems, written, strict=True)]
-    rewards = [float("nan") if s.reward is None else s.reward for s in scores]
+    scores = _scores(task, problems, texts(rollouts, tokenizer))
+    rewards = [MISSING if s.reward is None else float(s.reward) for s in scores]
     device = rollouts.mask_BT.device
     names = sorted({name for s in scores for name in s.parts})
-    parts = {name: torch.tensor([s.parts.get(name, 0.0) for s in scores], device=device) for name in names}
+    parts = {name: torch.tensor([s.parts.get(name, MISSING) for s in scores], device=device) for name in names}
     return ScoredRollouts(
         rollouts=rollouts,
         rewards_B=torch.tensor(rewards, dtype=torch.float32, device=device),
         passed_B=torch.tensor([s.passed for s in scores], device=device),
         parts=parts,
     )
+
+
+def _scores(task: Task, problems: Sequence[Problem], written: Sequence[str]) -> list[Score]:
+    """The task's scores, each of which can be learned from or is missing."""
+    score_all = getattr(task, "score_all", None)
+    if score_all is not None:
+        scores = list(score_all(problems, written))
+        if len(scores) != len(written):
+            raise RewardError(f"task {task.name}: score_all gave {len(scores)} scores for {len(written)} completions")
+    else:
+        scores = [_scored(task, problem, text) for problem, text in zip(problems, written, strict=True)]
+    for found, problem, text in zip(scores, problems, written, strict=True):
+        if wrong := _wrong(found):
+            raise RewardError(f"{_place(task, problem, text)}: {wrong}")
+    return scores
+
+
+def _scored(task: Task, problem: Problem, text: str) -> Score:
+    try:
+        return task.score(problem, text)
+    except Exception as error:
+        raise RewardError(f"{_place(task, problem, text)}: score raised {type(error).__name__}: {error}") from error
+
+
+def _wrong(found: object) -> str:
+    """What is wrong with a score; empty where nothing is."""
+    if not isinstance(found, Score):
+        return f"the score is {_shown(found)}; it should be a Score"
+    if found.reward is None:
+        return ""
+    if not isinstance(found.reward, Real):
+        return f"the reward is {_shown(found.reward)}, no number"
+    return f"the reward is {found.reward:g}; a reward is finite, or None" if math.isinf(found.reward) else ""
+
+
+def _place(task: Task, problem: Problem, text: str) -> str:
+    return f"task {task.name}, prompt {_shown(problem.prompt)}, completion {_shown(text)}"
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."

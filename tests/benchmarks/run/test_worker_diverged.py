@@ -1,8 +1,10 @@
-"""A run whose steps are not finite: it ends as diverged, and the report has a row for it."""
+"""A run whose steps are not finite ends as diverged; one whose reward is not finite has failed."""
 
 from __future__ import annotations
 
 import json
+import math
+import re
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,8 @@ from ppo_vs_grpo.benchmarks.records.lock import write_lock
 from ppo_vs_grpo.benchmarks.run import trainers, worker
 from ppo_vs_grpo.benchmarks.suites.resolve import lock_document
 from ppo_vs_grpo.benchmarks.suites.sections import EvalConfig
+from ppo_vs_grpo.tasks.base import Problem, Score
+from ppo_vs_grpo.tasks.countdown import Countdown
 from run_folders import prepared as run_folder
 
 
@@ -47,3 +51,28 @@ def test_past_the_threshold_the_run_ends_as_diverged_and_is_a_row_in_the_report(
     (row,) = tables.unfinished(load(tmp_path)).to_dict("records")
     assert (row["arm"], row["state"]) == ("grpo", "diverged")
     assert "non-finite" in row["message"]
+
+
+def test_an_infinite_reward_is_the_tasks_fault_and_the_run_has_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite = synthetic.make_suite(["grpo"], ["countdown"], seeds=1, timing=False)
+    train = TrainConfig(completions=32, prompts_per_update=4, group_size=4, max_new_tokens=5)
+    spec = synthetic.make_specs(suite)[0].model_copy(
+        update={"config": {}, "train": train, "eval": EvalConfig(prompts=8, points=2, transcripts=2)}
+    )
+    run, model = run_folder(tmp_path, spec)
+    asked: list[str] = []
+
+    def once_in_a_hundred(self: Countdown, problem: Problem, completion: str) -> Score:
+        asked.append(completion)
+        return Score(math.inf if len(asked) == 40 else 0.0, False)
+
+    monkeypatch.setattr(Countdown, "score", once_in_a_hundred)
+    assert worker.main([str(run), str(model)]) == 1
+    manifest = json.loads((run / "manifest.json").read_text())
+    assert manifest["status"] == "failed"
+    assert re.fullmatch(
+        r"RewardError: task countdown, prompt '.+', completion '.*': the reward is inf; a reward is finite, or None",
+        manifest["error"],
+    )
