@@ -18,11 +18,11 @@ from ppo_vs_grpo.algorithms.shared.metrics import explained_variance, sampled_me
 from ppo_vs_grpo.algorithms.shared.networks.likelihood import logp
 from ppo_vs_grpo.algorithms.shared.networks.models import Models, build, refresh_reference, values
 from ppo_vs_grpo.algorithms.shared.networks.sequences import Sequences, join, over_rows
+from ppo_vs_grpo.algorithms.shared.rollout.ends import end_tokens
 from ppo_vs_grpo.algorithms.shared.rollout.engine import HuggingFaceEngine, Truncation
 from ppo_vs_grpo.algorithms.shared.types import Batch, Context, Prompts, Rollouts, ScoredRollouts, moved
 from ppo_vs_grpo.algorithms.shared.update import learner, update
 from ppo_vs_grpo.tasks.base import Problem, Task
-from ppo_vs_grpo.tasks.errors import UserError
 from ppo_vs_grpo.tasks.splits import rng
 
 MAX_SKIPPED_STEPS = 10
@@ -65,14 +65,12 @@ class Trainer:
         self.models: Models = build(
             policy, algorithm.needs.critic, train.beta > 0, train.lora_rank, train.gradient_checkpointing, seed, dtype
         )
-        end = tokenizer.eos_token_id
-        if end is None:
-            raise UserError("start: the model's tokenizer has no end token, so no completion can end")
-        pad = end if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+        ends = end_tokens(policy, tokenizer)
+        pad = ends[0] if tokenizer.pad_token_id is None else tokenizer.pad_token_id
         truncation = Truncation(train.top_p, train.top_k, train.min_p)
         limit, heat = self.max_new_tokens, train.temperature
         self.engine = HuggingFaceEngine(
-            policy, int(pad), int(end), limit, heat, truncation, rows_at_once=train.rollout_rows, dtype=dtype
+            policy, int(pad), ends, limit, heat, truncation, rows_at_once=train.rollout_rows, dtype=dtype
         )
         self.memory = PeakMemory(self.device)
         self._clock = PhaseClock(self.device)

@@ -89,7 +89,7 @@ def candidates(
     stream = _stream(task, "preferences", model)
     uniforms_TB = stream.random((task.max_new_tokens, SAMPLES * len(drawn)), dtype="float32")
     pad, end = int(tokenizer.pad_token_id), int(tokenizer.eos_token_id)
-    engine = HuggingFaceEngine(policy, pad, end, task.max_new_tokens, temperature=1.0)
+    engine = HuggingFaceEngine(policy, pad, (end,), task.max_new_tokens, temperature=1.0)
     written = texts(engine.generate(encode(tokenizer, drawn), SAMPLES, uniforms_TB), tokenizer)
     found = []
     for i, problem in enumerate(drawn):

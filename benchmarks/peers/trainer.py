@@ -98,7 +98,7 @@ class PeerTrainer:
         self._end: int = tokenizer.eos_token_id
         pad = self._end if tokenizer.pad_token_id is None else tokenizer.pad_token_id
         limit, heat = self.max_new_tokens, train.temperature
-        self.engine: RolloutEngine = HuggingFaceEngine(policy, pad, self._end, limit, heat)
+        self.engine: RolloutEngine = HuggingFaceEngine(policy, pad, (self._end,), limit, heat)
         self.memory = PeakMemory(self.device)
         self._totals = {"completions": 0, "tokens": 0, "optimizer_steps": 0, "skipped_steps": 0}
         count = train.updates * train.prompts_per_update

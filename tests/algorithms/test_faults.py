@@ -117,7 +117,7 @@ def test_03_the_reward_sits_on_the_last_sampled_token_and_without_a_critic_is_ev
 @SHAPES
 def test_04_left_padding_of_the_rollout_changes_no_token_and_no_log_probability(make) -> None:
     asked, group = prompts((PAD, 4, END, 5, 6), (END, 7), (8,)), 8
-    numbers, engine = uniforms(LIMIT, 3 * group), HuggingFaceEngine(make(), PAD, END, LIMIT, 0.7)
+    numbers, engine = uniforms(LIMIT, 3 * group), HuggingFaceEngine(make(), PAD, (END,), LIMIT, 0.7)
     together = engine.generate(asked, group, numbers)
     for at, ids in enumerate(asked.ids):
         rows = slice(at * group, (at + 1) * group)
@@ -165,7 +165,7 @@ def test_05_at_the_sampling_policy_the_ratio_to_the_samplers_own_logp_is_one(mak
         tokens = rollouts.completion_BT[row, : int(rollouts.mask_BT[row].sum())].tolist()
         plain = whole_logp(model, rollouts.prompts.ids[int(rollouts.group_B[row])], tokens, temperature)
         torch.testing.assert_close(rollouts.logp_BT[row, : len(tokens)], torch.tensor(plain), atol=1e-5, rtol=0)
-    many = HuggingFaceEngine(model, PAD, END, 1, temperature).generate(prompts((3, 4)), 5000, uniforms(1, 5000))
+    many = HuggingFaceEngine(model, PAD, (END,), 1, temperature).generate(prompts((3, 4)), 5000, uniforms(1, 5000))
     share_V = torch.bincount(many.completion_BT[:, 0], minlength=16) / 5000
     expected_V = torch.tensor([whole_logp(model, (3, 4), [token], temperature)[0] for token in range(16)]).exp()
     assert ((share_V - expected_V).abs() < 4 * (expected_V * (1 - expected_V) / 5000).sqrt() + 1e-3).all()
@@ -187,7 +187,7 @@ def test_06_two_equal_prompts_stay_two_groups_and_permuting_rows_permutes_advant
     config = {"whiten": False} if name == "ppo-group" else {}
     algorithm, _ = batches.algorithm_of(name, LOOP.model_copy(update={"beta": 0.0}), **config)
     asked = prompts((3, 4), (3, 4), (8,))
-    rollouts = HuggingFaceEngine(llama(), PAD, END, LIMIT, 1.0).generate(asked, 4, uniforms(LIMIT, 12))
+    rollouts = HuggingFaceEngine(llama(), PAD, (END,), LIMIT, 1.0).generate(asked, 4, uniforms(LIMIT, 12))
     assert rollouts.group_B.tolist() == [0] * 4 + [1] * 4 + [2] * 4
     rewards_B = torch.rand(12, generator=torch.Generator().manual_seed(3))
 
@@ -223,7 +223,7 @@ def test_06_the_trainer_carries_group_ids_where_all_prompts_are_equal() -> None:
 
 def two_groups(rewards: list[float]) -> ScoredRollouts:
     """Eight completions of two prompts with these rewards, every one of them ended."""
-    engine = HuggingFaceEngine(llama(), PAD, END, LIMIT, 1.0)
+    engine = HuggingFaceEngine(llama(), PAD, (END,), LIMIT, 1.0)
     rollouts = replace(engine.generate(prompts((3, 4), (8,)), 4, uniforms(LIMIT, 8)), ended_B=torch.ones(8).bool())
     return ScoredRollouts(rollouts, torch.tensor(rewards), torch.ones(8).bool(), {})
 

@@ -236,7 +236,7 @@ def test_14_a_step_that_is_not_finite_is_skipped_counted_and_reported(broken: st
 
 def test_15_log_softmax_is_float32_for_a_bf16_model_in_both_passes() -> None:
     model = llama().to(torch.bfloat16)
-    many = HuggingFaceEngine(model, PAD, END, 1, 3.0).generate(prompts((3, 4)), 4000, uniforms(1, 4000))
+    many = HuggingFaceEngine(model, PAD, (END,), 1, 3.0).generate(prompts((3, 4)), 4000, uniforms(1, 4000))
     token_B, logp_B = many.completion_BT[:, 0], many.logp_BT[:, 0]
     assert sorted(token_B.unique().tolist()) == list(range(VOCABULARY))
     probability_V = torch.zeros(VOCABULARY).scatter(0, token_B, logp_B.exp())

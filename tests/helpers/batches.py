@@ -73,7 +73,7 @@ def asked(train: TrainConfig) -> list[tuple[int, ...]]:
 def sampled(models: Models, train: TrainConfig, pad: int = PAD, beside: tuple[int, ...] | None = None) -> Rollouts:
     """24 ragged rows of the policy; `beside` is one more prompt, as long as one likes, whose rows are dropped."""
     ids = asked(train) + ([beside] if beside else [])
-    engine = HuggingFaceEngine(models.policy, pad, END, TOKENS, train.temperature)
+    engine = HuggingFaceEngine(models.policy, pad, (END,), TOKENS, train.temperature)
     numbers = uniforms(TOKENS, ROWS + train.group_size)[:, : len(ids) * train.group_size]
     made = engine.generate(prompts(*ids), train.group_size, numbers)
     return made.rows(torch.arange(ROWS))

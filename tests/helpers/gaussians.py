@@ -51,7 +51,7 @@ def world_of_rows() -> tuple[Models, ScoredRollouts, Context]:
     """A policy with a critic, 30 ragged rows of five prompts in disorder, and what reference and critic say of them."""
     models = build(llama(0), CriticConfig(), needs_reference=False)
     asked = prompts((3, 4, 5), (6, 7), (8,), (9, 9, 9, 9), (2, 3))
-    rollouts = HuggingFaceEngine(models.policy, PAD, END, 10, TRAIN.temperature).generate(asked, 6, uniforms(10, 30))
+    rollouts = HuggingFaceEngine(models.policy, PAD, (END,), 10, TRAIN.temperature).generate(asked, 6, uniforms(10, 30))
     rollouts = rollouts.rows(torch.as_tensor(np.random.default_rng(1).permutation(30)))
     rewards_B = torch.as_tensor(np.random.default_rng(2).random(30), dtype=torch.float32)
     reference = llama(5)

@@ -24,7 +24,7 @@ def ragged(pad: int = PAD, temperature: float = 1.0, make=llama) -> Rollouts:
     """64 completions: some empty, some cut at the limit, prompts of three lengths with pad and end tokens in them."""
     asked = prompts((PAD, 4, END), (END, 7), (8,))
     model = make()
-    return HuggingFaceEngine(model, pad, END, LIMIT, temperature).generate(asked, 32, uniforms(LIMIT, 96))
+    return HuggingFaceEngine(model, pad, (END,), LIMIT, temperature).generate(asked, 32, uniforms(LIMIT, 96))
 
 
 class Graded(Copying):

@@ -33,7 +33,7 @@ def prepared(algorithm: Algorithm, train: TrainConfig) -> tuple[Learner, Sequenc
     if models.value_head is not None:
         with torch.no_grad():
             models.value_head.weight.normal_(generator=torch.Generator().manual_seed(1))
-    rollouts = HuggingFaceEngine(models.policy, PAD, END, 10, 1.0).generate(
+    rollouts = HuggingFaceEngine(models.policy, PAD, (END,), 10, 1.0).generate(
         prompts((3, 4, 5), (6, 7), (8,)), 8, uniforms(10, 24)
     )
     rewards_B = torch.as_tensor(np.random.default_rng(0).random(24), dtype=torch.float32)

@@ -73,7 +73,7 @@ def real(config: PretrainedConfig, arm: str, work: Work) -> Trainer:
     train = work.train
     train = train.model_copy(update=entry(arm).train(train))
     trainer = Trainer(policy, tokenizer(), Spelling(work), algorithm(arm, train), train, seed=0)
-    trainer.engine = replace(trainer.engine, end=-1)
+    trainer.engine = replace(trainer.engine, ends=())
     trainer.collector = replace(trainer.collector, engine=trainer.engine)
     return trainer
 

@@ -98,15 +98,15 @@ class _Written:
 class HuggingFaceEngine:
     """Samples in process, from the model in training.
 
-    At most `rows_at_once` rows are decoded together; None: all. The others wait until a row has finished, or, if the
-    model keeps more than plain keys and values (a sliding window), until all have. `static` decodes with shapes that
-    never change, as a compiled step needs (see `decoding`); None: if the device is CUDA. The completions are the same.
+    A completion ends with the first of the tokens `ends`. At most `rows_at_once` rows are decoded together; None: all.
+    The others wait until a row has finished, or, if the model keeps more than plain keys and values (a sliding window),
+    until all have. `static` decodes with shapes that never change, as a compiled step needs (see `decoding`); None: if the device is CUDA. The completions are the same.
     `dtype` is the type of the model's products; weights are cast to it once per rollout.
     """
 
     model: PreTrainedModel
     pad: int
-    end: int
+    ends: tuple[int, ...]
     max_new_tokens: int
     temperature: float
     truncation: Truncation = Truncation()
@@ -135,7 +135,7 @@ class HuggingFaceEngine:
                 self._complete(decoding, places, None if uniforms is None else uniforms[:, part], written.rows(part))
         mask_BT = written.mask_BT
         width = int(mask_BT.sum(1).max())
-        ended_B = (written.completion_BT == self.end).logical_and(mask_BT).any(1)
+        ended_B = self._ends(written.completion_BT).logical_and(mask_BT).any(1)
         return Rollouts(
             prompts=prompts,
             group_B=group_B,
@@ -146,6 +146,10 @@ class HuggingFaceEngine:
             ended_B=ended_B,
             max_tokens=limit,
         )
+
+    def _ends(self, tokens: Tensor) -> Tensor:
+        """Which of the tokens are end tokens."""
+        return torch.isin(tokens, torch.tensor(self.ends, dtype=tokens.dtype, device=tokens.device))
 
     def _complete(self, decoding: GrowingDecoder, places: int, uniforms_TB: Tensor | None, written: _Written) -> None:
         """Decode all rows: the first ones are in the batch from the start, the others follow as places become free."""
@@ -164,7 +168,7 @@ class HuggingFaceEngine:
             written.sampler_logp_BT[write] = sampler_b[going_b]
             written.mask_BT[write] = True
             at_b = at_b + 1
-            going_b = going_b & (token_b != self.end) & (at_b < limit)
+            going_b = going_b & ~self._ends(token_b) & (at_b < limit)
             count, waits = int(going_b.sum()), len(waiting_B)
             if count + waits == 0:
                 return

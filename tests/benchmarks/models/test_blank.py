@@ -21,7 +21,7 @@ def sampled(cache: Path, size: str, options: dict[str, int], rows: int) -> Rollo
     model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
     task = make("lengths", options)
     uniforms_TB = np.random.default_rng(0).random((task.max_new_tokens, rows), dtype="float32")
-    engine = HuggingFaceEngine(model, tokenizer.pad_token_id, tokenizer.eos_token_id, task.max_new_tokens, 1.0)
+    engine = HuggingFaceEngine(model, tokenizer.pad_token_id, (tokenizer.eos_token_id,), task.max_new_tokens, 1.0)
     return engine.generate(encode(tokenizer, problems(task, "train", 0, 0, rows)), 1, uniforms_TB)
 
 

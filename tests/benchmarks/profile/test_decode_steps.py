@@ -51,7 +51,7 @@ def test_of_each_lot_the_first_step_and_the_last_are_taken_and_all_are_counted(a
         return output
 
     model.forward = DecodeSteps(passing, counting)
-    engine = HuggingFaceEngine(model, pad=0, end=-1, max_new_tokens=NEW_TOKENS, temperature=1.0, rows_at_once=at_once)
+    engine = HuggingFaceEngine(model, pad=0, ends=(), max_new_tokens=NEW_TOKENS, temperature=1.0, rows_at_once=at_once)
     engine.generate(PROMPTS, 4, None)
     assert taken == [PROMPT_TOKENS] + [1, 1] * lots
     sees = range(PROMPT_TOKENS + 1, PROMPT_TOKENS + NEW_TOKENS)

@@ -185,7 +185,7 @@ def test_a_critic_of_its_own_learns_and_leaves_the_policy_alone() -> None:
 
 def test_values_of_a_trunk_with_adapters_move_apart_from_the_policys() -> None:
     def read(models: Models) -> Tensor:
-        rollouts = HuggingFaceEngine(models.policy, PAD, END, 4, 1.0).generate(prompts((3, 4)), 2, uniforms(4, 2))
+        rollouts = HuggingFaceEngine(models.policy, PAD, (END,), 4, 1.0).generate(prompts((3, 4)), 2, uniforms(4, 2))
         return values(models, pack(join(rollouts, PAD), torch.arange(2)))
 
     models = build(llama(), CriticConfig(kind="model"), needs_reference=False, lora_rank=2)
@@ -217,7 +217,7 @@ def test_sampled_log_probabilities_are_those_of_the_frozen_start_model_bit_for_b
     """Frozen, because torch chooses some of its kernels by whether a weight is trained."""
 
     def sampled(model: PreTrainedModel) -> Tensor:
-        engine = HuggingFaceEngine(model, PAD, END, 6, 1.0)
+        engine = HuggingFaceEngine(model, PAD, (END,), 6, 1.0)
         return engine.generate(prompts((3, 4, 5), (6, 7)), 32, uniforms(6, 64)).logp_BT
 
     policy = build(llama(), None, needs_reference=False, lora_rank=2).policy

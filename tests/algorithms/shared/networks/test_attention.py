@@ -147,7 +147,7 @@ def test_sampling_is_as_before_to_the_bit() -> None:
         policy = llama()
         if on:
             assert read_packed(policy)
-        drawn.append(HuggingFaceEngine(policy, PAD, END, 10, 0.7).generate(asked, 8, uniforms(10, 24)))
+        drawn.append(HuggingFaceEngine(policy, PAD, (END,), 10, 0.7).generate(asked, 8, uniforms(10, 24)))
     assert torch.equal(drawn[0].completion_BT, drawn[1].completion_BT)
     assert torch.equal(drawn[0].logp_BT, drawn[1].logp_BT)
 

@@ -45,7 +45,7 @@ def pair(name: str, make=llama, **options: object) -> tuple[Trainer, Trainer]:
 
 
 def batch(policy: PreTrainedModel) -> Packed:
-    rollouts = HuggingFaceEngine(policy, PAD, END, 6, 1.0).generate(prompts((3, 4, 5), (6, 7)), 4, uniforms(6, 8))
+    rollouts = HuggingFaceEngine(policy, PAD, (END,), 6, 1.0).generate(prompts((3, 4, 5), (6, 7)), 4, uniforms(6, 8))
     return pack(join(rollouts, PAD), torch.arange(8))
 
 

@@ -21,7 +21,7 @@ PROMPTS = prompts((3, 4, 5), (6, 7), (8,))
 
 
 def rollouts_of(model: nn.Module) -> Rollouts:
-    return HuggingFaceEngine(model, PAD, END, 10, 0.7).generate(PROMPTS, 8, uniforms(10, 24))
+    return HuggingFaceEngine(model, PAD, (END,), 10, 0.7).generate(PROMPTS, 8, uniforms(10, 24))
 
 
 def with_critic(kind: str = "head") -> Models:

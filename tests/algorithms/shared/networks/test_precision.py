@@ -63,7 +63,7 @@ def half_trainer(name: str, **changes: Any) -> Trainer:
 
 
 def engine(model: PreTrainedModel, dtype: torch.dtype = torch.bfloat16, **options: Any) -> HuggingFaceEngine:
-    return HuggingFaceEngine(model, pad=0, end=-1, max_new_tokens=6, temperature=1.0, dtype=dtype, **options)
+    return HuggingFaceEngine(model, pad=0, ends=(), max_new_tokens=6, temperature=1.0, dtype=dtype, **options)
 
 
 def half(model: PreTrainedModel) -> PreTrainedModel:
@@ -183,7 +183,7 @@ def test_a_pass_that_fails_leaves_nothing_on_and_a_copy_is_on_its_own() -> None:
 @pytest.mark.parametrize("arm", ["ppo", "ppo-critic", "grpo"])
 def test_memory_is_predicted(arm: str) -> None:
     made = half_trainer(arm, max_new_tokens=8)
-    made.engine = replace(made.engine, end=-1)
+    made.engine = replace(made.engine, ends=())
     made.collector = replace(made.collector, engine=made.engine)
     tracked, predicted = (
         {peak.role: peak.bytes_at_total_peak for peak in peaks if peak.phase == TOTAL}

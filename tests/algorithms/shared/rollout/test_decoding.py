@@ -25,7 +25,7 @@ LIMIT = 10
 
 
 def generate(model: PreTrainedModel, at_once: int | None, asked=PROMPTS, limit=LIMIT, end=END, **options) -> Rollouts:
-    engine = HuggingFaceEngine(model, PAD, end, limit, 0.7, rows_at_once=at_once, **options)
+    engine = HuggingFaceEngine(model, PAD, (end,), limit, 0.7, rows_at_once=at_once, **options)
     return engine.generate(asked, 8, uniforms(limit, 8 * len(asked.ids)))
 
 
@@ -78,7 +78,7 @@ def test_completions_that_never_end(at_once: int) -> None:
 
 def test_greedy_completions_wait_too() -> None:
     model = llama()
-    waits, whole = (HuggingFaceEngine(model, PAD, END, LIMIT, 1.0, rows_at_once=n) for n in (3, None))
+    waits, whole = (HuggingFaceEngine(model, PAD, (END,), LIMIT, 1.0, rows_at_once=n) for n in (3, None))
     assert_same(waits.generate(PROMPTS, 2, None), whole.generate(PROMPTS, 2, None))
 
 
@@ -161,7 +161,7 @@ def test_without_places_lots_follow_each_other() -> None:
 
 def test_the_room_of_fixed_shapes_is_kept_from_rollout_to_rollout() -> None:
     model = llama()
-    engine = HuggingFaceEngine(model, PAD, END, LIMIT, 0.7, rows_at_once=5, static=True)
+    engine = HuggingFaceEngine(model, PAD, (END,), LIMIT, 0.7, rows_at_once=5, static=True)
     with passes(model) as seen:
         for seed in (0, 1):
             engine.generate(PROMPTS, 8, uniforms(LIMIT, 32, seed))

@@ -18,7 +18,7 @@ PROMPTS = prompts((3, 4, 5), (6, 7), (8,), (3, 4, 5))
 
 
 def generate(model: PreTrainedModel, temperature: float = 0.7, end: int = END, pad: int = PAD) -> Rollouts:
-    return HuggingFaceEngine(model, pad, end, 10, temperature).generate(PROMPTS, 8, uniforms(10, 32))
+    return HuggingFaceEngine(model, pad, (end,), 10, temperature).generate(PROMPTS, 8, uniforms(10, 32))
 
 
 def completion(rollouts: Rollouts, row: int) -> list[int]:
@@ -51,7 +51,7 @@ def test_the_mask_ends_with_the_first_end_token_or_at_the_limit() -> None:
 
 @pytest.mark.parametrize("places", [None, 3])
 def test_a_limit_of_a_call_is_that_of_an_engine(places: int | None) -> None:
-    long, short = (HuggingFaceEngine(llama(), PAD, END, tokens, 0.7, rows_at_once=places) for tokens in (10, 4))
+    long, short = (HuggingFaceEngine(llama(), PAD, (END,), tokens, 0.7, rows_at_once=places) for tokens in (10, 4))
     ours, theirs = long.generate(PROMPTS, 8, uniforms(10, 32), 4), short.generate(PROMPTS, 8, uniforms(10, 32))
     assert ours.max_tokens == theirs.max_tokens == ours.mask_BT.sum(1).max() == 4
     for name in ("completion_BT", "mask_BT", "logp_BT", "ended_B"):
@@ -76,7 +76,7 @@ def test_dropping_finished_rows_changes_nothing(monkeypatch: pytest.MonkeyPatch)
 def test_fixed_shapes_change_nothing(make) -> None:
     """What an accelerator runs, with the compiler switched off; the second rollout finds the room of the first."""
     model = make()
-    engines = [HuggingFaceEngine(model, PAD, END, 10, 0.7, static=static) for static in (False, True)]
+    engines = [HuggingFaceEngine(model, PAD, (END,), 10, 0.7, static=static) for static in (False, True)]
     for seed, prompted in enumerate((PROMPTS, prompts((5, 6, 7), (4,), (9, 8), (9,)), prompts((3, 4), (4, 5)))):
         rows = 8 * len(prompted.ids)
         growing, fixed = (engine.generate(prompted, 8, uniforms(10, rows, seed)) for engine in engines)
@@ -103,7 +103,7 @@ def test_a_cpu_has_shapes_that_follow_the_work_unless_asked(static: bool | None,
 
 
 def test_a_row_depends_on_its_own_random_numbers_only() -> None:
-    engine = HuggingFaceEngine(llama(), PAD, END, 10, 1.0)
+    engine = HuggingFaceEngine(llama(), PAD, (END,), 10, 1.0)
     both = engine.generate(prompts((3, 4), (6, 7, 8)), 4, uniforms(10, 8))
     alone = engine.generate(prompts((6, 7, 8)), 4, uniforms(10, 8)[:, 4:])
     for row in range(4):
@@ -112,7 +112,7 @@ def test_a_row_depends_on_its_own_random_numbers_only() -> None:
 
 def test_sampling_follows_the_distribution() -> None:
     model = llama()
-    many = HuggingFaceEngine(model, PAD, END, 1, 1.0).generate(prompts((3, 4)), 20_000, uniforms(1, 20_000))
+    many = HuggingFaceEngine(model, PAD, (END,), 1, 1.0).generate(prompts((3, 4)), 20_000, uniforms(1, 20_000))
     share_V = torch.bincount(many.completion_BT[:, 0], minlength=16) / 20_000
     expected_V = torch.tensor([whole_logp(model, (3, 4), [token], 1.0)[0] for token in range(16)]).exp()
     error_V = (expected_V * (1 - expected_V) / 20_000).sqrt()
@@ -121,7 +121,7 @@ def test_sampling_follows_the_distribution() -> None:
 
 def test_greedy_takes_the_likeliest_token() -> None:
     model = llama()
-    greedy = HuggingFaceEngine(model, PAD, END, 3, 1.0).generate(prompts((3, 4)), 1, None)
+    greedy = HuggingFaceEngine(model, PAD, (END,), 3, 1.0).generate(prompts((3, 4)), 1, None)
     scores = [whole_logp(model, (3, 4), [token], 1.0)[0] for token in range(16)]
     assert int(greedy.completion_BT[0, 0]) == scores.index(max(scores))
 

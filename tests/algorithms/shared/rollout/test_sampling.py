@@ -55,15 +55,15 @@ def test_every_row_goes_on_to_its_end_or_the_limit_and_no_pass_is_made_after_the
     model.register_forward_pre_hook(count)
     for seed in range(12):
         passes = 0
-        made = HuggingFaceEngine(model, PAD, END, 30, 1.0).generate(prompts((3, 4), (5,)), 2, uniforms(30, 4, seed))
+        made = HuggingFaceEngine(model, PAD, (END,), 30, 1.0).generate(prompts((3, 4), (5,)), 2, uniforms(30, 4, seed))
         lengths = made.mask_BT.sum(1)
         assert bool((made.ended_B | (lengths == 30)).all())
         assert passes == int(lengths.max())
 
 
 def test_a_truncated_sampler_reports_both_log_probabilities() -> None:
-    engine = HuggingFaceEngine(llama(), PAD, END, 6, 1.0, Truncation(top_k=2))
-    plain = HuggingFaceEngine(llama(), PAD, END, 6, 1.0)
+    engine = HuggingFaceEngine(llama(), PAD, (END,), 6, 1.0, Truncation(top_k=2))
+    plain = HuggingFaceEngine(llama(), PAD, (END,), 6, 1.0)
     made = engine.generate(prompts((3, 4, 5), (6, 7)), 4, uniforms(6, 8))
     gap = (made.sampler_logp_BT - made.logp_BT)[made.mask_BT]
     assert float(gap.min()) > 0
