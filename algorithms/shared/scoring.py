@@ -23,9 +23,12 @@ class RewardError(RuntimeError):
 
 
 def texts(rollouts: Rollouts, tokenizer: PreTrainedTokenizerBase) -> list[str]:
-    """The completions as text, without end and padding tokens: B strings."""
+    """The completions as text, without end and padding tokens: B strings.
+
+    The end token goes by its place: a model may end with one that its tokenizer does not call special.
+    """
     rows = rollouts.completion_BT.tolist()
-    lengths = rollouts.mask_BT.sum(1).tolist()
+    lengths = (rollouts.mask_BT.sum(1) - rollouts.ended_B.long()).tolist()
     kept = [row[:n] for row, n in zip(rows, lengths, strict=True)]
     decoded: list[str] = tokenizer.batch_decode(kept, skip_special_tokens=True, clean_up_tokenization_spaces=False)
     return decoded

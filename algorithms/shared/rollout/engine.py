@@ -100,7 +100,8 @@ class HuggingFaceEngine:
 
     A completion ends with the first of the tokens `ends`. At most `rows_at_once` rows are decoded together; None: all.
     The others wait until a row has finished, or, if the model keeps more than plain keys and values (a sliding window),
-    until all have. `static` decodes with shapes that never change, as a compiled step needs (see `decoding`); None: if the device is CUDA. The completions are the same.
+    until all have. `static` decodes with shapes that never change, as a compiled step needs (see `decoding`); None: if
+    the device is CUDA. The completions are the same.
     `dtype` is the type of the model's products; weights are cast to it once per rollout.
     """
 

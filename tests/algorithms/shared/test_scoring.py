@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 import torch
 
-from ppo_vs_grpo.algorithms.shared.scoring import RewardError, score
+from ppo_vs_grpo.algorithms.shared.scoring import RewardError, score, texts
 from ppo_vs_grpo.algorithms.shared.types import Prompts, Rollouts
 from ppo_vs_grpo.benchmarks.models.tiny import tokenizer
 from ppo_vs_grpo.tasks.base import Problem, Score
@@ -45,7 +45,7 @@ def rollouts(*written: str) -> Rollouts:
         mask_BT=torch.ones_like(ids, dtype=torch.bool),
         logp_BT=zeros_BT,
         sampler_logp_BT=zeros_BT,
-        ended_B=torch.ones(len(written), dtype=torch.bool),
+        ended_B=torch.zeros(len(written), dtype=torch.bool),
         max_tokens=ids.shape[1],
     )
 
@@ -56,6 +56,12 @@ def test_rewards_passes_and_parts_are_by_row_and_what_is_missing_is_nan() -> Non
     torch.testing.assert_close(scored.rewards_B, torch.tensor([1.0, math.nan, math.nan]), equal_nan=True)
     assert scored.passed_B.tolist() == [True, False, False]
     torch.testing.assert_close(scored.parts["form"], torch.tensor([1.0, math.nan, 0.5]), equal_nan=True)
+
+
+def test_an_end_token_is_no_part_of_the_text_even_if_it_is_not_special() -> None:
+    made = rollouts("34", "45")
+    made = replace(made, ended_B=torch.tensor([True, False]))
+    assert texts(made, TOKENIZER) == ["3", "45"]
 
 
 @pytest.mark.parametrize(
