@@ -23,7 +23,7 @@ from typing import Any
 
 from platformdirs import user_cache_path
 
-from ppo_vs_grpo.benchmarks.models import blank, reward
+from ppo_vs_grpo.benchmarks.models import blank, reward, saved
 from ppo_vs_grpo.benchmarks.models.taught import RECIPE, warm_start
 from ppo_vs_grpo.benchmarks.models.tiny import CHARACTERS, SIZES, Size
 from ppo_vs_grpo.tasks import lengths, make
@@ -55,26 +55,14 @@ def locate(start: str, task: str, options: Options, cache: Path) -> Path:
         raise UserError(
             f"start: {start!r}: a learned reward is taught beside an embedded start model: {', '.join(SIZES)}"
         )
-    folder = Path(start).expanduser()
-    if (folder / "config.json").is_file():
-        return folder
-    raise UserError(
-        f"start: {start!r} is neither an embedded size ({', '.join(SIZES)}) nor a folder "
-        "with a model saved by save_pretrained (no config.json in it)"
-    )
+    return saved.model_folder(start, ", ".join(SIZES))
 
 
 def digest(start: str, task: str, options: Options) -> str:
-    """An identifier of a start model: the content hash of an embedded one, a hash of the files at a path."""
+    """An identifier of a start model: the content hash of an embedded one, that of a saved one's files."""
     if start in SIZES:
         return _content_hash(start, task, options)
-    folder = locate(start, task, options, Path())
-    hashes = hashlib.sha256()
-    for path in sorted(p for p in folder.iterdir() if p.is_file()):
-        hashes.update(path.name.encode())
-        with path.open("rb") as file:
-            hashes.update(hashlib.file_digest(file, "sha256").digest())
-    return hashes.hexdigest()[:12]
+    return saved.digest_of(locate(start, task, options, Path()), cache_folder())
 
 
 def is_built(folder: Path) -> bool:

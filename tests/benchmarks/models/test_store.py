@@ -64,20 +64,6 @@ def test_folders_keep_their_names_so_that_start_models_of_earlier_runs_are_found
     store._hash_of_recipe.cache_clear()
 
 
-def test_a_path_that_is_not_a_model_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"neither an embedded size \(nano, tiny, small\) nor a folder with a model"):
-        store.locate(str(tmp_path), *CHOICE, tmp_path)
-
-
-def test_a_changed_model_at_a_path_is_another_start(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text("{}")
-    (tmp_path / "model.safetensors").write_bytes(b"one")
-    before = store.digest(str(tmp_path), *CHOICE)
-    assert store.digest(str(tmp_path), *CHOICE) == before
-    (tmp_path / "model.safetensors").write_bytes(b"two")
-    assert store.digest(str(tmp_path), *CHOICE) != before
-
-
 @pytest.mark.parametrize(("size", "low", "high"), [("nano", 0.1, 0.35), ("tiny", 0.8, 1.0), ("small", 4.5, 5.5)])
 def test_sizes_have_the_parameters_they_promise(size: str, low: float, high: float) -> None:
     model = tiny.untrained(tiny.SIZES[size], tiny.tokenizer())
