@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from ppo_vs_grpo.algorithms.shared.types import Prompts
     from ppo_vs_grpo.tasks.base import Problem, Task
 
+ASKED = 3
+"""Prompts on which a start model is asked whether it can be trained here."""
+
 
 class RunTrainer(Protocol):
     """A trainer as a run and its evaluations use it: ours, or a peer's."""
@@ -46,17 +49,22 @@ class RunTrainer(Protocol):
 
 
 def make_trainer(spec: RunSpec, start: Path, device: str = "cpu", more_updates: int = 0) -> RunTrainer:
-    """The trainer of a run, its models on the device; `more_updates` are added to its budget."""
+    """The trainer of a run, its models on the device; `more_updates` are added to its budget.
+
+    UserError where our sampler or update would read the start model otherwise than it reads itself.
+    """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
     from ppo_vs_grpo.algorithms import find
+    from ppo_vs_grpo.algorithms.shared.agreement import check_agreement
     from ppo_vs_grpo.algorithms.shared.trainer import Trainer
     from ppo_vs_grpo.benchmarks import peers
     from ppo_vs_grpo.benchmarks.models import reward
     from ppo_vs_grpo.benchmarks.peers.settings import settings_of
     from ppo_vs_grpo.tasks import make
     from ppo_vs_grpo.tasks.learned import Learned
+    from ppo_vs_grpo.tasks.splits import problems
 
     kind = find(settings_of(spec.algorithm))
     task = make(spec.task_choice.task, spec.task_choice.options)
@@ -72,7 +80,9 @@ def make_trainer(spec: RunSpec, start: Path, device: str = "cpu", more_updates: 
     peer = peers.PEERS.get(spec.algorithm)
     trainer: RunTrainer
     if peer is None:
-        trainer = Trainer(*given)
+        own = Trainer(*given)
+        check_agreement(own.engine, own.models, own.encode(problems(task, "train", spec.seed, 0, ASKED)))
+        trainer = own
     else:
         from ppo_vs_grpo.benchmarks.peers.trainer import PeerTrainer
 
