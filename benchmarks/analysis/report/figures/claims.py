@@ -59,7 +59,7 @@ def dial(points: pd.DataFrame, claim: Mapping[str, Any], ax: Axes) -> Axes:
     ends = [(there["estimate"] - there["low"]).fillna(0), (there["high"] - there["estimate"]).fillna(0)]
     ax.errorbar(there["x"], there["estimate"], ends, color=POINT, fmt="o", markersize=4.5, elinewidth=1.2, capsize=2.5)
     for x in points.loc[points["estimate"].isna(), "x"]:
-        ax.annotate("no value", (x, 0.04), xycoords=("data", "axes fraction"), ha="center", color=style.ALERT)
+        ax.annotate("none", (x, 0.04), xycoords=("data", "axes fraction"), ha="center", color=style.ALERT)
     ax.set_xticks(range(len(points)), [f"{point}" for point in points["point"]])
     ax.set(xlim=(-0.5, len(points) - 0.5), xlabel=claim["dial"]["setting"])
     if MEASURES[claim["measure"]].ratio:

@@ -76,7 +76,7 @@ def test_the_line_is_inside_though_every_point_is_far_from_it(than: float) -> No
 def test_a_point_without_a_value_is_left_out_said_and_not_bridged() -> None:
     (ax,) = drawn(S1=score("x", "gone", "z")).axes
     (note,) = ax.texts
-    assert (note.get_text(), note.xy[0]) == ("no value", 1)  # type: ignore[attr-defined]
+    assert (note.get_text(), note.xy[0]) == ("none", 1)  # type: ignore[attr-defined]
     means, points, *_ = ax.lines
     assert np.isnan(np.asarray(means.get_ydata(), float)).tolist() == [False, True, False]
     assert np.asarray(points.get_xdata()).tolist() == [0, 2]
