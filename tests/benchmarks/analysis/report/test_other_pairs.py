@@ -15,9 +15,9 @@ from ppo_vs_grpo.benchmarks.analysis.report.other_pairs import largest_sentence,
 WAVE = np.array([0.01, -0.01] * 4)
 
 
-def results(pairs: list[list[str]] | None, beta: float = 0.1) -> Results:
-    """ppo and grpo end at 0.5 on sorting; ppo-far at 0.9, grpo-far at 0.4 on recall."""
-    ends = {"ppo": (0.5, None), "grpo": (0.5, None), "ppo-far": (None, 0.9), "grpo-far": (None, 0.4)}
+def results(pairs: list[list[str]] | None, beta: float = 0.1, grpo: float = 0.5) -> Results:
+    """ppo and grpo end at 0.5 on sorting, grpo elsewhere if asked; ppo-far at 0.9, grpo-far at 0.4 on recall."""
+    ends = {"ppo": (0.5, None), "grpo": (grpo, None), "ppo-far": (None, 0.9), "grpo-far": (None, 0.4)}
     curves: dict[str, dict[str, Any]] = {
         arm: {
             task: [[0.1, float(end + wave)] for wave in (WAVE if arm.startswith("ppo") else np.roll(WAVE, 1))]
@@ -67,6 +67,12 @@ def test_each_other_pair_has_a_row_a_task_and_the_largest_is_said() -> None:
         "(95% interval 48.2 to 51.8, 8 paired seeds). The KL penalty acts differently by its place: ppo-far has beta "
         "0.1 in its rewards, grpo-far has beta 0.1 in its loss."
     )
+
+
+def test_the_largest_difference_may_be_either_arms() -> None:
+    found = results([["grpo-far", "ppo-far"], ["ppo", "grpo"], ["ppo-far", "grpo-far"]], grpo=0.6)
+    assert pairs_table(found)["second minus first, points"].tolist() == ["+10.0", "\N{MINUS SIGN}50.0"]
+    assert "on recall: ppo-far ends 50.0 points higher than grpo-far" in largest_sentence(found)
 
 
 def test_pairs_that_end_alike_have_a_row_and_no_sentence() -> None:
