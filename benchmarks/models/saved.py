@@ -13,17 +13,9 @@ from ppo_vs_grpo.tasks.errors import UserError
 
 WEIGHTS = ("*.safetensors", "*.safetensors.index.json")
 READ = (
-    *(*WEIGHTS, "config.json", "generation_config.json"),
-    *(
-        "tokenizer*",
-        "special_tokens_map.json",
-        "added_tokens.json",
-        "vocab*",
-        "merges.txt",
-        "*.model",
-        "chat_template*",
-    ),
-)
+    *WEIGHTS, "config.json", "generation_config.json", "tokenizer*", "special_tokens_map.json", "added_tokens.json",
+    "vocab*", "merges.txt", "*.model", "chat_template*",
+)  # fmt: skip
 """The files that make a start model, as patterns: weights, configs, tokenizer and chat template. No other counts."""
 
 MEMORY = "digests.json"
