@@ -24,7 +24,7 @@ from ppo_vs_grpo.benchmarks.__main__ import app
 from ppo_vs_grpo.benchmarks.analysis.frames import outcomes
 from ppo_vs_grpo.benchmarks.analysis.judge.verdicts import judge
 from ppo_vs_grpo.benchmarks.analysis.report import captions as wording
-from ppo_vs_grpo.benchmarks.analysis.report import tables, terminal, write
+from ppo_vs_grpo.benchmarks.analysis.report import contents, tables, terminal, write
 from ppo_vs_grpo.benchmarks.analysis.report.answer import answer
 from ppo_vs_grpo.benchmarks.analysis.report.verify import verify
 from ppo_vs_grpo.tasks.errors import UserError
@@ -282,3 +282,16 @@ def test_text_from_a_suite_is_not_markup(tmp_path: Path) -> None:
     suite = make_suite(**ONE).model_copy(update={"description": "<b>bold</b>"})
     page = write.write(load(write_results(tmp_path, suite)), tmp_path / "report")
     assert "&lt;b&gt;bold&lt;/b&gt;" in page.read_text()
+
+
+@pytest.mark.parametrize(("rows", "there"), [(200, True), (201, False)])
+def test_a_table_of_more_than_two_hundred_rows_is_in_its_csv_alone(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int, there: bool
+) -> None:
+    monkeypatch.setitem(contents.ALWAYS, "final_scores", lambda _: pd.DataFrame({"seed": range(rows)}))
+    monkeypatch.setattr(write, "drawings", lambda results: {"overview": contents.drawings(results)["overview"]})
+    page = write.write(load(folder), tmp_path)
+    (section,) = re.findall(r'<section id="final_scores">.*?</section>', page.read_text(), re.DOTALL)
+    assert (f"<details><summary>{rows} rows</summary>" in section) == there
+    assert (f"<p>{rows} rows, in the CSV alone.</p>" in section) != there
+    assert len(pd.read_csv(tmp_path / "tables" / "final_scores.csv")) == rows
