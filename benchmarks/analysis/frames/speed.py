@@ -121,9 +121,9 @@ def sentences(results: Results) -> list[str]:
         if here.empty:
             said.append(f"{own} and {peer}: no cell was measured alone on the machine, so no ratio.")
             continue
-        low, high = here["times"].min(), here["times"].max()
+        ends = dict.fromkeys(f"{end:.2f}" for end in (here["times"].min(), here["times"].max()))
         said.append(
-            f"On equal work {peer} takes {low:.2f} to {high:.2f} times the seconds of {own} "
+            f"On equal work {peer} takes {' to '.join(ends)} times the seconds of {own} "
             f"({_many(len(here), 'cell')}, medians of {_many(int(here['n'].min()), 'repeat')} or more)."
         )
     return said

@@ -12,7 +12,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from ppo_vs_grpo.benchmarks.analysis.frames import probes
+from ppo_vs_grpo.benchmarks.analysis.frames import probes, speed
 from ppo_vs_grpo.benchmarks.analysis.frames.arms import choose_pair
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results, unmatched
 from ppo_vs_grpo.benchmarks.analysis.judge import claims, verdicts
@@ -132,6 +132,7 @@ def _content(
         "timed": int((results.runs["purpose"] == "timing").sum()),
         "answer": answer(found.verdicts),
         "beside": largest_sentence(results),
+        "equal_work": speed.sentences(results),
         "costs": first_page.costs_table(results, found.verdicts),
         "not_tested": first_page.not_tested(results, found.verdicts),
         "claims": first_page.claims_rows(found.claims),

@@ -102,4 +102,7 @@ def test_a_suite_with_a_peer_and_a_cell_from_its_file_to_its_report(tmp_path: Pa
     table = pd.read_csv(tmp_path / "results" / "beside" / "report" / "tables" / "speed.csv")
     assert table[["cell", "arm", "peer", "n"]].to_numpy().tolist() == [["wide", "grpo", "theirs", 1]]
     assert table["tokens_times"].tolist() == [1]
-    assert '<section id="scaling">' in (tmp_path / "results" / "beside" / "report" / "report.html").read_text()
+    text = (tmp_path / "results" / "beside" / "report" / "report.html").read_text()
+    assert '<section id="scaling">' in text
+    first = text[: text.index("What it cost")]
+    assert "On equal work theirs takes" in first or "no cell was measured alone on the machine" in first
