@@ -25,8 +25,10 @@ WEIGHTS = ("normal", "bold")
 
 
 def element(figure: Figure, name: str, says: str) -> str:
-    """A figure as an SVG element that takes the width it is given. `name` tells its parts from other figures' parts;
-    `says` is for those who cannot see it."""
+    """A figure as an SVG element that takes the width it is given.
+
+    `name` tells its parts from those of other figures; `says` is for those who cannot see it.
+    """
     drawn = io.StringIO()
     with matplotlib.rc_context(style.STYLE | {"svg.fonttype": "none"}):
         figure.savefig(drawn, format="svg", metadata=UNDATED["svg"])
@@ -43,9 +45,7 @@ def shortened(svg: str, name: str) -> str:
     Places have two decimals, a hundredth of a point.
     """
     svg = re.sub(r"<!--.*?-->", "", svg, flags=re.DOTALL)
-    svg = re.sub(
-        r'<style type="text/css">[^<]*</style>', "", svg
-    )  # it would hold for the whole page; report.css has it
+    svg = re.sub(r"<style[^<]*</style>", "", svg)  # it would hold for the whole page: report.css has it
     svg = re.sub(r"\s*\n\s*", " ", svg)
     places = r'\b(?:d|x|y)="[^"]*"|translate\([^)]*\)'
     svg = re.sub(places, lambda place: re.sub(r"(\.\d\d)\d+", r"\1", place[0]), svg)
