@@ -54,7 +54,7 @@ def make_suite(
             "arms": {arm: {"algorithm": arm.split("-")[0]} | own[arm] for arm in arms},
             "seeds": seeds,
             "train": {"completions": 128 * updates},
-            "eval": {"prompts": prompts},
+            "eval": {"prompts": prompts, "points": 5},
             "timing": {"updates": 20, "warmup_updates": 3, "arms": timed} if timing else None,
         }
     )
