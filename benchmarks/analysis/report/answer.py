@@ -90,7 +90,7 @@ def _memory(one: Verdict) -> str:
     if one.first_value is None or one.second_value is None:
         return ""
     held = f"{one.first} {show(one.first_value)} MB, {one.second} {show(one.second_value)} MB"
-    return f"At the peak of an update: {held}, {one.verdict}."
+    return f"Peak memory: {held}, {one.verdict}."
 
 
 def _by_task(tasks: Sequence[Verdict]) -> str:

@@ -88,4 +88,4 @@ def test_memory_needs_no_seeds_and_is_said_where_scores_have_no_verdict() -> Non
     for seeds, said_so in ((1, True), (8, False)):
         ends = [[0.1, 0.5 + 0.1 * (i % 2)] for i in range(seeds)]
         found = answer(judge(made({"ppo": {"a": [[0.1, 0.5]] * seeds}, "grpo": {"a": ends}}, tracked=roles)))
-        assert ("At the peak of an update: ppo 8 MB, grpo 6 MB, grpo lighter." in found) == said_so
+        assert ("Peak memory: ppo 8 MB, grpo 6 MB, grpo lighter." in found) == said_so
