@@ -15,6 +15,7 @@ from ppo_vs_grpo.tasks.splits import Split, data_hash, heldout
 
 DIFFERENCE = "difference"
 NORMAL_95 = 1.96
+"""Half the width of a 95% interval, in standard errors of many prompts."""
 UNKNOWN = ""
 """The text of a prompt that neither the task nor a transcript tells."""
 

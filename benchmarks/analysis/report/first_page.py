@@ -99,11 +99,8 @@ def not_tested(results: Results, judged: Sequence[Verdict]) -> list[str]:
     if pair is None:
         return []
     differ = differing_settings(results, pair)
-    ran = (
-        f"each arm ran with one set, and the two differ in {', '.join(differ)}"
-        if differ
-        else "both arms ran with one set"
-    )
+    apart = f"each arm ran with one set, and the two differ in {', '.join(differ)}"
+    ran = apart if differ else "both arms ran with one set"
     settings = f"Other settings: {ran}. This suite searched for better ones for neither."
     lines = [" ".join(filter(None, [settings, places_of_beta(results, pair)]))]
     forms = critics(results, pair)
@@ -121,11 +118,9 @@ def not_tested(results: Results, judged: Sequence[Verdict]) -> list[str]:
 def other_prompts(results: Results, pair: tuple[str, str]) -> str:
     """What other held-out prompts could change, as the end of a sentence; empty where it is unknown."""
     reach = prompts_reach(results, pair, shared_tasks(results, pair))
-    return (
-        ""
-        if math.isnan(reach) or not float(points(reach))
-        else f"; other prompts could move the difference by another {points(reach)} points"
-    )
+    if math.isnan(reach) or not float(points(reach)):
+        return ""
+    return f"; other prompts could move the difference by another {points(reach)} points"
 
 
 def verdicts(judged: Sequence[Verdict]) -> pd.DataFrame:

@@ -139,7 +139,6 @@ def _content(
         "verdicts": first_page.verdicts(found.verdicts),
         "verdicts_by_task": first_page.verdicts_by_task(found.verdicts),
         "conditions": made.get("conditions"),
-        "first": drawn[0],
         "forest": next((figure for figure in drawn if figure["stem"] == "forest"), None),
         "narrow": next((figure for figure in drawn if figure["stem"] == NARROW), None),
         "sentences": [one.sentence for one in (*found.claims, *found.verdicts)],

@@ -18,20 +18,26 @@ from ppo_vs_grpo.benchmarks.analysis.report import tables
 from ppo_vs_grpo.benchmarks.records.lock import write_lock
 from ppo_vs_grpo.benchmarks.run import trainers, worker
 from ppo_vs_grpo.benchmarks.suites.resolve import lock_document
+from ppo_vs_grpo.benchmarks.suites.run_spec import RunSpec
 from ppo_vs_grpo.benchmarks.suites.sections import EvalConfig
+from ppo_vs_grpo.benchmarks.suites.suite import Suite
 from ppo_vs_grpo.tasks.base import Problem, Score
 from ppo_vs_grpo.tasks.countdown import Countdown
 from run_folders import prepared as run_folder
 
 
+def one_run(completions: int) -> tuple[Suite, RunSpec]:
+    """A suite of one small run, and the run."""
+    suite = synthetic.make_suite(["grpo"], ["countdown"], seeds=1, timing=False)
+    train = TrainConfig(completions=completions, prompts_per_update=4, group_size=4, max_new_tokens=5)
+    small = {"config": {}, "train": train, "eval": EvalConfig(prompts=8, points=2, transcripts=2)}
+    return suite, synthetic.make_specs(suite)[0].model_copy(update=small)
+
+
 def test_past_the_threshold_the_run_ends_as_diverged_and_is_a_row_in_the_report(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    suite = synthetic.make_suite(["grpo"], ["countdown"], seeds=1, timing=False)
-    train = TrainConfig(completions=400, prompts_per_update=4, group_size=4, max_new_tokens=5)
-    spec = synthetic.make_specs(suite)[0].model_copy(
-        update={"config": {}, "train": train, "eval": EvalConfig(prompts=8, points=2, transcripts=2)}
-    )
+    suite, spec = one_run(completions=400)
     write_lock(tmp_path, lock_document(suite, [spec]), {})
     run, model = run_folder(tmp_path, spec)
     (tmp_path / "runs").mkdir()
@@ -56,11 +62,7 @@ def test_past_the_threshold_the_run_ends_as_diverged_and_is_a_row_in_the_report(
 def test_an_infinite_reward_is_the_tasks_fault_and_the_run_has_failed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    suite = synthetic.make_suite(["grpo"], ["countdown"], seeds=1, timing=False)
-    train = TrainConfig(completions=32, prompts_per_update=4, group_size=4, max_new_tokens=5)
-    spec = synthetic.make_specs(suite)[0].model_copy(
-        update={"config": {}, "train": train, "eval": EvalConfig(prompts=8, points=2, transcripts=2)}
-    )
+    _, spec = one_run(completions=32)
     run, model = run_folder(tmp_path, spec)
     asked: list[str] = []
 
