@@ -11,11 +11,15 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One question. The scorer reads `facts`; `stratum` names the difficulty class."""
+    """One question. The scorer reads `facts`; `stratum` names the difficulty class.
+
+    A question that is a conversation has its `messages`, each a `role` and its `content`; `prompt` is then their text.
+    """
 
     prompt: str
     facts: Mapping[str, Any] = field(default_factory=dict)
     stratum: str = "all"
+    messages: tuple[Mapping[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,9 @@ class Learned:
         """The gold score, from which the model is taught and against which it is measured."""
         return self.gold.score(problem, completion)
 
-    def score_all(self, problems: Sequence[Problem], completions: Sequence[str]) -> list[Score]:
+    def score_all(
+        self, problems: Sequence[Problem], completions: Sequence[str], completion_ids: Sequence[Sequence[int]] = ()
+    ) -> list[Score]:
         """The model's rewards in one pass, with the gold reward as a part.
 
         Raises ValueError if `judge` is not set.

@@ -27,22 +27,32 @@ def texts(rollouts: Rollouts, tokenizer: PreTrainedTokenizerBase) -> list[str]:
 
     The end token goes by its place: a model may end with one that its tokenizer does not call special.
     """
+    return _decoded(answer_ids(rollouts), tokenizer)
+
+
+def answer_ids(rollouts: Rollouts) -> list[list[int]]:
+    """The tokens of each completion, without end and padding tokens."""
     rows = rollouts.completion_BT.tolist()
     lengths = (rollouts.mask_BT.sum(1) - rollouts.ended_B.long()).tolist()
-    kept = [row[:n] for row, n in zip(rows, lengths, strict=True)]
-    decoded: list[str] = tokenizer.batch_decode(kept, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    return [row[:n] for row, n in zip(rows, lengths, strict=True)]
+
+
+def _decoded(ids: Sequence[Sequence[int]], tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    decoded: list[str] = tokenizer.batch_decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
     return decoded
 
 
 def score(rollouts: Rollouts, task: Task, tokenizer: PreTrainedTokenizerBase) -> ScoredRollouts:
-    """Score every completion by the task's rule, or all at once if it has `score_all(problems, completions)`.
+    """Score every completion by the task's rule, or all at once if it has `score_all`.
 
-    That method returns a list of scores. A learned reward has it, since one pass over many completions is cheaper.
+    `score_all(problems, completions, completion_ids)` gets texts and tokens and returns a list of scores. A learned
+    reward has it, since one pass over many completions is cheaper.
     A part that a score lacks is missing, NaN. RewardError, with task, prompt and completion, where a rule raises, gives
     what is no score, or a reward that is no number or infinite; and where `score_all` gives too few or too many.
     """
     problems = [rollouts.prompts.problems[g] for g in rollouts.group_B.tolist()]
-    scores = _scores(task, problems, texts(rollouts, tokenizer))
+    ids = answer_ids(rollouts)
+    scores = _scores(task, problems, _decoded(ids, tokenizer), ids)
     rewards = [MISSING if s.reward is None else float(s.reward) for s in scores]
     device = rollouts.mask_BT.device
     names = sorted({name for s in scores for name in s.parts})
@@ -55,11 +65,13 @@ def score(rollouts: Rollouts, task: Task, tokenizer: PreTrainedTokenizerBase) ->
     )
 
 
-def _scores(task: Task, problems: Sequence[Problem], written: Sequence[str]) -> list[Score]:
+def _scores(
+    task: Task, problems: Sequence[Problem], written: Sequence[str], ids: Sequence[Sequence[int]]
+) -> list[Score]:
     """The task's scores, each of which can be learned from or is missing."""
     score_all = getattr(task, "score_all", None)
     if score_all is not None:
-        scores = list(score_all(problems, written))
+        scores = list(score_all(problems, written, ids))
         if len(scores) != len(written):
             raise RewardError(f"task {task.name}: score_all gave {len(scores)} scores for {len(written)} completions")
     else:

@@ -30,7 +30,7 @@ class Rule:
 
 
 class All(Rule):
-    def score_all(self, problems: list[Problem], completions: list[str]) -> Any:
+    def score_all(self, problems: list[Problem], completions: list[str], completion_ids: list[list[int]]) -> Any:
         return self.says(",".join(completions))
 
 
