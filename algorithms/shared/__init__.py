@@ -4,6 +4,7 @@ config.py      shared settings, what an algorithm needs, and the phases of train
 types.py       frozen data between the stages of an update, and the legend of axes
 advantages.py  how rewards become a learning signal: pure formulas
 losses.py      losses per token, KL estimators, and ways to add tokens up: pure formulas
+prompts.py     problems as token ids: chat template, special tokens
 scoring.py     rollouts scored by a task
 metrics.py     metrics of rollouts and critic
 meters.py      seconds and peak memory of each phase

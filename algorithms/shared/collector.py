@@ -12,17 +12,12 @@ from torch.nn.functional import pad
 from transformers import PreTrainedTokenizerBase
 
 from ppo_vs_grpo.algorithms.shared.config import Needs, TrainConfig
+from ppo_vs_grpo.algorithms.shared.prompts import encode
 from ppo_vs_grpo.algorithms.shared.rollout.engine import RolloutEngine
 from ppo_vs_grpo.algorithms.shared.scoring import score
 from ppo_vs_grpo.algorithms.shared.types import Prompts, Rollouts, ScoredRollouts
-from ppo_vs_grpo.tasks.base import Problem, Task
+from ppo_vs_grpo.tasks.base import Task
 from ppo_vs_grpo.tasks.splits import problems, rng
-
-
-def encode(tokenizer: PreTrainedTokenizerBase, drawn: list[Problem]) -> Prompts:
-    """Tokenize problems as prompts."""
-    ids = tokenizer([p.prompt for p in drawn])["input_ids"]
-    return Prompts(tuple(drawn), tuple(tuple(row) for row in ids))
 
 
 def cost(train: TrainConfig, needs: Needs, max_new_tokens: int) -> int:
@@ -46,7 +41,7 @@ class Collector:
         size = self.train.prompts_per_update
         drawn = problems(self.task, "train", self.seed, start=(draw - 1) * size, count=size)
         return self.engine.generate(
-            encode(self.tokenizer, drawn),
+            encode(self.tokenizer, drawn, self.train.chat),
             self.train.group_size,
             self.uniforms("sampling", draw, self.train.batch_completions),
         )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 PHASES = ("rollout", "reward", "reference", "value", "update")
 """The parts of training time; evaluation, probes and recording are not in it."""
@@ -23,6 +23,30 @@ class Clip(Frozen):
     low: float = Field(0.2, gt=0, lt=1)
     high: float = Field(0.2, gt=0)
     dual: float | None = None
+
+
+class Chat(Frozen):
+    """How a prompt becomes text: by the tokenizer's chat template where it has one, or never.
+
+    `system` goes before every conversation. `variables` are those that a template knows beyond the messages, such as
+    `enable_thinking`.
+    """
+
+    template: Literal["auto", "off"] = "auto"
+    system: str | None = None
+    variables: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_word_is_the_template(cls, given: Any) -> Any:
+        words = {False: "off", "off": "off", "auto": "auto"}  # YAML reads a bare off as false
+        return {"template": words[given]} if isinstance(given, (str, bool)) and given in words else given
+
+    @model_validator(mode="after")
+    def _without_a_template_there_is_nothing_to_fill(self) -> Chat:
+        if self.template == "off" and (self.system is not None or self.variables):
+            raise ValueError("system and variables are part of a template; set template to auto, or leave them out")
+        return self
 
 
 class TrainConfig(Frozen):
@@ -55,6 +79,7 @@ class TrainConfig(Frozen):
     prompts_per_update: int = Field(16, ge=1)
     group_size: int = Field(8, ge=1)
     max_new_tokens: int | None = Field(None, ge=1)
+    chat: Chat = Chat()
     temperature: float = Field(1.0, gt=0)
     epochs: int = Field(1, ge=1)
     mini_batches: int = Field(2, ge=1)

@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from ppo_vs_grpo.algorithms.shared.types import Rollouts, ScoredRollouts
 from ppo_vs_grpo.tasks.base import Problem, Score, Task
+from ppo_vs_grpo.tasks.errors import UserError
 
 MISSING = float("nan")
 
@@ -22,37 +23,64 @@ class RewardError(RuntimeError):
     """A reward that cannot be learned from. It is the task's fault, no arm's: the run fails, it has not diverged."""
 
 
-def texts(rollouts: Rollouts, tokenizer: PreTrainedTokenizerBase) -> list[str]:
-    """The completions as text, without end and padding tokens: B strings.
+def texts(rollouts: Rollouts, tokenizer: PreTrainedTokenizerBase, stops: Sequence[str] = ()) -> list[str]:
+    """The completions as text: B strings, each up to its end token or to the first of the `stops`.
 
-    The end token goes by its place: a model may end with one that its tokenizer does not call special.
+    Each is decoded by itself, as TRL does it: a tokenizer that marks the beginning of a word with a space may keep or
+    drop that of the first one. A rule that is not about spaces strips its text. The end token goes by its place, since
+    a model may end with one that its tokenizer does not call special.
     """
-    return _decoded(answer_ids(rollouts), tokenizer)
+    if not stops:
+        return _decoded(answer_ids(rollouts), tokenizer)
+    whole = _decoded(sampled_ids(rollouts), tokenizer)
+    return [
+        ended if (before := _before(text, stops)) is None else before
+        for text, ended in zip(whole, _decoded(answer_ids(rollouts), tokenizer), strict=True)
+    ]
+
+
+def stops_of(task: Task) -> tuple[str, ...]:
+    """The stop strings that a task asks for in an attribute `stop`. UserError for what is no sequence of texts."""
+    asked = getattr(task, "stop", ())
+    if isinstance(asked, str) or not all(isinstance(text, str) and text for text in asked):
+        raise UserError(f"task: {task.name!r}: stop is {asked!r}; it should be a list of texts, none of them empty")
+    return tuple(asked)
+
+
+def _before(text: str, stops: Sequence[str]) -> str | None:
+    """The text before the first stop string; None where there is none."""
+    found = [at for stop in stops if (at := text.find(stop)) >= 0]
+    return text[: min(found)] if found else None
+
+
+def sampled_ids(rollouts: Rollouts) -> list[list[int]]:
+    """The sampled tokens of each completion, the end token included."""
+    rows = zip(rollouts.completion_BT.tolist(), rollouts.mask_BT.sum(1).tolist(), strict=True)
+    return [row[:n] for row, n in rows]
 
 
 def answer_ids(rollouts: Rollouts) -> list[list[int]]:
-    """The tokens of each completion, without end and padding tokens."""
-    rows = rollouts.completion_BT.tolist()
-    lengths = (rollouts.mask_BT.sum(1) - rollouts.ended_B.long()).tolist()
-    return [row[:n] for row, n in zip(rows, lengths, strict=True)]
+    """The sampled tokens of each completion without its last one if it has ended."""
+    rows = zip(sampled_ids(rollouts), rollouts.ended_B.tolist(), strict=True)
+    return [row[: len(row) - ended] for row, ended in rows]
 
 
-def _decoded(ids: Sequence[Sequence[int]], tokenizer: PreTrainedTokenizerBase) -> list[str]:
-    decoded: list[str] = tokenizer.batch_decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+def _decoded(ids: list[list[int]], tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    decoded: list[str] = tokenizer.batch_decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
     return decoded
 
 
 def score(rollouts: Rollouts, task: Task, tokenizer: PreTrainedTokenizerBase) -> ScoredRollouts:
     """Score every completion by the task's rule, or all at once if it has `score_all`.
 
-    `score_all(problems, completions, completion_ids)` gets texts and tokens and returns a list of scores. A learned
+    `score_all(problems, completions, completion_ids)` gets texts and sampled tokens, the end token included as in TRL,
+    and returns a list of scores. A learned
     reward has it, since one pass over many completions is cheaper.
     A part that a score lacks is missing, NaN. RewardError, with task, prompt and completion, where a rule raises, gives
     what is no score, or a reward that is no number or infinite; and where `score_all` gives too few or too many.
     """
     problems = [rollouts.prompts.problems[g] for g in rollouts.group_B.tolist()]
-    ids = answer_ids(rollouts)
-    scores = _scores(task, problems, _decoded(ids, tokenizer), ids)
+    scores = _scores(task, problems, texts(rollouts, tokenizer, stops_of(task)), sampled_ids(rollouts))
     rewards = [MISSING if s.reward is None else float(s.reward) for s in scores]
     device = rollouts.mask_BT.device
     names = sorted({name for s in scores for name in s.parts})

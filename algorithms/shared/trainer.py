@@ -11,15 +11,19 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ppo_vs_grpo.algorithms.base import Algorithm
-from ppo_vs_grpo.algorithms.shared.collector import Collector, cost, encode, first_groups, joined, varied
+from ppo_vs_grpo.algorithms.shared.collector import Collector, cost, first_groups, joined, varied
 from ppo_vs_grpo.algorithms.shared.config import TrainConfig
 from ppo_vs_grpo.algorithms.shared.meters import PeakMemory, PhaseClock
 from ppo_vs_grpo.algorithms.shared.metrics import explained_variance, sampled_metrics
 from ppo_vs_grpo.algorithms.shared.networks.likelihood import logp
 from ppo_vs_grpo.algorithms.shared.networks.models import Models, build, refresh_reference, values
 from ppo_vs_grpo.algorithms.shared.networks.sequences import Sequences, join, over_rows
+from ppo_vs_grpo.algorithms.shared.networks.vocabulary import silence, unreadable
+from ppo_vs_grpo.algorithms.shared.prompts import encode
 from ppo_vs_grpo.algorithms.shared.rollout.ends import end_tokens
 from ppo_vs_grpo.algorithms.shared.rollout.engine import HuggingFaceEngine, Truncation
+from ppo_vs_grpo.algorithms.shared.rollout.stops import Stops
+from ppo_vs_grpo.algorithms.shared.scoring import stops_of
 from ppo_vs_grpo.algorithms.shared.types import Batch, Context, Prompts, Rollouts, ScoredRollouts, moved
 from ppo_vs_grpo.algorithms.shared.update import learner, update
 from ppo_vs_grpo.tasks.base import Problem, Task
@@ -62,15 +66,17 @@ class Trainer:
         self.tokenizer, self.task, self.algorithm, self.train, self.seed = tokenizer, task, algorithm, train, seed
         self.device = policy.device
         dtype: torch.dtype = getattr(torch, train.dtype)
+        ends = end_tokens(policy, tokenizer)
+        silence(policy, unreadable(policy, tokenizer, ends))
         self.models: Models = build(
             policy, algorithm.needs.critic, train.beta > 0, train.lora_rank, train.gradient_checkpointing, seed, dtype
         )
-        ends = end_tokens(policy, tokenizer)
         pad = ends[0] if tokenizer.pad_token_id is None else tokenizer.pad_token_id
         truncation = Truncation(train.top_p, train.top_k, train.min_p)
+        stops = Stops(tokenizer, texts) if (texts := stops_of(task)) else None
         limit, heat = self.max_new_tokens, train.temperature
         self.engine = HuggingFaceEngine(
-            policy, int(pad), ends, limit, heat, truncation, rows_at_once=train.rollout_rows, dtype=dtype
+            policy, int(pad), ends, limit, heat, truncation, train.rollout_rows, dtype=dtype, stops=stops
         )
         self.memory = PeakMemory(self.device)
         self._clock = PhaseClock(self.device)
@@ -86,7 +92,7 @@ class Trainer:
 
     def encode(self, problems: list[Problem]) -> Prompts:
         """Tokenize problems as prompts."""
-        return encode(self.tokenizer, problems)
+        return encode(self.tokenizer, problems, self.train.chat)
 
     def updates(self, count: int, measure_memory: bool = False) -> Iterator[UpdateRecord]:
         """Run `count` more updates. Raises DivergedError if more than MAX_SKIPPED_STEPS steps were skipped."""

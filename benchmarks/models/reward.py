@@ -81,7 +81,7 @@ def candidates(
     task: Learned, policy: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, model: int = 0
 ) -> list[Candidates]:
     """The completions behind a model's preferences: samples of the start model and a demonstration per problem."""
-    from ppo_vs_grpo.algorithms.shared.collector import encode
+    from ppo_vs_grpo.algorithms.shared.prompts import encode
     from ppo_vs_grpo.algorithms.shared.rollout.engine import HuggingFaceEngine
     from ppo_vs_grpo.algorithms.shared.scoring import texts
 

@@ -15,10 +15,11 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 
 from ppo_vs_grpo.algorithms.base import Algorithm
-from ppo_vs_grpo.algorithms.shared.collector import encode
 from ppo_vs_grpo.algorithms.shared.config import PHASES, TrainConfig
 from ppo_vs_grpo.algorithms.shared.meters import PeakMemory, synchronize
 from ppo_vs_grpo.algorithms.shared.metrics import sampled_metrics
+from ppo_vs_grpo.algorithms.shared.networks.vocabulary import silence, unreadable
+from ppo_vs_grpo.algorithms.shared.prompts import encode
 from ppo_vs_grpo.algorithms.shared.rollout.engine import HuggingFaceEngine, RolloutEngine
 from ppo_vs_grpo.algorithms.shared.scoring import score
 from ppo_vs_grpo.algorithms.shared.trainer import UpdateRecord
@@ -96,13 +97,14 @@ class PeerTrainer:
         self.policy, self.tokenizer, self.task, self.algorithm, self.train = policy, tokenizer, task, algorithm, train
         self.seed, self.device = seed, policy.device
         self._end: int = tokenizer.eos_token_id
+        silence(policy, unreadable(policy, tokenizer, (self._end,)))
         pad = self._end if tokenizer.pad_token_id is None else tokenizer.pad_token_id
         limit, heat = self.max_new_tokens, train.temperature
         self.engine: RolloutEngine = HuggingFaceEngine(policy, pad, (self._end,), limit, heat)
         self.memory = PeakMemory(self.device)
         self._totals = {"completions": 0, "tokens": 0, "optimizer_steps": 0, "skipped_steps": 0}
         count = train.updates * train.prompts_per_update
-        self.prompts = encode(tokenizer, problems(task, "train", seed, start=0, count=count))
+        self.prompts = encode(tokenizer, problems(task, "train", seed, start=0, count=count), train.chat)
         self._number = 0
         self._scored: ScoredRollouts | None = None
         self._began_s = self._asked_s = self._answered_s = 0.0
@@ -121,7 +123,7 @@ class PeerTrainer:
 
     def encode(self, drawn: list[Problem]) -> Prompts:
         """Tokenize problems as prompts."""
-        return encode(self.tokenizer, drawn)
+        return encode(self.tokenizer, drawn, self.train.chat)
 
     def updates(self, count: int, measure_memory: bool = False) -> Iterator[UpdateRecord]:
         """Run `count` more updates; none to measure memory, since a library's phases cannot be told apart."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ppo_vs_grpo.algorithms.shared.rollout.engine import RolloutEngine
-from ppo_vs_grpo.algorithms.shared.scoring import score, texts
+from ppo_vs_grpo.algorithms.shared.scoring import score, stops_of, texts
 from ppo_vs_grpo.algorithms.shared.types import Prompts, ScoredRollouts
 from ppo_vs_grpo.benchmarks.suites.sections import EvalConfig
 from ppo_vs_grpo.tasks.splits import Split, heldout, rng
@@ -69,11 +69,12 @@ class Evaluator:
 
     def _transcripts(self, sampled: ScoredRollouts, at: dict[str, int]) -> list[dict[str, Any]]:
         index = list(range(0, len(sampled.rewards_B), self._config.samples))[: self._config.transcripts]
-        written = texts(sampled.rollouts, self._trainer.tokenizer)
+        tokenizer = self._trainer.tokenizer
+        written = texts(sampled.rollouts, tokenizer, stops_of(self._trainer.task))
         return [
             {
                 "update": at["update"],
-                "prompt": self._prompts.problems[row // self._config.samples].prompt,
+                "prompt": tokenizer.decode(list(self._prompts.ids[row // self._config.samples])),
                 "completion": written[row],
                 "reward": float(sampled.rewards_B[row]),
                 "passed": bool(sampled.passed_B[row]),

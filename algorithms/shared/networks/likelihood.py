@@ -15,6 +15,7 @@ from transformers.utils.generic import ModelOutput
 
 from ppo_vs_grpo.algorithms.shared.losses import exact_kl
 from ppo_vs_grpo.algorithms.shared.networks.sequences import Packed
+from ppo_vs_grpo.algorithms.shared.networks.vocabulary import vocabulary_tokens
 
 Measure = Callable[[Tensor, Tensor, Tensor | None], tuple[Tensor, ...]]
 Chunk = Callable[[slice, Tensor], tuple[Tensor, ...]]
@@ -109,7 +110,7 @@ def _read(
     of: Measure, model: PreTrainedModel, packed: Packed, temperature: float, reference: PreTrainedModel | None = None
 ) -> tuple[tuple[Tensor, ...], Tensor]:
     """Results of `of` on distributions, tokens and the reference's distributions, (N,) each; hidden states (N, H)."""
-    size = chunk_tokens(model.get_output_embeddings().get_parameter("weight").shape[0])
+    size = chunk_tokens(vocabulary_tokens(model))
     if len(packed.reads_N) <= size or model.get_decoder() is model:
         log_probs_NV, hidden_NH = log_probs(model, packed, temperature)
         theirs_NV = None

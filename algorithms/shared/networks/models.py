@@ -20,6 +20,7 @@ from ppo_vs_grpo.algorithms.shared.networks.attention import read_packed, reads_
 from ppo_vs_grpo.algorithms.shared.networks.likelihood import hidden, likelihood
 from ppo_vs_grpo.algorithms.shared.networks.precision import compute_in
 from ppo_vs_grpo.algorithms.shared.networks.sequences import Packed
+from ppo_vs_grpo.algorithms.shared.networks.vocabulary import vocabulary_tokens
 from ppo_vs_grpo.algorithms.shared.types import PolicyOutput
 from ppo_vs_grpo.tasks.errors import UserError
 
@@ -71,8 +72,7 @@ def build(
     Raises UserError if the model is not a causal language model, if it has no layers to adapt or to compute again, and
     if peft is missing.
     """
-    if policy.get_output_embeddings() is None:
-        raise UserError(f"model: {type(policy).__name__} has no output embedding, so it is not a causal language model")
+    vocabulary_tokens(policy)
     if lora_rank is not None:
         add_adapters(policy, lora_rank, seed)
     policy.eval()

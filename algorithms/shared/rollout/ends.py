@@ -6,6 +6,7 @@ from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from ppo_vs_grpo.algorithms.shared.networks.vocabulary import vocabulary_tokens
 from ppo_vs_grpo.tasks.errors import UserError
 
 
@@ -20,7 +21,7 @@ def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tu
         "generation_config.eos_token_id": getattr(model.generation_config, "eos_token_id", None),
         "config.eos_token_id": getattr(model.config, "eos_token_id", None),
     }
-    vocabulary = model.get_output_embeddings().get_parameter("weight").shape[0]
+    vocabulary = vocabulary_tokens(model)
     found = dict.fromkeys(token for ids in named.values() for token in _listed(ids) if 0 <= token < vocabulary)
     if not found:
         said = ", ".join(f"{place} {ids}" for place, ids in named.items())

@@ -19,6 +19,7 @@ from ppo_vs_grpo.algorithms.shared.rollout.decoding import (
     decoder,
     takes_places,
 )
+from ppo_vs_grpo.algorithms.shared.rollout.stops import Stops
 from ppo_vs_grpo.algorithms.shared.types import Prompts, Rollouts
 
 COMPACT_BELOW = 0.75
@@ -75,19 +76,20 @@ class Truncation:
 
 @dataclass(frozen=True, slots=True)
 class _Written:
-    """The tokens sampled so far: (rows, T) each."""
+    """The tokens sampled so far, (rows, T) each, and which rows have ended."""
 
     completion_BT: Tensor
     mask_BT: Tensor
     logp_BT: Tensor
     sampler_logp_BT: Tensor
+    ended_B: Tensor
 
     @classmethod
     def nothing(cls, rows: int, tokens: int, pad: int, device: torch.device) -> _Written:
         """No token yet."""
         zeros_BT = torch.zeros((rows, tokens), device=device)
         completion_BT = torch.full((rows, tokens), pad, dtype=torch.long, device=device)
-        return cls(completion_BT, zeros_BT.bool(), zeros_BT, zeros_BT.clone())
+        return cls(completion_BT, zeros_BT.bool(), zeros_BT, zeros_BT.clone(), zeros_BT.new_zeros(rows).bool())
 
     def rows(self, part: slice) -> _Written:
         """Views of some rows, to write into."""
@@ -98,10 +100,10 @@ class _Written:
 class HuggingFaceEngine:
     """Samples in process, from the model in training.
 
-    A completion ends with the first of the tokens `ends`. At most `rows_at_once` rows are decoded together; None: all.
-    The others wait until a row has finished, or, if the model keeps more than plain keys and values (a sliding window),
-    until all have. `static` decodes with shapes that never change, as a compiled step needs (see `decoding`); None: if
-    the device is CUDA. The completions are the same.
+    A completion ends with the first of the tokens `ends`, or once it says one of the `stops`. At most `rows_at_once`
+    rows are decoded together; None: all. The others wait until a row has finished, or, if the model keeps more than
+    plain keys and values (a sliding window), until all have. `static` decodes with shapes that never change, as a
+    compiled step needs (see `decoding`); None: if the device is CUDA. The completions are the same.
     `dtype` is the type of the model's products; weights are cast to it once per rollout.
     """
 
@@ -114,6 +116,7 @@ class HuggingFaceEngine:
     rows_at_once: int | None = None
     static: bool | None = None
     dtype: torch.dtype = torch.float32
+    stops: Stops | None = None
     room: Room = field(default_factory=Room)
 
     @torch.no_grad()
@@ -136,7 +139,6 @@ class HuggingFaceEngine:
                 self._complete(decoding, places, None if uniforms is None else uniforms[:, part], written.rows(part))
         mask_BT = written.mask_BT
         width = int(mask_BT.sum(1).max())
-        ended_B = self._ends(written.completion_BT).logical_and(mask_BT).any(1)
         return Rollouts(
             prompts=prompts,
             group_B=group_B,
@@ -144,13 +146,23 @@ class HuggingFaceEngine:
             mask_BT=mask_BT[:, :width],
             logp_BT=written.logp_BT[:, :width],
             sampler_logp_BT=written.sampler_logp_BT[:, :width],
-            ended_B=ended_B,
+            ended_B=written.ended_B,
             max_tokens=limit,
         )
 
     def _ends(self, tokens: Tensor) -> Tensor:
         """Which of the tokens are end tokens."""
         return torch.isin(tokens, torch.tensor(self.ends, dtype=tokens.dtype, device=tokens.device))
+
+    def _stopped(self, written: _Written, live_b: Tensor, at_b: Tensor, going_b: Tensor) -> Tensor:
+        """Which of the rows in the batch have just said a stop string."""
+        stopped_b = torch.zeros_like(going_b)
+        if self.stops is not None:
+            places = going_b.nonzero()[:, 0].tolist()
+            spans, reach = zip(live_b[places].tolist(), at_b[places].tolist(), strict=True), self.stops.reach_tokens
+            tails = [written.completion_BT[row, max(0, at - reach) : at].tolist() for row, at in spans]
+            stopped_b[places] = torch.tensor(self.stops.said(tails), device=going_b.device)
+        return stopped_b
 
     def _complete(self, decoding: GrowingDecoder, places: int, uniforms_TB: Tensor | None, written: _Written) -> None:
         """Decode all rows: the first ones are in the batch from the start, the others follow as places become free."""
@@ -169,7 +181,9 @@ class HuggingFaceEngine:
             written.sampler_logp_BT[write] = sampler_b[going_b]
             written.mask_BT[write] = True
             at_b = at_b + 1
-            going_b = going_b & ~self._ends(token_b) & (at_b < limit)
+            ended_b = going_b & (self._ends(token_b) | self._stopped(written, live_b, at_b, going_b))
+            written.ended_B[live_b[ended_b]] = True
+            going_b = going_b & ~ended_b & (at_b < limit)
             count, waits = int(going_b.sum()), len(waiting_B)
             if count + waits == 0:
                 return
