@@ -19,13 +19,14 @@ from ppo_vs_grpo.algorithms.shared.config import PHASES, TrainConfig
 from ppo_vs_grpo.algorithms.shared.meters import PeakMemory, synchronize
 from ppo_vs_grpo.algorithms.shared.metrics import sampled_metrics
 from ppo_vs_grpo.algorithms.shared.networks.vocabulary import silence, unreadable
-from ppo_vs_grpo.algorithms.shared.prompts import encode
+from ppo_vs_grpo.algorithms.shared.prompts import encode, renders
 from ppo_vs_grpo.algorithms.shared.rollout.engine import HuggingFaceEngine, RolloutEngine
 from ppo_vs_grpo.algorithms.shared.scoring import score
 from ppo_vs_grpo.algorithms.shared.trainer import UpdateRecord
 from ppo_vs_grpo.algorithms.shared.types import Prompts, Rollouts, ScoredRollouts
 from ppo_vs_grpo.algorithms.shared.update import REPORTS
 from ppo_vs_grpo.tasks.base import Problem, Task
+from ppo_vs_grpo.tasks.errors import UserError
 from ppo_vs_grpo.tasks.splits import problems
 
 What = TypeVar("What")
@@ -93,11 +94,14 @@ class PeerTrainer:
         train: TrainConfig,
         seed: int,
     ) -> None:
+        if renders(tokenizer, train.chat):
+            raise UserError("train.chat: TRL's trainers get plain prompts here; set it to off for an arm of TRL's")
         self.max_new_tokens = train.max_new_tokens or task.max_new_tokens
         self.policy, self.tokenizer, self.task, self.algorithm, self.train = policy, tokenizer, task, algorithm, train
         self.seed, self.device = seed, policy.device
         self._end: int = tokenizer.eos_token_id
-        silence(policy, unreadable(policy, tokenizer, (self._end,)))
+        self.unreadable = unreadable(policy, tokenizer, (self._end,))
+        silence(policy, self.unreadable)
         pad = self._end if tokenizer.pad_token_id is None else tokenizer.pad_token_id
         limit, heat = self.max_new_tokens, train.temperature
         self.engine: RolloutEngine = HuggingFaceEngine(policy, pad, (self._end,), limit, heat)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ppo_vs_grpo.algorithms.shared.networks.vocabulary import silence
 from ppo_vs_grpo.benchmarks.peers.trainer import QUIET, PeerTrainer, Report, UpdateSteps, micro_batch_rows
 from ppo_vs_grpo.tasks.errors import UserError
 
@@ -39,14 +40,17 @@ def loop(peer: PeerTrainer, folder: Path, report: Report) -> None:
         return [None if reward != reward else reward for reward in peer.sampled(completion_ids).rewards_B.tolist()]
 
     steps = peer.train.epochs * peer.train.mini_batches
-    GRPOTrainer(
+    built = GRPOTrainer(
         peer.policy,
         rewards,
         _arguments(peer, folder, steps),
         train_dataset=Dataset.from_dict({"prompt": [problem.prompt for problem in peer.prompts.problems]}),
         processing_class=peer.tokenizer,
         callbacks=[UpdateSteps(peer, report, per_update=steps)],
-    ).train()
+    )
+    if built.ref_model is not None:  # loaded again from the start's folder
+        silence(built.ref_model, peer.unreadable)
+    built.train()
 
 
 def _arguments(peer: PeerTrainer, folder: Path, steps: int) -> GRPOConfig:

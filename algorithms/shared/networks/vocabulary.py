@@ -15,8 +15,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ppo_vs_grpo.tasks.errors import UserError
 
-NEVER = -1e9
-"""Added to a logit. The probability is exactly 0, and 0 times this log-probability is 0 where -inf would give NaN."""
+NEVER = -1e4
+"""Added to a logit. The probability is exactly 0 in float32, and what is computed from this log-probability stays finite."""
 
 
 def vocabulary_tokens(model: PreTrainedModel) -> int:

@@ -125,18 +125,19 @@ def test_log_probabilities_are_the_policys_and_rank_the_set() -> None:
     assert (rows["set", "groups"].value, rows["set", "silent"].value) == (2, 1)
 
 
-def table_of(learner: Trainer) -> pd.Series:  # type: ignore[type-arg]
-    rows = pd.DataFrame(probe_rows(learner, SMALL, "heldout", seed=3))
+def table_of(learner: Trainer, config: ProbeConfig = SMALL) -> pd.Series:  # type: ignore[type-arg]
+    rows = pd.DataFrame(probe_rows(learner, config, "heldout", seed=3))
     return rows[rows["probe"] == "ranking"].set_index(["subject", "quantity"])["value"]
 
 
 def test_training_moves_the_rank_of_the_start_models_completions() -> None:
     learner = trainer("grpo", train=TRAIN, task=AnyLetter())
-    before = table_of(learner)
+    many = SMALL.model_copy(update={"prompts": 24})  # of six prompts three are silent, and three say little
+    before = table_of(learner, many)
     assert before["start"].equals(before["sampled"])  # the policy is the start model: the same completions
-    assert before["start", "silent"] < before["start", "groups"] == SMALL.prompts
+    assert before["start", "silent"] < before["start", "groups"] == many.prompts
     list(learner.updates(30))
-    after = table_of(learner)
+    after = table_of(learner, many)
     assert after["start", "silent"] == before["start", "silent"]  # the set is fixed: so are its rewards
     assert after["start", "auc_per_token"] > before["start", "auc_per_token"] + 0.2
     assert not after["start"].equals(after["sampled"])
