@@ -22,7 +22,6 @@ from ppo_vs_grpo.tasks.errors import UserError
 
 if TYPE_CHECKING:
     from tokenizers.pre_tokenizers import PreTokenizer
-    from transformers import PreTrainedModel
 
 RECIPE = 1
 """Version of `convert`; part of the content hash."""
@@ -78,7 +77,6 @@ def convert(file: Path, folder: Path, other_ends: Sequence[str] = ()) -> None:
     model = AutoModelForCausalLM.from_pretrained(
         file.parent, gguf_file=file.name, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
     )
-    _forget_quantisation(model)
     ends = [tokenizer.eos_token_id, *(tokenizer.convert_tokens_to_ids(token) for token in other_ends)]
     model.generation_config.eos_token_id = ends if other_ends else ends[0]
     model.save_pretrained(folder)
@@ -98,10 +96,3 @@ def _pre_tokenizer(file: Path) -> PreTokenizer | None:
         return None
     digits = pre_tokenizers.Digits(individual_digits=True)
     return pre_tokenizers.Sequence([digits, pre_tokenizers.ByteLevel(add_prefix_space=False)])
-
-
-def _forget_quantisation(model: PreTrainedModel) -> None:
-    """Say that the weights are plain numbers now; `save_pretrained` refuses them otherwise."""
-    for name, value in {"hf_quantizer": None, "is_quantized": False, "quantization_method": None}.items():
-        setattr(model, name, value)
-    del model.config.quantization_config

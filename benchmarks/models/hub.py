@@ -93,7 +93,7 @@ def _explained(repository: str, revision: str) -> Iterator[None]:
         RevisionNotFoundError,
     )
 
-    silent = (LocalEntryNotFoundError, *_unreachable())
+    silent: tuple[type[Exception], ...] = (LocalEntryNotFoundError, *_unreachable())
     start = f"start: '{repository}@{revision}'"
     try:
         yield
