@@ -107,10 +107,16 @@ def _explained(repository: str, revision: str) -> Iterator[None]:
         ) from None
     except RevisionNotFoundError:
         raise UserError(f"{start}: the hub has this model, but no revision {revision!r} of it") from None
-    except silent:
+    except silent as error:
+        if isinstance(error.__cause__, HfHubHTTPError):
+            raise UserError(_odd(start, error.__cause__)) from None
         raise UserError(
             f"{start} is no folder here, and the hub cannot be reached (no network, or HF_HUB_OFFLINE is set), nor has "
             "its cache this revision; fetch it once with a network, or name a folder"
         ) from None
     except HfHubHTTPError as error:
-        raise UserError(f"{start}: the hub answers {str(error).splitlines()[0]}") from None
+        raise UserError(_odd(start, error)) from None
+
+
+def _odd(start: str, error: Exception) -> str:
+    return f"{start}: the hub answers: {str(error).splitlines()[0]}"
