@@ -108,3 +108,18 @@ def test_a_cache_that_cannot_be_written_is_a_users_mistake(tmp_path: Path) -> No
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"cannot write to .*choose another with --cache"):
         store.build("nano", *CHOICE, tmp_path / "file" / "cache")
+
+
+def test_a_folder_whose_links_lead_nowhere_is_made_again(tmp_path: Path) -> None:
+    def write(folder: Path, cache: Path) -> None:
+        (folder / "config.json").write_text("{}")
+
+    found = start.Start("mine", "0", Path("mine.0"), write)
+    folder = found.folder(tmp_path)
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    assert start.is_built(folder)
+    (folder / "model.safetensors").symlink_to(tmp_path / "gone")
+    assert not start.is_built(folder)
+    assert start.built(found, tmp_path) == folder
+    assert [path.name for path in folder.iterdir()] == ["config.json"]
