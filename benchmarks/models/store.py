@@ -1,36 +1,36 @@
-"""Start models by name and task: found, hashed, built once.
+"""Start models by name and task: found, hashed, made once.
 
-Embedded start models are tiny Hugging Face models that are made here and taught a task's form. They know how an answer
-looks and are sometimes right, so that rewards are neither all 0 nor all 1. Each is built once per size and task, cached
-by the hash of everything that determines it, and shared by all runs. Only building imports torch and TRL.
+What `start` may be, in the order in which a name is looked up:
+
+embedded.py  a size: nano, tiny, small
+smollm2.py   `smollm2`
+gguf.py      a GGUF file, or a folder with one and no other weights
+adapter.py   a folder with a LoRA adapter
+saved.py     a folder with a model
+hub.py       `org/name@revision` on the Hugging Face hub
+
+What is made is cached by the hash of everything that determines it, and shared by all runs.
 """
 
 from __future__ import annotations
 
 import argparse
 import functools
-import hashlib
 import json
 import os
-import shutil
 import sys
-import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from platformdirs import user_cache_path
 
-from ppo_vs_grpo.benchmarks.models import blank, reward, saved
-from ppo_vs_grpo.benchmarks.models.taught import RECIPE, warm_start
-from ppo_vs_grpo.benchmarks.models.tiny import CHARACTERS, SIZES, Size
-from ppo_vs_grpo.tasks import lengths, make
-from ppo_vs_grpo.tasks.base import Task
+from ppo_vs_grpo.benchmarks.models import adapter, admission, embedded, gguf, hub, saved, smollm2
+from ppo_vs_grpo.benchmarks.models.start import Start, built, is_built
+from ppo_vs_grpo.benchmarks.models.tiny import SIZES
+from ppo_vs_grpo.tasks import make
 from ppo_vs_grpo.tasks.errors import UserError
 from ppo_vs_grpo.tasks.learned import Learned
-from ppo_vs_grpo.tasks.splits import demonstrations
 
 CACHE_VARIABLE = "PPO_VS_GRPO_CACHE"
 
@@ -47,88 +47,69 @@ def cache_folder(override: Path | None = None) -> Path:
     return user_cache_path("ppo-vs-grpo") / "starts"
 
 
-def locate(start: str, task: str, options: Options, cache: Path) -> Path:
-    """The folder of a start model, built or not. Raises UserError for a path without a saved model."""
+def find(start: str, task: str, options: Options) -> Start:
+    """The start model of this name. UserError, beginning with its key, where there is none or it cannot be one."""
     if start in SIZES:
-        return cache / f"{start}.{task.replace(':', '.')}.{_content_hash(start, task, options)}"
+        return embedded.find(start, task, options)
     if isinstance(make(task, options), Learned):
         raise UserError(
             f"start: {start!r}: a learned reward is taught beside an embedded start model: {', '.join(SIZES)}"
         )
-    return saved.model_folder(start, ", ".join(SIZES))
+    return _find_language_model(start)
 
 
-def digest(start: str, task: str, options: Options) -> str:
-    """An identifier of a start model: the content hash of an embedded one, that of a saved one's files."""
-    if start in SIZES:
-        return _content_hash(start, task, options)
-    return saved.digest_of(locate(start, task, options, Path()), cache_folder())
-
-
-def is_built(folder: Path) -> bool:
-    """Whether the folder holds a complete model. Folders appear complete, by a rename."""
-    return (folder / "config.json").is_file()
-
-
-def build(start: str, task: str, options: Options, cache: Path) -> Path:
-    """Build an embedded start model unless it exists. Several processes may ask at once."""
-    from filelock import FileLock
-
-    folder = locate(start, task, options, cache)
-    if is_built(folder):
-        return folder
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(f"{folder}.lock")
-        lock.acquire()
-    except OSError as error:
-        raise UserError(f"cache: cannot write to {cache} ({error.strerror}); choose another with --cache") from error
-    with lock:
-        if not is_built(folder):
-            scratch = Path(tempfile.mkdtemp(prefix=".building-", dir=cache))
-            try:
-                _make(SIZES[start], make(task, options), scratch)
-                scratch.rename(folder)
-            finally:
-                shutil.rmtree(scratch, ignore_errors=True)
-    return folder
-
-
-def _make(size: Size, task: Task, folder: Path) -> None:
-    if isinstance(task, lengths.Lengths):
-        blank.make(task, size, folder)
-        return
-    warm_start(size, task, folder)
-    if isinstance(task, Learned):
-        for number in range(task.models):
-            reward.teach(task, folder, number)
-
-
-def _content_hash(start: str, task: str, options: Options) -> str:
-    choice = {"task": task, "options": dict(options)}
-    return _hash_of_recipe(start, json.dumps(choice, separators=(",", ":"), ensure_ascii=False))
+def _find_language_model(start: str) -> Start:
+    """A model of somebody's, which is the same for every task."""
+    path, memory = Path(start).expanduser(), cache_folder()
+    if start == smollm2.NAME:
+        return smollm2.find(memory)
+    if path.is_file() and path.suffix == gguf.SUFFIX:
+        return gguf.find(start, path, memory)
+    if path.is_dir():
+        if adapter.is_adapter(path):
+            return adapter.find(start, path, _find_language_model, memory)
+        if not saved.has_weights(path) and (file := gguf.only_file(start, path)):
+            return gguf.find(start, file, memory)
+        return saved.find(start, path, memory)
+    if hub.NAME.fullmatch(start):
+        return hub.find(start)
+    raise UserError(
+        f"start: {start!r} is neither an embedded size ({', '.join(SIZES)}) nor {smollm2.NAME}, a folder with a model, "
+        "a GGUF file, or a name on the hub (org/name@revision)"
+    )
 
 
 @functools.cache
-def _hash_of_recipe(start: str, choice_json: str) -> str:
-    choice = json.loads(choice_json)
-    size = SIZES[start]
-    task = make(choice["task"], choice["options"])
-    shown = [] if isinstance(task, lengths.Lengths) else demonstrations(task, size.demonstrations)
-    taught = [(problem.prompt, answer) for problem, answer in shown]
-    versions = {name: version(name) for name in ("torch", "transformers", "trl")}
-    made_of = {"recipe": RECIPE, "size": asdict(size), "characters": CHARACTERS, "taught": taught, "versions": versions}
-    if isinstance(task, Learned):
-        made_of["reward"] = [reward.RECIPE, choice_json]
-    if isinstance(task, lengths.Lengths):
-        made_of["blank"] = [blank.RECIPE, task.mean_tokens]
-    return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:12]
+def admit(start: Start) -> str | None:
+    """How a start model's weights are quantised; None where they are not, or where it is not made yet.
+
+    UserError where a model that was saved by somebody cannot be a start. What is made here is asked when it is made.
+    """
+    folder = start.folder(cache_folder())
+    if start.make is None:
+        admission.check(start.name, folder)
+    return admission.quantization(folder) if is_built(folder) else None
+
+
+def locate(start: str, task: str, options: Options, cache: Path) -> Path:
+    """The folder of a start model, built or not. Raises UserError as `find` does."""
+    return find(start, task, options).folder(cache)
+
+
+def digest(start: str, task: str, options: Options) -> str:
+    """An identifier of a start model's content."""
+    return find(start, task, options).digest
+
+
+def build(start: str, task: str, options: Options, cache: Path) -> Path:
+    """Build a start model unless it exists, and return its folder. Several processes may ask at once."""
+    return built(find(start, task, options), cache)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Build one start model and print its folder."""
     parser = argparse.ArgumentParser(prog="python -m ppo_vs_grpo.benchmarks.models.store", description=main.__doc__)
-    parser.add_argument("start", choices=list(SIZES))
+    parser.add_argument("start", help="what a suite's `start` may be")
     parser.add_argument("choice", help='the task as JSON, {"task": ..., "options": {...}}')
     parser.add_argument("--cache", type=Path, default=None)
     args = parser.parse_args(arguments)

@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from ppo_vs_grpo.benchmarks.models import store
+from ppo_vs_grpo.benchmarks.models.start import is_built
 from ppo_vs_grpo.benchmarks.records import throughput
 from ppo_vs_grpo.benchmarks.records.folder import claimed, is_finished, run_folder
 from ppo_vs_grpo.benchmarks.records.lock import Differences, seals_before, seals_of, throughput_seal, write_lock
@@ -68,7 +69,7 @@ def run_suite(
     models = {
         label: store.locate(start, choice.task, choice.options, folder) for label, (start, choice) in asked.items()
     }
-    missing = {path: label for label, path in models.items() if not store.is_built(path)}
+    missing = {path: label for label, path in models.items() if not is_built(path)}
     builds = {
         label: (*START, asked[label][0], asked[label][1].model_dump_json(), "--cache", str(folder))
         for label in missing.values()

@@ -51,7 +51,8 @@ class RunTrainer(Protocol):
 def make_trainer(spec: RunSpec, start: Path, device: str = "cpu", more_updates: int = 0) -> RunTrainer:
     """The trainer of a run, its models on the device; `more_updates` are added to its budget.
 
-    UserError where our sampler or update would read the start model otherwise than it reads itself.
+    UserError where our sampler or update would read the start model otherwise than it reads itself, and where its
+    weights cannot be trained.
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
@@ -60,12 +61,13 @@ def make_trainer(spec: RunSpec, start: Path, device: str = "cpu", more_updates: 
     from ppo_vs_grpo.algorithms.shared.agreement import check_agreement
     from ppo_vs_grpo.algorithms.shared.trainer import Trainer
     from ppo_vs_grpo.benchmarks import peers
-    from ppo_vs_grpo.benchmarks.models import reward
+    from ppo_vs_grpo.benchmarks.models import admission, reward
     from ppo_vs_grpo.benchmarks.peers.settings import settings_of
     from ppo_vs_grpo.tasks import make
     from ppo_vs_grpo.tasks.learned import Learned
     from ppo_vs_grpo.tasks.splits import problems
 
+    admission.check_trained(spec.start, admission.quantization(start), spec.train.lora_rank)
     kind = find(settings_of(spec.algorithm))
     task = make(spec.task_choice.task, spec.task_choice.options)
     if isinstance(task, Learned):

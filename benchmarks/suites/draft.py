@@ -15,7 +15,7 @@ DRAFT = """\
 # Its results go to results/{name}/, which a `name` here would change.
 
 description: my first comparison
-start: nano                    # nano, tiny, small: made on the spot; or the path of a Hugging Face model
+start: nano                    # nano, tiny, small: made on the spot; or smollm2, a model's folder, org/name
 tasks: [countdown]             # one or more of: countdown, sorting, recall, arithmetic
 arms:                          # label: the algorithm, and its own settings
   ppo:

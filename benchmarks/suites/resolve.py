@@ -20,13 +20,18 @@ from ppo_vs_grpo.tasks.errors import UserError
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """A task or a timing cell where arms run, looked up: its data, its length limit, its start model."""
+    """A task or a timing cell where arms run, looked up: its data, its length limit, its start model.
+
+    `start` is the name with the commit where a model of the hub was named by its branch. `start_quantization` says how
+    its weights are quantised; None where they are not, or not there yet.
+    """
 
     choice: TaskChoice
     data: str
     max_new_tokens: int
     start: str
     start_hash: str
+    start_quantization: str | None
 
 
 def resolve(suite: Suite, source: str) -> list[RunSpec]:
@@ -45,6 +50,8 @@ def resolve(suite: Suite, source: str) -> list[RunSpec]:
         limit = max(places[task].max_new_tokens for task in suite.runs_on(label))
         arms[label] = _resolve_arm(suite.train, label, arm, limit, source)
     on = {task: [arm for arm in arms if task in suite.runs_on(arm)] for task in places}
+    for task, place in places.items():
+        _check_trained(place, {arm: arms[arm] for arm in on[task]}, source)
     specs = [
         _spec(suite, arm, task, seed, places[task], arms[arm])
         for seed in suite.seeds
@@ -73,6 +80,7 @@ def _resolve_cells(suite: Suite, timing: Timing, source: str) -> list[RunSpec]:
             arm: _resolve_arm(shared, arm, suite.arms[arm], place.max_new_tokens, source)
             for arm in cell.arms or timing.arms or suite.arms
         }
+        _check_trained(place, timed, source)
         by_cell.append(_timed(suite, timing, label, place, timed))
     return [spec for repeat in range(timing.repeats) for specs in by_cell for spec in specs if spec.seed == repeat]
 
@@ -135,11 +143,23 @@ def _resolve_place(choice: TaskChoice, start: str, source: str, key: str) -> _Pl
     except UserError as error:
         raise UserError(f"{source}: {key}.{error}") from None  # the error begins with its key
     try:
-        digest = store.digest(start, choice.task, choice.options)
+        found = store.find(start, choice.task, choice.options)
+        quantization = store.admit(found)
     except UserError as error:
         at = f"{key}." if key.startswith("timing.") else ""  # a cell names its own start model, a task the suite's
         raise UserError(f"{source}: {at}{error}") from None  # the error begins with its key
-    return _Place(choice, data, task.max_new_tokens, start, digest)
+    return _Place(choice, data, task.max_new_tokens, found.name, found.digest, quantization)
+
+
+def _check_trained(place: _Place, arms: Mapping[str, tuple[dict[str, Any], TrainConfig]], source: str) -> None:
+    """Refuse arms that would train what cannot be trained in the place's start model."""
+    from ppo_vs_grpo.benchmarks.models.admission import check_trained
+
+    for label, (_, train) in arms.items():
+        try:
+            check_trained(place.start, place.start_quantization, train.lora_rank)
+        except UserError as error:
+            raise UserError(f"{source}: arms.{label}.{error}") from None  # the error begins with its key
 
 
 def _check_claims(suite: Suite, source: str) -> None:

@@ -21,7 +21,7 @@ from ppo_vs_grpo.algorithms.shared.config import TrainConfig
 from ppo_vs_grpo.algorithms.shared.rollout.engine import HuggingFaceEngine
 from ppo_vs_grpo.algorithms.shared.scoring import texts
 from ppo_vs_grpo.algorithms.shared.types import Rollouts
-from ppo_vs_grpo.benchmarks.models import reward, store, tiny
+from ppo_vs_grpo.benchmarks.models import embedded, reward, store, tiny
 from ppo_vs_grpo.benchmarks.models.reward import Candidates, chance_to_win, preferences
 from ppo_vs_grpo.benchmarks.probes import ProbeConfig
 from ppo_vs_grpo.benchmarks.run import worker
@@ -58,9 +58,9 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the trainers' own, in a process of their own otherwise
         patch.setitem(tiny.SIZES, "nano", QUICK)
-        store._hash_of_recipe.cache_clear()
+        embedded.hash_of_recipe.cache_clear()
         folder = store.build("nano", CHOICE.task, CHOICE.options, tmp_path_factory.mktemp("cache"))
-    store._hash_of_recipe.cache_clear()
+    embedded.hash_of_recipe.cache_clear()
     return folder
 
 
@@ -227,12 +227,12 @@ def test_what_teaches_the_reward_model_decides_its_folder_and_nothing_else_does(
     places = [at(), at(preferences=500), at(label_temperature=0.5), at(options={"pairs": 5}), at(models=2)]
     assert len(set(places)) == 5
     assert at() == places[0]
-    store._hash_of_recipe.cache_clear()
+    embedded.hash_of_recipe.cache_clear()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reward, "RECIPE", 999)
         assert at() != places[0]
         plain = store.locate("nano", "recall", {}, tmp_path)
-    store._hash_of_recipe.cache_clear()
+    embedded.hash_of_recipe.cache_clear()
     assert store.locate("nano", "recall", {}, tmp_path) == plain
 
 

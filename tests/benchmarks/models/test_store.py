@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from ppo_vs_grpo.benchmarks.models import store, tiny
+from ppo_vs_grpo.benchmarks.models import embedded, start, store, tiny
 from ppo_vs_grpo.tasks.errors import UserError
 
 CHOICE: tuple[str, dict[str, Any]] = ("countdown", {})
@@ -41,9 +41,9 @@ def test_what_makes_a_start_model_decides_its_folder(monkeypatch: pytest.MonkeyP
         store.locate("nano", "countdown", {"demo_accuracy": 0.5}, tmp_path),
     ]
     monkeypatch.setitem(tiny.SIZES, "nano", QUICK)
-    store._hash_of_recipe.cache_clear()
+    embedded.hash_of_recipe.cache_clear()
     others.append(store.locate("nano", *CHOICE, tmp_path))
-    store._hash_of_recipe.cache_clear()
+    embedded.hash_of_recipe.cache_clear()
     assert len({plain, *others}) == 4
 
 
@@ -58,10 +58,10 @@ def test_what_makes_a_start_model_decides_its_folder(monkeypatch: pytest.MonkeyP
 def test_folders_keep_their_names_so_that_start_models_of_earlier_runs_are_found(
     task: str, options: dict[str, Any], name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(store, "version", lambda package: "1.0")
-    store._hash_of_recipe.cache_clear()
+    monkeypatch.setattr(embedded, "version", lambda package: "1.0")
+    embedded.hash_of_recipe.cache_clear()
     assert store.locate("nano", task, options, tmp_path).name == name
-    store._hash_of_recipe.cache_clear()
+    embedded.hash_of_recipe.cache_clear()
 
 
 @pytest.mark.parametrize(("size", "low", "high"), [("nano", 0.1, 0.35), ("tiny", 0.8, 1.0), ("small", 4.5, 5.5)])
@@ -82,10 +82,10 @@ def test_the_tokenizer_has_a_token_per_character_and_gives_the_text_back() -> No
 def test_several_processes_build_one_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Two builds at once: one trains, the other waits and finds it. The model loads, and ends what it was taught."""
     code = (
-        "import sys; from pathlib import Path; from ppo_vs_grpo.benchmarks.models import store, tiny\n"
+        "import sys; from pathlib import Path; from ppo_vs_grpo.benchmarks.models import embedded, store, tiny\n"
         f"tiny.SIZES['nano'] = tiny.{QUICK!r}\n"
-        "made = store.warm_start\n"
-        "store.warm_start = lambda *args: (print('trained', file=sys.stderr), made(*args))\n"
+        "made = embedded.warm_start\n"
+        "embedded.warm_start = lambda *args: (print('trained', file=sys.stderr), made(*args))\n"
         f"print(store.build('nano', 'countdown', {{}}, Path({str(tmp_path)!r})))"
     )
     command = [sys.executable, "-P", "-c", code]
@@ -93,18 +93,33 @@ def test_several_processes_build_one_model(monkeypatch: pytest.MonkeyPatch, tmp_
         runs = list(pool.map(lambda _: subprocess.run(command, capture_output=True, text=True, check=True), range(2)))
     assert sum(line == "trained" for run in runs for line in run.stderr.splitlines()) == 1
     (folder,) = {Path(run.stdout.strip().splitlines()[-1]) for run in runs}
-    assert store.is_built(folder)
-    store._hash_of_recipe.cache_clear()
+    assert start.is_built(folder)
+    embedded.hash_of_recipe.cache_clear()
     assert store.locate("nano", *CHOICE, tmp_path) == folder
     assert not list(tmp_path.glob(".building-*"))
     model = AutoModelForCausalLM.from_pretrained(folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     assert model.config.model_type == "llama"
     assert tokenizer("3,5")["input_ids"] == tiny.tokenizer()("3,5")["input_ids"]
-    store._hash_of_recipe.cache_clear()
+    embedded.hash_of_recipe.cache_clear()
 
 
 def test_a_cache_that_cannot_be_written_is_a_users_mistake(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"cannot write to .*choose another with --cache"):
         store.build("nano", *CHOICE, tmp_path / "file" / "cache")
+
+
+def test_a_folder_whose_links_lead_nowhere_is_made_again(tmp_path: Path) -> None:
+    def write(folder: Path, cache: Path) -> None:
+        (folder / "config.json").write_text("{}")
+
+    found = start.Start("mine", "0", Path("mine.0"), write)
+    folder = found.folder(tmp_path)
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    assert start.is_built(folder)
+    (folder / "model.safetensors").symlink_to(tmp_path / "gone")
+    assert not start.is_built(folder)
+    assert start.built(found, tmp_path) == folder
+    assert [path.name for path in folder.iterdir()] == ["config.json"]
