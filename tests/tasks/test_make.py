@@ -92,3 +92,14 @@ def test_a_task_is_made_and_scored_without_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_a_task_with_rows_does_without_drawing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("user_task.NoTask.rows", lambda self, split: (), raising=False)
+    with pytest.raises(UserError, match=r"it lacks version, max_new_tokens, best_score, score \("):
+        make("user_task:NoTask")
+    for member in ("version", "max_new_tokens", "best_score", "score"):
+        monkeypatch.setattr(f"user_task.NoTask.{member}", 1, raising=False)
+    assert make("user_task:NoTask").name == "nothing"
+    with pytest.raises(UserError, match=r"^options\.task: 'user_task:NoTask': should be a task that draws"):
+        make("noisy", {"task": "user_task:NoTask"})
