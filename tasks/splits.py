@@ -90,9 +90,7 @@ def demonstrations(task: Task, count: int) -> list[tuple[Problem, str]]:
     else:
         drawn = (_draw(task, "train", stream) for _ in range(count))
     if not hasattr(task, "demonstrate"):
-        raise UserError(
-            f"task: {task.name!r} demonstrates nothing to an embedded start model; start from a saved model"
-        )
+        raise UserError(f"task: {task.name!r} has no demonstrations for an embedded model; start from a saved one")
     return [(problem, cast(DrawingTask, task).demonstrate(problem, stream)) for problem in drawn]
 
 
