@@ -27,6 +27,9 @@ TASKS = {
     "noisy": "ppo_vs_grpo.tasks.noisy:Noisy",
     "learned": "ppo_vs_grpo.tasks.learned:Learned",
     "lengths": "ppo_vs_grpo.tasks.lengths:Lengths",
+    "dataset": "ppo_vs_grpo.tasks.dataset:Dataset",
+    "gsm8k": "ppo_vs_grpo.tasks.presets:gsm8k",
+    "math": "ppo_vs_grpo.tasks.presets:math",
 }
 
 _MEMBERS = ("name", "version", "max_new_tokens", "best_score", "draw", "demonstrate", "score")
