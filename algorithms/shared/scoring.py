@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from numbers import Real
+from typing import Any
 
 import torch
 from transformers import PreTrainedTokenizerBase
 
 from ppo_vs_grpo.algorithms.shared.types import Rollouts, ScoredRollouts
 from ppo_vs_grpo.tasks.base import Problem, Score, Task
+from ppo_vs_grpo.tasks.rewards import RatingError
 
 MISSING = float("nan")
 
@@ -37,8 +39,8 @@ def answer_ids(rollouts: Rollouts) -> list[list[int]]:
     return [row[:n] for row, n in zip(rows, lengths, strict=True)]
 
 
-def _decoded(ids: Sequence[Sequence[int]], tokenizer: PreTrainedTokenizerBase) -> list[str]:
-    decoded: list[str] = tokenizer.batch_decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+def _decoded(ids: list[list[int]], tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    decoded: list[str] = tokenizer.batch_decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
     return decoded
 
 
@@ -48,7 +50,8 @@ def score(rollouts: Rollouts, task: Task, tokenizer: PreTrainedTokenizerBase) ->
     `score_all(problems, completions, completion_ids)` gets texts and tokens and returns a list of scores. A learned
     reward has it, since one pass over many completions is cheaper.
     A part that a score lacks is missing, NaN. RewardError, with task, prompt and completion, where a rule raises, gives
-    what is no score, or a reward that is no number or infinite; and where `score_all` gives too few or too many.
+    what is no score, or a reward that is no number or infinite; and where `score_all` raises, or gives too few or too
+    many.
     """
     problems = [rollouts.prompts.problems[g] for g in rollouts.group_B.tolist()]
     ids = answer_ids(rollouts)
@@ -69,9 +72,8 @@ def _scores(
     task: Task, problems: Sequence[Problem], written: Sequence[str], ids: Sequence[Sequence[int]]
 ) -> list[Score]:
     """The task's scores, each of which can be learned from or is missing."""
-    score_all = getattr(task, "score_all", None)
-    if score_all is not None:
-        scores = list(score_all(problems, written, ids))
+    if hasattr(task, "score_all"):
+        scores = _all_scored(task, problems, written, ids)
         if len(scores) != len(written):
             raise RewardError(f"task {task.name}: score_all gave {len(scores)} scores for {len(written)} completions")
     else:
@@ -80,6 +82,17 @@ def _scores(
         if wrong := _wrong(found):
             raise RewardError(f"{_place(task, problem, text)}: {wrong}")
     return scores
+
+
+def _all_scored(
+    task: Any, problems: Sequence[Problem], written: Sequence[str], ids: Sequence[Sequence[int]]
+) -> list[Score]:
+    try:
+        return list(task.score_all(problems, written, ids))
+    except RatingError as error:  # says which prompt and completion
+        raise RewardError(f"task {task.name}: {error}") from error
+    except Exception as error:
+        raise RewardError(f"task {task.name}: score_all raised {type(error).__name__}: {error}") from error
 
 
 def _scored(task: Task, problem: Problem, text: str) -> Score:

@@ -1,7 +1,13 @@
-"""Rewards of completions, whatever gives them: rules, functions, tables of labels, models. No torch.
+"""Rewards of completions, whatever gives them: rules, functions, labels, models, and weighted sums. No torch.
 
-base.py   what a reward is
-rules.py  rules that compare with a row's answer
+base.py         what a reward is
+given.py        what a suite may ask for
+rules.py        rules that compare with a row's answer
+functions.py    a user's or TRL's functions, and the rule `math`
+mathematics.py  the rule `math`, in its process
+guard.py        functions with a time limit, and whose fault a failure is
+worker.py       the process of functions, as its parent sees it
+child.py        the process of functions
 """
 
 from __future__ import annotations
@@ -10,9 +16,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from ppo_vs_grpo.tasks.base import Problem
-from ppo_vs_grpo.tasks.errors import UserError, nearest
 from ppo_vs_grpo.tasks.rewards.base import NOTES, Rated, RatingError, Reward
-from ppo_vs_grpo.tasks.rewards.rules import RULES, Ruled
+from ppo_vs_grpo.tasks.rewards.given import weighted_rewards
 
 __all__ = ["Rated", "RatingError", "Rewards", "make"]
 
@@ -46,7 +51,7 @@ class Rewards:
 
     def digest(self) -> str:
         """Text that changes whenever a rating can change. It belongs into what a run key is made of."""
-        return "; ".join(f"{weight:g} * {reward.digest()}" for reward, weight in self.weighted)
+        return "; ".join(f"{weight:g} * {reward.name} = {reward.digest()}" for reward, weight in self.weighted)
 
     def _sum(self, rated: Sequence[Rated]) -> Rated:
         parts: dict[str, float] = {}
@@ -63,12 +68,10 @@ class Rewards:
 def make(given: Any, limit_s: float = 30.0, on_error: str = "raise") -> Rewards:
     """The rewards that a suite's `reward` asks for.
 
-    `given` is the name of a rule (RULES), a function as 'package.module:function' or 'file.py:function', a mapping of
-    one kind ({model: ...}, {labels: ...}, {preferences: ...}), or a list of mappings {reward: ..., weight: ...,
-    name: ...} that are summed. A function has `limit_s` seconds a completion; one that fails raises RatingError, or
-    with `on_error` 'skip' leaves the completion without this reward and with the note `reward_error` 1.
+    `given` is the name of a rule, a function as 'package.module:function' or 'file.py:function', a mapping of one kind
+    ({reward: ...}, {model: ...}, {labels: ...}, {preferences: ...}), or a list of those, each with its `weight` and
+    `name`, which are summed. A function has `limit_s` seconds a completion; one that fails raises RatingError, or with
+    `on_error` 'skip' leaves the completion without this reward and with the note `reward_error` 1.
     Raises UserError for what is none of these.
     """
-    if not isinstance(given, str) or given not in RULES:
-        raise UserError(f"reward: unknown {given!r}; {nearest(given, RULES)}")
-    return Rewards([(Ruled(given, given), 1.0)])
+    return Rewards(weighted_rewards(given, limit_s, on_error))

@@ -12,6 +12,10 @@ NOTES = {"parsed": min, "label_similarity": min, "reward_error": max}
 """Parts that are no reward, and which of several rewards' notes a sum keeps: the worst."""
 
 
+SHOWN = 200
+"""Characters of a prompt, a completion or a value that an error shows."""
+
+
 class RatingError(RuntimeError):
     """A reward that cannot be learned from. The message names the reward, the prompt and the completion."""
 
@@ -45,3 +49,14 @@ class Reward(Protocol):
     def digest(self) -> str:
         """Text that changes whenever a rating can change: the name, and hashes of files that decide it."""
         ...
+
+
+def place_of(name: str, problem: Problem, completion: str) -> str:
+    """Which reward of what, for an error."""
+    return f"reward {name}, prompt {shown(problem.prompt)}, completion {shown(completion)}"
+
+
+def shown(value: object) -> str:
+    """A value in an error, cut."""
+    text = repr(value)
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."

@@ -24,10 +24,10 @@ def test_a_rule_is_named_and_rates() -> None:
 def test_a_row_without_answer_is_named() -> None:
     made = rewards.make("exact")
     made.check([Problem("1+1=", {"answer": "2"})])
-    with pytest.raises(UserError, match=r"'exact' needs an answer, which the prompt '1\+2=' lacks"):
+    with pytest.raises(UserError, match=r"'exact' needs an answer; the row with prompt '1\+2=' has none"):
         made.check([Problem("1+1=", {"answer": "2"}), Problem("1+2=", {"answer": None})])
 
 
 def test_what_is_no_reward_is_refused() -> None:
-    with pytest.raises(UserError, match="reward: unknown 'exactt'; did you mean 'exact'"):
+    with pytest.raises(UserError, match=r"options\.reward: unknown 'exactt'; did you mean 'exact'"):
         rewards.make("exactt")
