@@ -9,9 +9,7 @@ import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from huggingface_hub import set_client_factory
-from huggingface_hub.utils import httpx
-from huggingface_hub.utils._http import default_client_factory
+from datasets.load import httpx
 
 from ppo_vs_grpo.tasks import make
 from ppo_vs_grpo.tasks.dataset import Dataset
@@ -122,10 +120,7 @@ def test_what_the_hub_answers_is_told(monkeypatch: pytest.MonkeyPatch, status: i
 
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     client = httpx.Client(transport=httpx.MockTransport(answer))
-    set_client_factory(lambda: client)
-    try:
-        with pytest.raises(UserError) as caught:
-            make("gsm8k", {"revision": "v9"})
-    finally:
-        set_client_factory(default_client_factory)
+    monkeypatch.setattr("huggingface_hub.utils._http._GLOBAL_CLIENT", client)
+    with pytest.raises(UserError) as caught:
+        make("gsm8k", {"revision": "v9"})
     assert words in str(caught.value)
