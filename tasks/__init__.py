@@ -5,11 +5,14 @@ splits.py   train, validation and held-out prompts, and all seeds
 options.py  checks of a task's options
 dataset.py  rows of a file or of a Hugging Face dataset as a task: tables.py and hub.py read them, prompts.py makes
             problems of them, partition.py three splits, unusable.py leaves rows out; presets.py names shared ones
+gym.py      generators of Reasoning Gym
+embedded.py what the embedded models can read
 errors.py   UserError, and advice for a wrong name
 """
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 from collections.abc import Callable, Mapping
@@ -32,7 +35,11 @@ TASKS = {
     "dataset": "ppo_vs_grpo.tasks.dataset:Dataset",
     "gsm8k": "ppo_vs_grpo.tasks.presets:gsm8k",
     "math": "ppo_vs_grpo.tasks.presets:math",
+    "reasoning-gym": "ppo_vs_grpo.tasks.gym:ReasoningGym",
 }
+
+GYM = "reasoning-gym"
+"""Its tasks are named with their generator, `reasoning-gym/chain_sum`."""
 
 _MEMBERS = ("name", "version", "max_new_tokens", "best_score", "draw", "demonstrate", "score")
 _OF_DRAWING = ("draw", "demonstrate")
@@ -41,6 +48,8 @@ _OF_DRAWING = ("draw", "demonstrate")
 
 def make(task: str, options: Mapping[str, Any] | None = None) -> Task:
     """The task with a name in TASKS, or of `package.module:Class`, built with its constructor options.
+
+    `reasoning-gym/chain_sum` is a generator of Reasoning Gym.
 
     Raises UserError for an unknown name, for a class that cannot be imported or is not a task, and for an
     unknown or wrong option.
@@ -83,6 +92,9 @@ def make_gold(task: str, options: Mapping[str, Any] | None = None) -> DrawingTas
 
 
 def _find(task: str) -> Callable[..., Any]:
+    family, _, generator = task.partition("/")
+    if generator and family == GYM:
+        return functools.partial(_find(GYM), generator)
     place = TASKS.get(task, task)
     module, colon, attribute = place.partition(":")
     if not (module and colon and attribute):

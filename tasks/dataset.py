@@ -16,14 +16,12 @@ import numpy as np
 
 from ppo_vs_grpo.tasks import hub, rewards, tables
 from ppo_vs_grpo.tasks.base import Problem, Score, Split
+from ppo_vs_grpo.tasks.embedded import foreign
 from ppo_vs_grpo.tasks.errors import UserError, nearest
 from ppo_vs_grpo.tasks.options import finite, flag, text, texts, whole_number
 from ppo_vs_grpo.tasks.partition import partition, shown
 from ppo_vs_grpo.tasks.prompts import Columns
 from ppo_vs_grpo.tasks.unusable import without_unusable
-
-READABLE = {*map(chr, range(32, 127)), "\n"}
-"""The characters that the embedded models read."""
 
 
 class Dataset:
@@ -123,8 +121,8 @@ class Dataset:
         for split, problems in self._splits.items():
             for problem in problems:
                 for written in (problem.prompt, self._demonstrated(problem) if split == "train" else ""):
-                    if foreign := next((character for character in written if character not in READABLE), ""):
-                        return f"the embedded models read ASCII only, not the {foreign!r} in {shown(written)}"
+                    if unread := foreign(written):
+                        return f"the embedded models read ASCII only, not the {unread!r} in {shown(written)}"
         return ""
 
 

@@ -4,5 +4,5 @@ from __future__ import annotations
 
 from ppo_vs_grpo.tasks import TASKS
 
-WITH_DATA = ("dataset", "gsm8k", "math")
+WITH_DATA = ("dataset", "gsm8k", "math", "reasoning-gym")
 DRAWING = tuple(name for name in TASKS if name not in WITH_DATA)
