@@ -3,6 +3,8 @@
 base.py     what a task is: it draws problems, or it has rows of them
 splits.py   train, validation and held-out prompts, and all seeds
 options.py  checks of a task's options
+dataset.py  rows of a file or of a Hugging Face dataset as a task: tables.py and hub.py read them, prompts.py makes
+            problems of them, partition.py three splits, unusable.py leaves rows out; presets.py names shared ones
 errors.py   UserError, and advice for a wrong name
 """
 

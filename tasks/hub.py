@@ -53,7 +53,7 @@ def _loaded(source: str, config: str | None, revision: str | None) -> Mapping[st
             f"{at}: the hub cannot be reached, and the cache {datasets.config.HF_DATASETS_CACHE} does not have the "
             "dataset; load it once with a connection, or name files"
         ) from None
-    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
+    except Exception as error:  # whatever readers and connections raise is about the user's data
         told = " ".join(str(error).split())
         if (config is None and "Config name is missing" in told) or (config is not None and config in told):
             raise UserError(f"options.config: {config!r}: {source} has no such configuration ({told})") from None

@@ -19,7 +19,8 @@ MATH = [
         "problem": f"What is $\\frac{{{n}}}{{{n + 1}}}$ of $\\sqrt{{2}}$?",
         "level": f"Level {1 + n % 5}",
         "type": "Prealgebra",
-        "solution": f"We get $\\frac{{{n}}}{{{n + 1}}}\\sqrt{{2}}$, so the answer is $\\boxed{{\\frac{{{n}\\sqrt{{2}}}}{{{n + 1}}}}}$.",
+        "solution": f"We get $\\frac{{{n}}}{{{n + 1}}}\\sqrt{{2}}$. "
+        f"So the answer is $\\boxed{{\\frac{{{n}\\sqrt{{2}}}}{{{n + 1}}}}}$.",
     }
     for n in range(2, 30)
 ]

@@ -6,10 +6,10 @@ import shutil
 from pathlib import Path
 
 import datasets
-import httpx
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from datasets.load import httpx
 
 from ppo_vs_grpo.tasks import make
 from ppo_vs_grpo.tasks.dataset import Dataset
@@ -53,8 +53,11 @@ def test_a_dataset_of_the_hub_keeps_its_own_test_split(folder: Path) -> None:
 
 
 def test_a_split_may_be_named_for_another(folder: Path) -> None:
-    task = make("gsm8k", {"source": str(folder), "validation": "test", "test": "test"} | {"validation": None})
+    task = make("gsm8k", {"source": str(folder), "config": "socratic", "test": "test"})
     assert isinstance(task, Dataset)
+    assert len(task.rows("heldout")) == 10
+    with pytest.raises(UserError, match=r"^options\.test: 10 of 10 heldout prompts are validation prompts too"):
+        make("gsm8k", {"source": str(folder), "validation": "test"})
     with pytest.raises(UserError, match=r"^options\.test: .*gsm8k has no split 'tset'; did you mean 'test'"):
         make("gsm8k", {"source": str(folder), "test": "tset"})
 
@@ -115,14 +118,9 @@ def test_what_the_hub_answers_is_told(monkeypatch: pytest.MonkeyPatch, status: i
     def answer(request: httpx.Request) -> httpx.Response:
         return httpx.Response(status, headers={"X-Error-Code": code}, request=request)
 
-    import huggingface_hub
-
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     client = httpx.Client(transport=httpx.MockTransport(answer))
-    huggingface_hub.set_client_factory(lambda: client)
-    try:
-        with pytest.raises(UserError) as caught:
-            make("gsm8k", {"revision": "v9"})
-    finally:
-        huggingface_hub.set_client_factory(huggingface_hub.utils._http.default_client_factory)
+    monkeypatch.setattr("huggingface_hub.utils._http._GLOBAL_CLIENT", client)
+    with pytest.raises(UserError) as caught:
+        make("gsm8k", {"revision": "v9"})
     assert words in str(caught.value)

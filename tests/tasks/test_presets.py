@@ -29,14 +29,9 @@ def test_a_gsm8k_answer_is_what_stands_behind_its_mark(tmp_path: Path) -> None:
     assert problem.prompt == f"{GSM8K[30]['question']}\n" + (
         "Reason step by step. Write the final answer, a number, on a last line after ####."
     )
-    assert [
-        task.score(problem, text).passed for text in (GSM8K[30]["answer"], "#### 1077", "It is $1077.00", "1078")
-    ] == [
-        True,
-        True,
-        True,
-        False,
-    ]
+    passing = [GSM8K[30]["answer"], "#### 1077", "It is $1077.00"]
+    assert all(task.score(problem, text).passed for text in passing)
+    assert not task.score(problem, "1078").passed
     assert demonstrations(task, 1)[0][1] in [row["answer"] for row in GSM8K]
 
 
