@@ -5,6 +5,8 @@ given.py        what a suite may ask for
 rules.py        rules that compare with a row's answer
 functions.py    a user's or TRL's functions, and the rule `math`
 mathematics.py  the rule `math`, in its process
+labels.py       tables of labels
+models.py       which model judges; benchmarks/models/reward.py loads it
 guard.py        functions with a time limit, and whose fault a failure is
 worker.py       the process of functions, as its parent sees it
 child.py        the process of functions
@@ -18,6 +20,7 @@ from typing import Any
 from ppo_vs_grpo.tasks.base import Problem
 from ppo_vs_grpo.tasks.rewards.base import NOTES, Rated, RatingError, Reward
 from ppo_vs_grpo.tasks.rewards.given import weighted_rewards
+from ppo_vs_grpo.tasks.rewards.models import ModelReward
 
 __all__ = ["Rated", "RatingError", "Rewards", "make"]
 
@@ -32,6 +35,11 @@ class Rewards:
     def names(self) -> tuple[str, ...]:
         """The rewards that are summed."""
         return tuple(reward.name for reward, _ in self.weighted)
+
+    @property
+    def models(self) -> tuple[ModelReward, ...]:
+        """The rewards that need a model: whoever loads it sets their `judge` before the first rating."""
+        return tuple(reward for reward, _ in self.weighted if isinstance(reward, ModelReward))
 
     def rate(
         self, problems: Sequence[Problem], completions: Sequence[str], completion_ids: Sequence[Sequence[int]]

@@ -8,9 +8,12 @@ from numbers import Real
 from typing import Any
 
 from ppo_vs_grpo.tasks.errors import UserError, nearest
+from ppo_vs_grpo.tasks.options import finite
 from ppo_vs_grpo.tasks.rewards.base import NOTES, Reward
 from ppo_vs_grpo.tasks.rewards.functions import Function, Mathematics, checked_place
 from ppo_vs_grpo.tasks.rewards.guard import Guard
+from ppo_vs_grpo.tasks.rewards.labels import read_labels
+from ppo_vs_grpo.tasks.rewards.models import model_reward
 from ppo_vs_grpo.tasks.rewards.rules import RULES, Ruled
 from ppo_vs_grpo.tasks.rewards.worker import Place, Worker
 
@@ -30,7 +33,7 @@ def weighted_rewards(given: Any, limit_s: Any, on_error: Any) -> list[tuple[Rewa
     listed = given if isinstance(given, list | tuple) else [given]
     if not listed:
         raise UserError("options.reward: the list is empty; name a reward")
-    found = [_weighted(each, guard) for each in listed]
+    found = [_weighted(each, guard, alone=len(listed) == 1) for each in listed]
     names = [reward.name for reward, _ in found]
     for name in names:
         if names.count(name) > 1:
@@ -38,7 +41,7 @@ def weighted_rewards(given: Any, limit_s: Any, on_error: Any) -> list[tuple[Rewa
     return found
 
 
-def _weighted(given: Any, guard: Guard) -> tuple[Reward, float]:
+def _weighted(given: Any, guard: Guard, alone: bool) -> tuple[Reward, float]:
     if isinstance(given, str):
         given = {"reward": given}
     if not isinstance(given, Mapping):
@@ -50,13 +53,19 @@ def _weighted(given: Any, guard: Guard) -> tuple[Reward, float]:
     for key in given:
         if key not in (*kinds, *keys, "weight", "name"):
             raise UserError(f"options.reward.{key}: unknown; {nearest(key, (*kinds, *keys, 'weight', 'name'))}")
-    weight = given.get("weight", 1.0)
-    if isinstance(weight, bool) or not isinstance(weight, Real) or not math.isfinite(weight):
-        raise UserError(f"options.reward.weight: {weight!r}: should be a finite number")
-    return make({key: value for key, value in given.items() if key != "weight"}, guard), float(weight)
+    weight = finite("reward.weight", given.get("weight", 1.0))
+    return make({key: value for key, value in given.items() if key != "weight"}, guard, alone), weight
 
 
-def _rule_or_function(given: Mapping[str, Any], guard: Guard) -> Reward:
+def _labels(given: Mapping[str, Any], guard: Guard, alone: bool) -> Reward:
+    return read_labels(_name(given, "labels"), given, needed=alone)
+
+
+def _model(given: Mapping[str, Any], guard: Guard, alone: bool) -> Reward:
+    return model_reward(_name(given, "model"), given)
+
+
+def _rule_or_function(given: Mapping[str, Any], guard: Guard, alone: bool) -> Reward:
     asked, options = given["reward"], given.get("options", {})
     if not isinstance(asked, str):
         raise UserError(f"options.reward: {asked!r}: should be the name of a rule or a function")
@@ -85,7 +94,9 @@ def _name(given: Mapping[str, Any], default: str) -> str:
     return name
 
 
-KINDS: dict[str, tuple[Callable[[Mapping[str, Any], Guard], Reward], tuple[str, ...]]] = {
+KINDS: dict[str, tuple[Callable[[Mapping[str, Any], Guard, bool], Reward], tuple[str, ...]]] = {
     "reward": (_rule_or_function, ("options",)),
+    "model": (_model, ("template", "device", "dtype", "batch", "max_tokens")),
+    "labels": (_labels, ("match",)),
 }
-"""Kinds of rewards by their key: what makes one, and its further keys."""
+"""Kinds of rewards by their key: what makes one, told whether it is the only one, and its further keys."""
