@@ -82,6 +82,13 @@ def test_the_last_tag_has_the_answer() -> None:
     assert not task.score(problem, f"I say {right}").passed
 
 
+def test_blanks_around_an_answer_do_not_count() -> None:
+    task = gym("caesar_cipher")  # its rule compares texts
+    problem = task.draw(rng("gym", 5))
+    assert task.score(problem, f" {problem.facts['answer']}\n").passed
+    assert not task.score(problem, problem.facts["answer"] + ".").passed
+
+
 @pytest.mark.parametrize("name", ["chain_sum", "prime_factorization", "pool_matrix", "countdown", "syllogism"])
 def test_any_text_has_a_score(name: str) -> None:
     task = gym(name)
