@@ -1,22 +1,27 @@
 """Tasks: the questions, and the rules that score answers. One file per task, no torch.
 
-base.py     what a task is
+base.py     what a task is: it draws problems, or it has rows of them
 splits.py   train, validation and held-out prompts, and all seeds
 options.py  checks of a task's options
+dataset.py  rows of a file or of a Hugging Face dataset as a task: tables.py and hub.py read them, prompts.py makes
+            problems of them, partition.py three splits, unusable.py leaves rows out; presets.py names shared ones
+gym.py      generators of Reasoning Gym
+embedded.py what the embedded models can read
 errors.py   UserError, and advice for a wrong name
 """
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 if __name__ != "ppo_vs_grpo.tasks":
     raise ImportError(f"import ppo_vs_grpo.tasks, not {__name__}: see CONTRIBUTING.md, 'Set up'")
 
-from ppo_vs_grpo.tasks.base import Task
+from ppo_vs_grpo.tasks.base import DrawingTask, Task
 from ppo_vs_grpo.tasks.errors import UserError, nearest
 
 TASKS = {
@@ -27,13 +32,24 @@ TASKS = {
     "noisy": "ppo_vs_grpo.tasks.noisy:Noisy",
     "learned": "ppo_vs_grpo.tasks.learned:Learned",
     "lengths": "ppo_vs_grpo.tasks.lengths:Lengths",
+    "dataset": "ppo_vs_grpo.tasks.dataset:Dataset",
+    "gsm8k": "ppo_vs_grpo.tasks.presets:gsm8k",
+    "math": "ppo_vs_grpo.tasks.presets:math",
+    "reasoning-gym": "ppo_vs_grpo.tasks.gym:ReasoningGym",
 }
 
+GYM = "reasoning-gym"
+"""Its tasks are named with their generator, `reasoning-gym/chain_sum`."""
+
 _MEMBERS = ("name", "version", "max_new_tokens", "best_score", "draw", "demonstrate", "score")
+_OF_DRAWING = ("draw", "demonstrate")
+"""The members that a task with `rows` does without."""
 
 
 def make(task: str, options: Mapping[str, Any] | None = None) -> Task:
     """The task with a name in TASKS, or of `package.module:Class`, built with its constructor options.
+
+    `reasoning-gym/chain_sum` is a generator of Reasoning Gym.
 
     Raises UserError for an unknown name, for a class that cannot be imported or is not a task, and for an
     unknown or wrong option.
@@ -51,25 +67,34 @@ def make(task: str, options: Mapping[str, Any] | None = None) -> Task:
         raise
     except (TypeError, ValueError) as error:
         raise UserError(f"task: {task!r} cannot be made with the options {given}: {error}") from error
-    missing = [member for member in _MEMBERS if not hasattr(made, member)]
+    needed = [member for member in _MEMBERS if not (hasattr(made, "rows") and member in _OF_DRAWING)]
+    missing = [member for member in needed if not hasattr(made, member)]
     if missing:
         raise UserError(f"task: {task!r} is no task: it lacks {', '.join(missing)} (see docs/tasks.md)")
     checked: Task = made
     return checked
 
 
-def make_gold(task: str, options: Mapping[str, Any] | None = None) -> Task:
-    """The task that another one wraps and holds as `gold`. Raises UserError if it is itself such a wrapper."""
+def make_gold(task: str, options: Mapping[str, Any] | None = None) -> DrawingTask:
+    """The task that another one wraps and holds as `gold`.
+
+    Raises UserError if it is itself such a wrapper, or if it has rows: a dataset's reward is an option of its own.
+    """
     try:
         made = make(task, options)
     except UserError as error:
         raise UserError(f"options.{error}") from None  # the error begins with its key
     if hasattr(made, "gold"):
         raise UserError(f"options.task: {task!r}: should be a task with a rule of its own")
-    return made
+    if hasattr(made, "rows"):
+        raise UserError(f"options.task: {task!r}: should be a task that draws; a dataset names its own `reward`")
+    return cast(DrawingTask, made)
 
 
 def _find(task: str) -> Callable[..., Any]:
+    family, _, generator = task.partition("/")
+    if generator and family == GYM:
+        return functools.partial(_find(GYM), generator)
     place = TASKS.get(task, task)
     module, colon, attribute = place.partition(":")
     if not (module and colon and attribute):

@@ -1,12 +1,14 @@
-"""The interface of a task: it draws problems, demonstrates answers and scores completions."""
+"""The interface of a task: it draws problems or has rows of them, demonstrates answers and scores completions."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
+
+Split = Literal["train", "validation", "heldout"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +34,9 @@ class Score:
 
 
 class Task(Protocol):
-    """A source of problems with a rule that scores answers.
+    """What both kinds of tasks have: a rule that scores answers. The one kind draws its problems, the other has rows.
 
-    A task draws one problem at a time. `tasks.splits` decides from the prompt's text which split
-    a problem belongs to, so no task can leak training prompts into the held-out set. `version`
-    changes whenever a prompt, demonstration or score changes. Every character of a prompt or a
-    demonstration is printable ASCII.
+    `version` changes whenever a prompt, demonstration or score changes.
     """
 
     max_new_tokens: int
@@ -53,6 +52,18 @@ class Task(Protocol):
         """Part of the seeds of problems and demonstrations."""
         ...
 
+    def score(self, problem: Problem, completion: str) -> Score:
+        """Score a completion, given without its end token."""
+        ...
+
+
+class DrawingTask(Task, Protocol):
+    """A task that draws one problem at a time, without end.
+
+    `tasks.splits` decides from the prompt's text which split a problem belongs to, so no task can leak training
+    prompts into the held-out set. Every character of a prompt or a demonstration is printable ASCII.
+    """
+
     def draw(self, rng: np.random.Generator) -> Problem:
         """Draw one problem."""
         ...
@@ -61,6 +72,13 @@ class Task(Protocol):
         """Write an answer for the warm start. It is well formed, but not always right."""
         ...
 
-    def score(self, problem: Problem, completion: str) -> Score:
-        """Score a completion, given without its end token."""
+
+class RowTask(Task, Protocol):
+    """A task whose problems are rows of data. It keeps its splits apart; `tasks.splits` shuffles them.
+
+    It may have `demonstrate` as a task that draws; only the warm start of an embedded model asks for it.
+    """
+
+    def rows(self, split: Split) -> Sequence[Problem]:
+        """All problems of a split, always in the same order. They are asked for often: read them once."""
         ...

@@ -7,7 +7,7 @@ The reward model is taught from pairs of completions that are labelled, with noi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -16,9 +16,7 @@ import numpy as np
 from ppo_vs_grpo.tasks import make_gold
 from ppo_vs_grpo.tasks.base import Problem, Score
 from ppo_vs_grpo.tasks.options import share, whole_number
-
-Judge = Callable[[Sequence[str], Sequence[str]], list[float]]
-"""A model's rewards of completions, from their prompts and texts."""
+from ppo_vs_grpo.tasks.rewards.models import Judge
 
 
 class Learned:
@@ -75,7 +73,7 @@ class Learned:
         """
         if self.judge is None:
             raise ValueError("a learned reward needs its model: set `judge`")
-        rewards = self.judge([problem.prompt for problem in problems], completions)
+        rewards = self.judge(problems, completions)
         golds = [self.gold.score(problem, text) for problem, text in zip(problems, completions, strict=True)]
         return [_rejudged(gold, reward) for gold, reward in zip(golds, rewards, strict=True)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from numbers import Real
 from typing import Any
@@ -28,6 +29,27 @@ def flag(option: str, value: Any) -> bool:
     if type(value) is not bool:
         raise _wrong(option, value, "true or false")
     return value
+
+
+def finite(option: str, value: Any) -> float:
+    """A finite number."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+        raise _wrong(option, value, "a finite number")
+    return float(value)
+
+
+def text(option: str, value: Any) -> str:
+    """A text that is not empty."""
+    if not isinstance(value, str) or not value.strip():
+        raise _wrong(option, value, "a text")
+    return value
+
+
+def texts(option: str, value: Any) -> tuple[str, ...]:
+    """A list of texts, none of them empty."""
+    if not isinstance(value, list | tuple) or not all(isinstance(one, str) and one for one in value):
+        raise _wrong(option, value, "a list of texts")
+    return tuple(value)
 
 
 def shares(option: str, value: Any, names: Iterable[str]) -> dict[str, float]:

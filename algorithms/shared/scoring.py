@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from numbers import Real
+from typing import Any
 
 import torch
 from transformers import PreTrainedTokenizerBase
@@ -12,6 +13,7 @@ from transformers import PreTrainedTokenizerBase
 from ppo_vs_grpo.algorithms.shared.types import Rollouts, ScoredRollouts
 from ppo_vs_grpo.tasks.base import Problem, Score, Task
 from ppo_vs_grpo.tasks.errors import UserError
+from ppo_vs_grpo.tasks.rewards import RatingError
 
 MISSING = float("nan")
 
@@ -74,10 +76,11 @@ def score(rollouts: Rollouts, task: Task, tokenizer: PreTrainedTokenizerBase) ->
     """Score every completion by the task's rule, or all at once if it has `score_all`.
 
     `score_all(problems, completions, completion_ids)` gets texts and sampled tokens, the end token included as in TRL,
-    and returns a list of scores. A learned
-    reward has it, since one pass over many completions is cheaper.
+    and returns a list of scores. A learned reward has it, since one pass over many completions is cheaper.
+
     A part that a score lacks is missing, NaN. RewardError, with task, prompt and completion, where a rule raises, gives
-    what is no score, or a reward that is no number or infinite; and where `score_all` gives too few or too many.
+    what is no score, or a reward that is no number or infinite; and where `score_all` raises, or gives too few or too
+    many.
     """
     problems = [rollouts.prompts.problems[g] for g in rollouts.group_B.tolist()]
     scores = _scores(task, problems, texts(rollouts, tokenizer, stops_of(task)), sampled_ids(rollouts))
@@ -97,9 +100,8 @@ def _scores(
     task: Task, problems: Sequence[Problem], written: Sequence[str], ids: Sequence[Sequence[int]]
 ) -> list[Score]:
     """The task's scores, each of which can be learned from or is missing."""
-    score_all = getattr(task, "score_all", None)
-    if score_all is not None:
-        scores = list(score_all(problems, written, ids))
+    if hasattr(task, "score_all"):
+        scores = _all_scored(task, problems, written, ids)
         if len(scores) != len(written):
             raise RewardError(f"task {task.name}: score_all gave {len(scores)} scores for {len(written)} completions")
     else:
@@ -108,6 +110,17 @@ def _scores(
         if wrong := _wrong(found):
             raise RewardError(f"{_place(task, problem, text)}: {wrong}")
     return scores
+
+
+def _all_scored(
+    task: Any, problems: Sequence[Problem], written: Sequence[str], ids: Sequence[Sequence[int]]
+) -> list[Score]:
+    try:
+        return list(task.score_all(problems, written, ids))
+    except RatingError as error:  # says which prompt and completion
+        raise RewardError(f"task {task.name}: {error}") from error
+    except Exception as error:
+        raise RewardError(f"task {task.name}: score_all raised {type(error).__name__}: {error}") from error
 
 
 def _scored(task: Task, problem: Problem, text: str) -> Score:

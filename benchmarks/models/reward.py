@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ppo_vs_grpo.benchmarks.models.judge import judge_of, open_judge
 from ppo_vs_grpo.benchmarks.models.taught import TEACHING, told_steps
-from ppo_vs_grpo.tasks.base import Problem
+from ppo_vs_grpo.tasks.base import Problem, Task
 from ppo_vs_grpo.tasks.errors import UserError
-from ppo_vs_grpo.tasks.learned import Judge, Learned
+from ppo_vs_grpo.tasks.learned import Learned
+from ppo_vs_grpo.tasks.rewards import Rewards
+from ppo_vs_grpo.tasks.rewards.models import Judge
 from ppo_vs_grpo.tasks.splits import problems, rng
 
 if TYPE_CHECKING:
@@ -135,12 +138,22 @@ def teach(task: Learned, start: Path, number: int = 0) -> None:
         callbacks=[told_steps(f" of reward model {number}")],
     ).train()
     shutil.rmtree(start / ".trainer", ignore_errors=True)
-    rated = [(c.problem.prompt, text, gold) for c in asked for text, gold in zip(c.texts, c.rewards, strict=True)]
-    prompts, answers, golds = zip(*rated, strict=True)
-    raw = judge_of(model, tokenizer)(prompts, answers)
+    rated = [(c.problem, text, gold) for c in asked for text, gold in zip(c.texts, c.rewards, strict=True)]
+    asked_problems, answers, golds = zip(*rated, strict=True)
+    raw = judge_of(model, tokenizer)(asked_problems, answers)
     scale = float(np.std(golds) / max(np.std(raw), 1e-6))
     model.config.reward_scale, model.config.reward_shift = scale, float(np.mean(golds) - scale * np.mean(raw))
     model.save_pretrained(saved(start, number))
+
+
+def give_judges(task: Task, start: Path, seed: int, device: str) -> None:
+    """Load the models that judge a task in a run with this seed, and set them. Raises UserError."""
+    if isinstance(task, Learned):
+        task.judge = load(start, task.model_of(seed), device)
+    rewards = getattr(task, "rewards", None)
+    if isinstance(rewards, Rewards):
+        for asked in rewards.models:
+            asked.judge = open_judge(asked)
 
 
 def load(start: Path, number: int = 0, device: str = "cpu") -> Judge:
@@ -151,23 +164,3 @@ def load(start: Path, number: int = 0, device: str = "cpu") -> Judge:
     model = AutoModelForSequenceClassification.from_pretrained(saved(start, number), dtype=torch.float32)
     torch.nn.Module.to(model, device)
     return judge_of(model, AutoTokenizer.from_pretrained(start))
-
-
-def judge_of(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Judge:
-    """Rewards by a sequence classifier, read at an end token after every completion, even one that was cut."""
-    import torch
-
-    model.eval()
-    scale, shift = getattr(model.config, "reward_scale", 1.0), getattr(model.config, "reward_shift", 0.0)
-
-    @torch.no_grad()
-    def judge(prompts: Sequence[str], completions: Sequence[str]) -> list[float]:
-        whole = [prompt + text + tokenizer.eos_token for prompt, text in zip(prompts, completions, strict=True)]
-        rewards: list[float] = []
-        for at in range(0, len(whole), 256):
-            rows = tokenizer(whole[at : at + 256], padding=True, padding_side="right", return_tensors="pt")
-            inputs = {name: rows[name].to(model.device) for name in ("input_ids", "attention_mask")}
-            rewards += (model(**inputs).logits[:, 0].float() * scale + shift).tolist()
-        return rewards
-
-    return judge

@@ -10,7 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import numpy as np
 from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
@@ -112,7 +112,8 @@ def _predicted(config: PretrainedConfig, arm: str, made: Made, work: Work) -> Pr
 
 def _rollout(trainer: Trainer, work: Work) -> Rollouts:
     """All completions of the work; the trainer's own settings may be of shorter work."""
-    drawn = [trainer.task.draw(np.random.default_rng(i)) for i in range(work.train.prompts_per_update)]
+    task, rng = cast(_Lengths, trainer.task), np.random.default_rng(0)
+    drawn = [task.draw(rng) for _ in range(work.train.prompts_per_update)]
     uniforms_TB = np.zeros((work.new_tokens, work.completions), dtype=np.float32)
     with trainer.memory.phase("rollout"):
         return trainer.engine.generate(trainer.encode(drawn), work.train.group_size, uniforms_TB)

@@ -64,14 +64,12 @@ def make_trainer(spec: RunSpec, start: Path, device: str = "cpu", more_updates: 
     from ppo_vs_grpo.benchmarks.models import admission, reward
     from ppo_vs_grpo.benchmarks.peers.settings import settings_of
     from ppo_vs_grpo.tasks import make
-    from ppo_vs_grpo.tasks.learned import Learned
     from ppo_vs_grpo.tasks.splits import problems
 
     admission.check_trained(spec.start, admission.quantization(start), spec.train.lora_rank)
     kind = find(settings_of(spec.algorithm))
     task = make(spec.task_choice.task, spec.task_choice.options)
-    if isinstance(task, Learned):
-        task.judge = reward.load(start, task.model_of(spec.seed), device)
+    reward.give_judges(task, start, spec.seed, device)
     model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(start, dtype=getattr(torch, spec.train.start_dtype))
     torch.nn.Module.to(model, device)
     tokenizer = AutoTokenizer.from_pretrained(start)

@@ -36,10 +36,10 @@ def test_problems_demonstrations_and_rules_are_the_gold_tasks() -> None:
 
 
 def test_rewards_are_the_judges_and_all_else_is_golds() -> None:
-    asked: list[tuple[Sequence[str], Sequence[str]]] = []
+    asked: list[tuple[Sequence[Problem], Sequence[str]]] = []
 
-    def judge(prompts: Sequence[str], completions: Sequence[str]) -> list[float]:
-        asked.append((prompts, completions))
+    def judge(problems: Sequence[Problem], completions: Sequence[str]) -> list[float]:
+        asked.append((problems, completions))
         return [-2.5, 0.25]
 
     task = learned()
@@ -49,7 +49,7 @@ def test_rewards_are_the_judges_and_all_else_is_golds() -> None:
         task.score_all(problems, texts)
     task.judge = judge
     right, wrong = task.score_all(problems, texts)
-    assert asked == [([p.prompt for p in problems], texts)]
+    assert asked == [(problems, texts)]
     assert (right.reward, wrong.reward, right.passed, wrong.passed) == (-2.5, 0.25, True, False)
     gold = task.gold.score(problems[1], texts[1])
     assert right.parts["gold"] == 1.0
@@ -68,7 +68,7 @@ class Unrated(Sorting):
 
 def test_a_missing_gold_reward_is_a_missing_part() -> None:
     task = learned()
-    task.judge, task.gold = lambda prompts, completions: [0.5], Unrated(length=6)
+    task.judge, task.gold = lambda problems, completions: [0.5], Unrated(length=6)
     (scored,) = task.score_all([task.draw(np.random.default_rng(1))], ["abc"])
     assert scored.reward == 0.5
     assert math.isnan(scored.parts["gold"])

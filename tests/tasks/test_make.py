@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 
 import user_task
+from drawing import DRAWING
 from ppo_vs_grpo import tasks
 from ppo_vs_grpo.tasks import TASKS, make
 from ppo_vs_grpo.tasks.errors import UserError
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", DRAWING)
 def test_a_name_in_the_table_makes_the_task_of_that_name(name: str) -> None:
     task = make(name)
     assert task.name == ("recall" if name == "noisy" else name)  # its streams are those of the task that it wraps
@@ -85,10 +86,21 @@ def test_a_flat_import_is_refused() -> None:
 def test_a_task_is_made_and_scored_without_torch() -> None:
     code = (
         "import sys\n"
-        "from ppo_vs_grpo.tasks import TASKS, make\n"
+        "from ppo_vs_grpo.tasks import make\n"
         "from ppo_vs_grpo.tasks.splits import data_hash\n"
-        "for name in TASKS: data_hash(make(name))\n"
-        "print({'torch', 'transformers', 'pandas', 'pydantic'} & set(sys.modules))"
+        f"for name in {DRAWING}: data_hash(make(name))\n"
+        "print({'torch', 'transformers', 'pandas', 'pydantic', 'datasets', 'pyarrow'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_a_task_with_rows_does_without_drawing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("user_task.NoTask.rows", lambda self, split: (), raising=False)
+    with pytest.raises(UserError, match=r"it lacks version, max_new_tokens, best_score, score \("):
+        make("user_task:NoTask")
+    for member in ("version", "max_new_tokens", "best_score", "score"):
+        monkeypatch.setattr(f"user_task.NoTask.{member}", 1, raising=False)
+    assert make("user_task:NoTask").name == "nothing"
+    with pytest.raises(UserError, match=r"^options\.task: 'user_task:NoTask': should be a task that draws"):
+        make("noisy", {"task": "user_task:NoTask"})

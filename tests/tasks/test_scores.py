@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ppo_vs_grpo.tasks import TASKS, make
+from drawing import DRAWING
+from ppo_vs_grpo.tasks import make
 from ppo_vs_grpo.tasks.arithmetic import STRATA
 from ppo_vs_grpo.tasks.base import Problem, Score, Task
 from ppo_vs_grpo.tasks.countdown import evaluate, expressions
@@ -18,7 +19,7 @@ from ppo_vs_grpo.tasks.splits import demonstrations, problems, rng
 
 CHOICES: list[tuple[str, dict[str, Any]]] = [
     # `noisy` and `learned` demonstrate and score as another does, and at `lengths` there is nothing to get right.
-    *((name, {}) for name in TASKS if name not in ("noisy", "learned", "lengths")),
+    *((name, {}) for name in DRAWING if name not in ("noisy", "learned", "lengths")),
     ("countdown", {"numbers": 4}),
     ("sorting", {"graded": False, "length": 4}),
     ("sorting", {"graded": True, "length": 14}),

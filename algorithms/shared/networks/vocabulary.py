@@ -16,7 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from ppo_vs_grpo.tasks.errors import UserError
 
 NEVER = -1e4
-"""Added to a logit. The probability is exactly 0 in float32, and what is computed from this log-probability stays finite."""
+"""Added to a logit. The probability is exactly 0 in float32, and what is computed from its logarithm stays finite."""
 
 
 def vocabulary_tokens(model: PreTrainedModel) -> int:

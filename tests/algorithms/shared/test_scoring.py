@@ -14,6 +14,7 @@ from ppo_vs_grpo.algorithms.shared.scoring import RewardError, score, texts
 from ppo_vs_grpo.algorithms.shared.types import Prompts, Rollouts
 from ppo_vs_grpo.benchmarks.models.tiny import tokenizer
 from ppo_vs_grpo.tasks.base import Problem, Score
+from ppo_vs_grpo.tasks.rewards import RatingError
 
 TOKENIZER = tokenizer()
 
@@ -83,5 +84,16 @@ def test_a_reward_that_cannot_be_learned_from_is_named_with_its_place(says: Call
 def test_scores_of_all_at_once_are_as_many_as_the_completions() -> None:
     with pytest.raises(RewardError, match=r"task mine: score_all gave 1 scores for 2 completions"):
         score(rollouts("4", "5"), All(lambda _: [Score(1.0, True)]), TOKENIZER)  # type: ignore[arg-type]
+    with pytest.raises(RewardError, match=r"task mine: score_all raised ZeroDivisionError: division by zero"):
+        score(rollouts("4", "5"), All(lambda _: 1 / 0), TOKENIZER)  # type: ignore[arg-type]
     with pytest.raises(RewardError, match=r"completion '5': the reward is inf"):
         score(rollouts("4", "5"), All(lambda _: [Score(1.0, True), Score(math.inf, True)]), TOKENIZER)  # type: ignore[arg-type]
+
+
+def test_a_rating_that_fails_says_itself_where() -> None:
+    def says(_: str) -> Any:
+        raise RatingError("reward mine, prompt '2+2=', completion '5': it returned nan")
+
+    with pytest.raises(RewardError) as found:
+        score(rollouts("4", "5"), All(says), TOKENIZER)  # type: ignore[arg-type]
+    assert str(found.value) == "task mine: reward mine, prompt '2+2=', completion '5': it returned nan"

@@ -29,7 +29,8 @@ from ppo_vs_grpo.benchmarks.suites.sections import EvalConfig, TaskChoice
 from ppo_vs_grpo.tasks import make
 from ppo_vs_grpo.tasks.base import Problem, Score
 from ppo_vs_grpo.tasks.errors import UserError
-from ppo_vs_grpo.tasks.learned import Judge, Learned
+from ppo_vs_grpo.tasks.learned import Learned
+from ppo_vs_grpo.tasks.rewards.models import Judge
 from ppo_vs_grpo.tasks.splits import heldout, problems, split_of
 
 QUICK = tiny.Size(hidden=32, layers=1, heads=2, intermediate=32, learning_rate=5e-3, demonstrations=512, steps=60)
@@ -104,8 +105,8 @@ def test_the_chance_to_win(ahead: float, temperature: float, chance: float) -> N
 
 
 def test_a_reward_model_learns_the_gold_order_inside_a_prompt(judge: Judge) -> None:
-    prompts = [problem.prompt for problem in heldout(Alphabet(), "heldout", 20)]
-    taus = [kendalltau(judge([prompt] * 8, LETTERS), range(8)).statistic for prompt in prompts]
+    asked = heldout(Alphabet(), "heldout", 20)
+    taus = [kendalltau(judge([problem] * 8, LETTERS), range(8)).statistic for problem in asked]
     assert np.mean(taus) > 0.9
 
 
@@ -126,7 +127,7 @@ def test_rewards_have_the_golds_mean_and_spread_over_what_taught_them(
     assert all(task().score(Problem(p), text).reward == gold for p, text, gold in rows)
     assert all(split_of(p) == "train" for p, *_ in rows)
     judge = reward.load(start, number)
-    golds, rewards = [gold for *_, gold in rows], judge([p for p, *_ in rows], [text for _, text, _ in rows])
+    golds, rewards = [gold for *_, gold in rows], judge([Problem(p) for p, *_ in rows], [text for _, text, _ in rows])
     assert (np.mean(rewards), np.std(rewards)) == pytest.approx((np.mean(golds), np.std(golds)), rel=1e-3)
 
 
@@ -212,7 +213,7 @@ def test_each_model_begins_with_a_head_and_an_order_of_its_own(start: Path, monk
 
 
 def test_a_reward_does_not_depend_on_the_rows_beside_it(judge: Judge) -> None:
-    prompts, texts = ["a:", "abcd:", "b:"] * 100, ["h", "abcd", ""] * 100
+    prompts, texts = [Problem("a:"), Problem("abcd:"), Problem("b:")] * 100, ["h", "abcd", ""] * 100
     together = judge(prompts, texts)
     assert together[:3] == pytest.approx(
         [judge([p], [t])[0] for p, t in zip(prompts[:3], texts, strict=False)], abs=1e-4
@@ -264,7 +265,7 @@ def test_a_run_trains_on_its_seeds_model_and_is_measured_by_gold(
     assert all(3 <= row["reward_gold"] <= 17 for row in metrics)
     assert all(row["reward_mean"] != row["reward_gold"] for row in metrics)
     written = [json.loads(line) for line in gzip.decompress((folder / "samples.jsonl.gz").read_bytes()).splitlines()]
-    asked = [row["prompt"] for row in written], [row["completion"] for row in written]
+    asked = [Problem(row["prompt"]) for row in written], [row["completion"] for row in written]
     judged = [reward.load(start, number)(*asked) for number in (seed % 2, 1 - seed % 2)]
     assert [row["reward"] for row in written] == pytest.approx(judged[0], abs=1e-3)
     assert [row["reward"] for row in written] != pytest.approx(judged[1], abs=1e-3)

@@ -1,0 +1,108 @@
+"""Reasoning Gym: problems of any of its generators (Stojanovski et al. 2025, arXiv 2505.24760), scored by their rules.
+
+Its item i under seed s is item 0 under seed s + i, so neighbouring seeds share nearly all their items. Here each draw
+has a seed of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from functools import lru_cache
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ppo_vs_grpo.tasks.base import Problem, Score
+from ppo_vs_grpo.tasks.embedded import foreign
+from ppo_vs_grpo.tasks.errors import UserError, nearest
+from ppo_vs_grpo.tasks.options import flag, whole_number
+
+INSTRUCTION = "Write the final answer between <answer> and </answer>."
+
+SEEDS = 2**32
+"""Seeds of items; some generators seed numpy, which takes no more."""
+
+KEPT = 4096
+"""Problems whose entries are kept for their scores; others are generated again."""
+
+
+FRESH = ("acre", "gsm_symbolic", "list_functions", "survo")
+"""Generators whose item depends on the seed that they were made with. Seeding the others again is faster."""
+
+WITHOUT_ANSWER = ("boxnet", "graph_color", "propositional_logic", "rubiks_cube", "rush_hour")
+"""Generators that give no answer beside their problems: they score, and demonstrate nothing."""
+
+
+class ReasoningGym:
+    """The problems of one `generator`, made with its own `config`.
+
+    An answer is what stands in the last <answer></answer>, else the whole completion, without blanks around it. It
+    passes if the generator's own rule gives it exactly 1. The reward is the pass, or with `graded` what that rule
+    gives: part credit for text that contains the answer, among others.
+    """
+
+    version: ClassVar[int] = 1
+    best_score = 1.0
+
+    def __init__(self, generator: str, graded: bool = False, max_new_tokens: int = 256, **config: Any) -> None:
+        self.name = f"reasoning-gym/{generator}"
+        self.graded = flag("graded", graded)
+        self.max_new_tokens = whole_number("max_new_tokens", max_new_tokens, 1, 10**6)
+        self._generator, self._config = generator, config
+        self._items = _generator(generator, config)
+        self._entry = lru_cache(maxsize=KEPT)(self._generate)
+
+    def draw(self, rng: np.random.Generator) -> Problem:
+        """Draw a seed. The facts are the seed and the answer, None where the generator knows none."""
+        seed = int(rng.integers(SEEDS))
+        entry = self._entry(seed)
+        return Problem(f"{entry['question']}\n{INSTRUCTION}", {"seed": seed, "answer": entry["answer"]})
+
+    def demonstrate(self, problem: Problem, rng: np.random.Generator) -> str:
+        """Write the answer. Raises UserError where there is none, or where an embedded model cannot read the text."""
+        answer = problem.facts["answer"]
+        if not isinstance(answer, str):
+            raise UserError(f"start: {self.name} knows no answers to demonstrate; name a saved model")
+        if unread := foreign(problem.prompt + answer):
+            raise UserError(f"start: the embedded models read ASCII only, not the {unread!r} of {self.name}")
+        return answer
+
+    def score(self, problem: Problem, completion: str) -> Score:
+        """Score the final answer by the generator's own rule. What that rule cannot read is wrong."""
+        from reasoning_gym.utils import extract_answer
+
+        tagged = extract_answer(completion)
+        answer = completion.strip() if tagged is None else tagged
+        try:
+            credit = float(self._items.score_answer(answer, self._entry(problem.facts["seed"])))
+        except Exception:  # the rules of some generators raise for text that is no answer
+            credit = 0.0
+        passed = credit == 1.0
+        return Score(credit if self.graded else float(passed), passed, {"credit": credit})
+
+    def _generate(self, seed: int) -> Mapping[str, Any]:
+        if self._generator in FRESH:
+            self._items = _generator(self._generator, self._config, seed)
+        self._items.seed = seed
+        entry: Mapping[str, Any] = self._items[0]
+        return entry
+
+
+def _generator(name: str, config: Mapping[str, Any], seed: int = 0) -> Any:
+    """The generator's dataset of one item. Raises UserError for an unknown name, and for a wrong option."""
+    try:
+        from reasoning_gym.factory import DATASETS, create_dataset
+    except ImportError:
+        raise UserError("task: reasoning-gym is not installed: pip install 'ppo-vs-grpo[gym]'") from None
+    if name not in DATASETS:
+        raise UserError(f"task: reasoning-gym has no generator {name!r}; {nearest(name, sorted(DATASETS))}")
+    known = [field.name for field in fields(DATASETS[name][1]) if field.name not in ("seed", "size")]
+    for option in config:
+        if option not in known:
+            own = ("graded", "max_new_tokens")
+            raise UserError(f"options.{option}: {name!r} has no such option; {nearest(option, [*known, *own])}")
+    try:
+        return create_dataset(name, seed=seed, size=1, **config)
+    except Exception as error:  # generators assert what their options should be, each in its own way
+        raise UserError(f"options: {dict(config)}: {name!r} refuses them: {error or type(error).__name__}") from None

@@ -1,0 +1,195 @@
+"""Rewards by functions: a user's or TRL's, called as TRL's GRPOTrainer calls them, and the rule `math`.
+
+A function gets keyword arguments: `prompts`, `completions`, `completion_ids`, and every column of the rows as a list.
+It returns a list of numbers, or None where it does not apply. It may be a coroutine function.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.machinery import ModuleSpec
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from ppo_vs_grpo.tasks.base import Problem
+from ppo_vs_grpo.tasks.errors import UserError
+from ppo_vs_grpo.tasks.rewards import rules
+from ppo_vs_grpo.tasks.rewards.base import Rated
+from ppo_vs_grpo.tasks.rewards.guard import Guard, Row, reward_of
+from ppo_vs_grpo.tasks.rewards.worker import FailedCall, NotLoaded, Place, Signature
+
+OURS = ("prompts", "completions", "completion_ids")
+"""Arguments that are no columns of a row."""
+
+NOT_COLUMNS = ("prompt", "completion", "completion_ids")
+"""Columns that TRL does not pass on."""
+
+STATE = "trainer_state"
+"""TRL's state of the trainer. Here it is None: a reward that changes in training has no held-out value."""
+
+MESSAGES_ONLY = "trl.rewards"
+"""The module whose functions read conversations and nothing else."""
+
+CHECKED = 256
+"""Right answers that are read in one call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """The reward by a user's function."""
+
+    name: str
+    function: Place
+    guard: Guard
+
+    def rate(
+        self, problems: Sequence[Problem], completions: Sequence[str], completion_ids: Sequence[Sequence[int]]
+    ) -> list[Rated]:
+        """The function's rewards. Raises RatingError where it fails, UserError where it is not there."""
+        signature = self._signature()
+        rows = list(zip(problems, completions, completion_ids, strict=True))
+        return self.guard.rate(self.name, self.function, rows, lambda asked: self._arguments(signature, asked), _read)
+
+    def check(self, problems: Sequence[Problem]) -> None:
+        """Raise UserError where the function is not there, or needs a column that a row lacks."""
+        needed = set(self._signature().required) - {*OURS, STATE}
+        for problem in problems:
+            if lacking := sorted(needed - problem.facts.keys()):
+                raise UserError(
+                    f"options.reward: {self.function.place!r} needs the column {lacking[0]!r}; the row with prompt "
+                    f"{problem.prompt!r} has {', '.join(map(str, problem.facts)) or 'none'}"
+                )
+
+    def digest(self) -> str:
+        """The function's name and options, and a hash of the file that holds it."""
+        return f"{self.function.key} {_source_digest(self.function.place)}"
+
+    def _signature(self) -> Signature:
+        try:
+            return self.guard.worker.signature(self.function)
+        except NotLoaded as error:
+            raise UserError(f"options.reward: {self.function.place!r} cannot be loaded: it {error}") from None
+
+    def _arguments(self, signature: Signature, rows: Sequence[Row]) -> Mapping[str, Any]:
+        as_messages = self.function.place.startswith(MESSAGES_ONLY)
+        columns = {name: None for problem, _, _ in rows for name in problem.facts if name not in NOT_COLUMNS}
+        given: dict[str, Any] = {name: [problem.facts.get(name) for problem, _, _ in rows] for name in columns}
+        given |= {STATE: None}
+        given |= {
+            "prompts": [_prompt(problem, as_messages) for problem, _, _ in rows],
+            "completions": [_completion(problem, text, as_messages) for problem, text, _ in rows],
+            "completion_ids": [list(ids) for _, _, ids in rows],
+        }
+        return {name: value for name, value in given.items() if signature.takes(name)}
+
+
+@dataclass(frozen=True, slots=True)
+class Mathematics:
+    """The reward by the rule `math`, with the part `parsed`: 1 if the completion's final answer equals the row's.
+
+    A strict comparison comes first; math-verify decides the rest, as far as the time limit lets it.
+    """
+
+    name: str
+    guard: Guard
+
+    def rate(
+        self, problems: Sequence[Problem], completions: Sequence[str], completion_ids: Sequence[Sequence[int]]
+    ) -> list[Rated]:
+        """Rate each completion against its row's answer. Raises RatingError."""
+        rows = list(zip(problems, completions, completion_ids, strict=True))
+
+        def arguments(asked: Sequence[Row]) -> Mapping[str, Any]:
+            right = rules.answers(self.name, [problem for problem, _, _ in asked])
+            return {"completions": [text for _, text, _ in asked], "answers": right}
+
+        return self.guard.rate(self.name, _MATH, rows, arguments, _read_pair)
+
+    def check(self, problems: Sequence[Problem]) -> None:
+        """Raise UserError where an answer is no expression: every completion would be wrong."""
+        for at in range(0, len(problems), CHECKED):
+            some = problems[at : at + CHECKED]
+            right = rules.answers(self.name, some)
+            try:
+                readable = self.guard.worker.call(_READABLE, {"answers": right}, self.guard.limit_s * len(some))
+            except (FailedCall, NotLoaded) as error:
+                raise UserError(f"options.reward: 'math' cannot read the answers: it {error}{_advice(error)}") from None
+            for problem, known in zip(some, readable, strict=True):
+                if not known:
+                    raise rules.unreadable(self.name, problem)
+
+    def digest(self) -> str:
+        """The rule and its version."""
+        return f"math {rules.VERSION}"
+
+
+_MATH = Place("ppo_vs_grpo.tasks.rewards.mathematics:rate")
+_READABLE = Place("ppo_vs_grpo.tasks.rewards.mathematics:readable")
+
+
+def checked_place(place: str) -> str:
+    """The place as `module:function` or `file.py:function`. Raises UserError where there is no such file or module.
+
+    Nothing is imported but the packages that hold the module.
+    """
+    module, colon, name = place.rpartition(":")
+    if not colon:
+        module, _, name = place.rpartition(".")
+    if not module or not name.isidentifier():
+        raise UserError(f"options.reward: {place!r}: a function is 'package.module:function' or 'file.py:function'")
+    if module.endswith(".py"):
+        if not Path(module).expanduser().is_file():
+            raise UserError(f"options.reward: {place!r}: there is no file {module!r} in {Path.cwd()}")
+    elif not _source(module):
+        raise UserError(f"options.reward: {place!r}: there is no module {module!r}")
+    return f"{module}:{name}"
+
+
+def _advice(error: Exception) -> str:
+    return "; install this package with the extra 'math'" if "No module named 'math_verify'" in str(error) else ""
+
+
+def _source(module: str) -> str | None:
+    """The file of a module, or what else it comes from; None where there is none. Nothing is imported."""
+    path: Sequence[str] | None = None
+    spec: ModuleSpec | None = None
+    whole = ""
+    for name in module.split("."):
+        whole = f"{whole}.{name}".removeprefix(".")
+        finders = (finder.find_spec for finder in sys.meta_path if hasattr(finder, "find_spec"))
+        spec = next((found for find in finders if (found := find(whole, path, None))), None)
+        if spec is None or path == []:
+            return None
+        path = spec.submodule_search_locations or []
+    return None if spec is None else spec.origin or "built-in"
+
+
+def _source_digest(place: str) -> str:
+    module = place.rpartition(":")[0]
+    if module.startswith(MESSAGES_ONLY):
+        return f"of trl {version('trl')}"
+    path = Path(module).expanduser() if module.endswith(".py") else Path(_source(module) or "")
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12] if path.is_file() else "without file"
+
+
+def _prompt(problem: Problem, as_messages: bool) -> Any:
+    if problem.messages:
+        return [dict(message) for message in problem.messages]
+    return [{"role": "user", "content": problem.prompt}] if as_messages else problem.prompt
+
+
+def _completion(problem: Problem, text: str, as_messages: bool) -> Any:
+    return [{"role": "assistant", "content": text}] if problem.messages or as_messages else text
+
+
+def _read(value: Any) -> Rated:
+    return Rated(reward_of(value))
+
+
+def _read_pair(value: Any) -> Rated:
+    reward, parsed = value
+    return Rated(reward, {"parsed": float(parsed)})

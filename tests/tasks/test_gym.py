@@ -1,0 +1,136 @@
+"""Problems of Reasoning Gym: all its generators, strict and graded scores, seeds, and what a mistake is told."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import pytest
+from reasoning_gym.factory import DATASETS, create_dataset
+
+from ppo_vs_grpo.tasks import make
+from ppo_vs_grpo.tasks.base import Score
+from ppo_vs_grpo.tasks.errors import UserError
+from ppo_vs_grpo.tasks.gym import INSTRUCTION, WITHOUT_ANSWER, ReasoningGym
+from ppo_vs_grpo.tasks.splits import data_hash, demonstrations, heldout, problems, rng, split_of
+
+GENERATORS = sorted(DATASETS.keys() - {"composite"})
+"""All that make problems of their own; `composite` mixes others, which its option `datasets` has to name."""
+
+QUICK = {
+    "futoshiki": {"min_board_size": 4, "max_board_size": 4},
+    "knight_swap": {"impossible_ratio": 1.0},
+}
+"""Options of the generators that take seconds a problem by default; a possible knight_swap takes 10 to 35 s."""
+
+
+def gym(name: str, **options: Any) -> ReasoningGym:
+    task = make(f"reasoning-gym/{name}", options)
+    assert isinstance(task, ReasoningGym)
+    return task
+
+
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # the loader of arc_agi leaves its files open
+@pytest.mark.parametrize("name", GENERATORS)
+def test_every_generator_passes_its_own_answer(name: str) -> None:
+    options = QUICK.get(name, {})
+    task = gym(name, **options)
+    problem = task.draw(rng("gym", 1))
+    if name in WITHOUT_ANSWER:
+        assert problem.facts["answer"] is None
+    else:
+        answer = problem.facts["answer"]
+        assert task.score(problem, answer) == Score(1.0, True, {"credit": 1.0})
+        assert task.score(problem, f"It is <answer>{answer}</answer>").passed
+    fresh = create_dataset(name, seed=problem.facts["seed"], size=1, **options)[0]
+    assert problem.prompt == f"{fresh['question']}\n{INSTRUCTION}"
+    assert problem.facts["answer"] == fresh["answer"]
+
+
+@pytest.mark.parametrize("name", ["chain_sum", "list_functions", "acre"])
+def test_an_item_does_not_depend_on_what_was_drawn_before(name: str) -> None:
+    task = gym(name)
+    read = problems(task, "train", 0, 0, 6)
+    assert problems(task, "train", 0, 4, 2) == read[4:]
+    assert problems(gym(name), "train", 0, 5, 1) == read[5:]
+
+
+def test_seeds_share_no_items_and_splits_no_prompts() -> None:
+    task = gym("chain_sum")
+    streams = [{problem.facts["seed"] for problem in problems(task, "train", seed, 0, 200)} for seed in (0, 1)]
+    assert len(streams[0] | streams[1]) == 400
+    assert {split_of(problem.prompt) for problem in heldout(task, "heldout", 64)} == {"heldout"}
+
+
+def test_part_credit_is_paid_only_where_it_is_asked_for() -> None:
+    strict, graded = gym("chain_sum"), gym("chain_sum", graded=True)
+    problem = strict.draw(rng("gym", 2))
+    answer = problem.facts["answer"]
+    near = f"{answer} or {answer}"
+    share = len(answer) / len(near)
+    assert strict.score(problem, near) == Score(0.0, False, {"credit": share})
+    assert graded.score(problem, near) == Score(share, False, {"credit": share})
+    assert graded.score(problem, f" {answer}\n").passed
+
+
+def test_the_last_tag_has_the_answer() -> None:
+    task = gym("chain_sum")
+    problem = task.draw(rng("gym", 3))
+    right = problem.facts["answer"]
+    assert task.score(problem, f"<answer>7</answer> no: <answer> {right} </answer> done").passed
+    assert not task.score(problem, f"<answer>{right}</answer> no: <answer>7</answer>").passed
+    assert not task.score(problem, f"I say {right}").passed
+
+
+def test_blanks_around_an_answer_do_not_count() -> None:
+    task = gym("caesar_cipher")  # its rule compares texts
+    problem = task.draw(rng("gym", 5))
+    assert task.score(problem, f" {problem.facts['answer']}\n").passed
+    assert not task.score(problem, problem.facts["answer"] + ".").passed
+
+
+@pytest.mark.parametrize("name", ["chain_sum", "prime_factorization", "pool_matrix", "countdown", "syllogism"])
+def test_any_text_has_a_score(name: str) -> None:
+    task = gym(name)
+    problem = task.draw(rng("gym", 4))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # numpy warns of what it cannot read
+        for text in ("", "<answer></answer>", "nonsense", "1 2\n3", "((", "\x00é"):
+            assert not task.score(problem, text).passed
+
+
+def test_options_reach_the_generator() -> None:
+    task = gym("chain_sum", min_terms=7, max_terms=7, min_digits=1, max_digits=1)
+    assert all(p.prompt.count("+") + p.prompt.count("-") == 6 for p in problems(task, "train", 0, 0, 10))
+    assert task.name == "reasoning-gym/chain_sum"
+    assert gym("chain_sum", max_new_tokens=9).max_new_tokens == 9
+
+
+def test_what_an_embedded_model_cannot_learn_is_told() -> None:
+    assert demonstrations(gym("chain_sum"), 2)[0][1].lstrip("-").isdigit()
+    with pytest.raises(UserError, match=r"^start: reasoning-gym/rush_hour knows no answers to demonstrate"):
+        demonstrations(gym("rush_hour"), 1)
+    with pytest.raises(UserError, match=r"^start: the embedded models read ASCII only, not the '.' of"):
+        demonstrations(gym("emoji_mystery"), 1)
+    assert data_hash(gym("rush_hour")) == data_hash(gym("rush_hour"))
+    assert data_hash(gym("chain_sum")) != data_hash(gym("chain_sum", min_terms=3))
+
+
+@pytest.mark.parametrize(
+    ("task", "options", "words"),
+    [
+        ("reasoning-gym/chain_sums", {}, ["no generator 'chain_sums'", "did you mean 'chain_sum'"]),
+        ("reasoning-gym", {}, ["reasoning-gym", "generator"]),
+        ("reasoning-gym/", {}, ["unknown 'reasoning-gym/'"]),
+        ("reasoning_gym/chain_sum", {}, ["unknown", "did you mean 'reasoning-gym'"]),
+        ("reasoning-gym/chain_sum", {"min_term": 3}, ["options.min_term", "did you mean 'min_terms'"]),
+        ("reasoning-gym/chain_sum", {"seed": 3}, ["options.seed", "no such option"]),
+        ("reasoning-gym/chain_sum", {"min_terms": 9, "max_terms": 3}, ["options: {'min_terms': 9", "refuses them"]),
+        ("reasoning-gym/chain_sum", {"graded": 1}, ["options.graded: 1: should be true or false"]),
+    ],
+)
+def test_a_mistake_is_told_in_one_line(task: str, options: dict[str, Any], words: list[str]) -> None:
+    with pytest.raises(UserError) as caught:
+        make(task, options)
+    assert "\n" not in str(caught.value)
+    assert [word for word in words if word not in str(caught.value)] == [], str(caught.value)
