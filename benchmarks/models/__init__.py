@@ -12,5 +12,7 @@ admission.py  what a model must have to be a start
 tiny.py       shapes, tokenizer and random weights of the models made here
 taught.py     a warm start from demonstrations
 blank.py      random weights, with completions of a given length
-reward.py     reward models taught from preferences
+reward.py     reward models of learned tasks, and the judges of any task
+pairs.py      reward models taught from pairs
+judge.py      reward models as judges
 """

@@ -41,7 +41,8 @@ def open_judge(asked: ModelReward) -> Judge:
         torch.nn.Module.to(model, asked.device)
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"options.reward.device: {asked.device!r}: {str(error).splitlines()[0]}") from error
-    return judge_of(model, tokenizer, asked.template, asked.batch, _limit(asked, model, tokenizer))
+    as_taught = "text+end" if asked.taught is not None and tokenizer.chat_template is None else asked.template
+    return judge_of(model, tokenizer, as_taught, asked.batch, _limit(asked, model, tokenizer))
 
 
 def judge_of(

@@ -5,16 +5,15 @@ Each is the start model's trunk with a new head of one number (Ouyang et al. 202
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ppo_vs_grpo.benchmarks.models.judge import judge_of, open_judge
-from ppo_vs_grpo.benchmarks.models.taught import TEACHING, told_steps
+from ppo_vs_grpo.benchmarks.models.pairs import taught, train
 from ppo_vs_grpo.tasks.base import Problem, Task
 from ppo_vs_grpo.tasks.errors import UserError
 from ppo_vs_grpo.tasks.learned import Learned
@@ -110,9 +109,7 @@ def teach(task: Learned, start: Path, number: int = 0) -> None:
     preferences fix neither, and beta should have the same weight under both rewards.
     """
     import torch
-    from datasets import Dataset
-    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
-    from trl import RewardConfig, RewardTrainer
+    from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(start)
     policy = AutoModelForCausalLM.from_pretrained(start, dtype=torch.float32).eval()
@@ -120,24 +117,8 @@ def teach(task: Learned, start: Path, number: int = 0) -> None:
     pairs = preferences(asked, task.label_temperature, _stream(task, "labels", number))
     if not pairs:
         raise UserError(f"task: 'learned': the completions of {task.preferences} problems give no preference")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(number)
-        model = AutoModelForSequenceClassification.from_pretrained(start, num_labels=1, dtype=torch.float32)
-    arguments = RewardConfig(
-        output_dir=str(start / ".trainer"),
-        num_train_epochs=EPOCHS,
-        per_device_train_batch_size=BATCH,
-        learning_rate=LEARNING_RATE,
-        **TEACHING | {"seed": number},
-    )
-    RewardTrainer(
-        model=model,
-        args=arguments,
-        train_dataset=Dataset.from_list(pairs),
-        processing_class=tokenizer,
-        callbacks=[told_steps(f" of reward model {number}")],
-    ).train()
-    shutil.rmtree(start / ".trainer", ignore_errors=True)
+    settings = {"num_train_epochs": EPOCHS, "per_device_train_batch_size": BATCH, "learning_rate": LEARNING_RATE}
+    model = train(str(start), tokenizer, pairs, start / ".trainer", **settings, seed=number)
     rated = [(c.problem, text, gold) for c in asked for text, gold in zip(c.texts, c.rewards, strict=True)]
     asked_problems, answers, golds = zip(*rated, strict=True)
     raw = judge_of(model, tokenizer)(asked_problems, answers)
@@ -153,7 +134,8 @@ def give_judges(task: Task, start: Path, seed: int, device: str) -> None:
     rewards = getattr(task, "rewards", None)
     if isinstance(rewards, Rewards):
         for asked in rewards.models:
-            asked.judge = open_judge(asked)
+            model = asked if asked.taught is None else replace(asked, model=str(taught(asked, start)))
+            asked.judge = open_judge(model)
 
 
 def load(start: Path, number: int = 0, device: str = "cpu") -> Judge:

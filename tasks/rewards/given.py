@@ -13,7 +13,7 @@ from ppo_vs_grpo.tasks.rewards.base import NOTES, Reward
 from ppo_vs_grpo.tasks.rewards.functions import Function, Mathematics, checked_place
 from ppo_vs_grpo.tasks.rewards.guard import Guard
 from ppo_vs_grpo.tasks.rewards.labels import read_labels
-from ppo_vs_grpo.tasks.rewards.models import model_reward
+from ppo_vs_grpo.tasks.rewards.models import model_reward, preference_reward
 from ppo_vs_grpo.tasks.rewards.rules import RULES, Ruled
 from ppo_vs_grpo.tasks.rewards.worker import Place, Worker
 
@@ -65,6 +65,10 @@ def _model(given: Mapping[str, Any], guard: Guard, alone: bool) -> Reward:
     return model_reward(_name(given, "model"), given)
 
 
+def _preferences(given: Mapping[str, Any], guard: Guard, alone: bool) -> Reward:
+    return preference_reward(_name(given, "preferences"), given)
+
+
 def _rule_or_function(given: Mapping[str, Any], guard: Guard, alone: bool) -> Reward:
     asked, options = given["reward"], given.get("options", {})
     if not isinstance(asked, str):
@@ -98,5 +102,6 @@ KINDS: dict[str, tuple[Callable[[Mapping[str, Any], Guard, bool], Reward], tuple
     "reward": (_rule_or_function, ("options",)),
     "model": (_model, ("template", "device", "dtype", "batch", "max_tokens")),
     "labels": (_labels, ("match",)),
+    "preferences": (_preferences, ("base", "epochs", "learning_rate", "device", "batch", "max_tokens")),
 }
 """Kinds of rewards by their key: what makes one, told whether it is the only one, and its further keys."""

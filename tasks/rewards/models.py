@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ppo_vs_grpo.tasks import tables
 from ppo_vs_grpo.tasks.base import Problem
 from ppo_vs_grpo.tasks.errors import UserError
-from ppo_vs_grpo.tasks.options import text, whole_number
+from ppo_vs_grpo.tasks.options import finite, text, whole_number
 from ppo_vs_grpo.tasks.rewards.base import Rated, RatingError, place_of
 
 Judge = Callable[[Sequence[Problem], Sequence[str]], list[float]]
@@ -23,6 +24,7 @@ Judge = Callable[[Sequence[Problem], Sequence[str]], list[float]]
 
 TEMPLATES = ("auto", "text", "text+end")
 DTYPES = ("float32", "bfloat16", "float16")
+PAIR = ("prompt", "chosen", "rejected")
 FILES = ("*.json", "*.jinja", "*.safetensors", "*.model", "*.txt")
 """The files of a saved model that decide a reward, as patterns."""
 
@@ -84,10 +86,31 @@ class Teaching:
 def model_reward(name: str, given: Mapping[str, Any]) -> ModelReward:
     """The reward model that a suite asks for. Raises UserError where its folder is not there, or a setting is wrong."""
     model = text("reward.model", given["model"])
-    looks_like_path = model.startswith((".", "/", "~")) or model.count("/") != 1
-    if not Path(model).expanduser().is_dir() and looks_like_path:
+    if not Path(model).expanduser().is_dir() and _is_path(model):
         raise UserError(f"options.reward.model: {model!r}: there is no such folder in {Path.cwd()}")
     return ModelReward(name, model, **_settings(given))
+
+
+def preference_reward(name: str, given: Mapping[str, Any]) -> ModelReward:
+    """The reward model that is to be taught from a suite's file of pairs. Raises UserError where a row is no pair."""
+    place, base = text("reward.preferences", given["preferences"]), given.get("base")
+    for number, row in enumerate(tables.read("reward.preferences", place), 1):
+        for column in PAIR:
+            if not isinstance(row.get(column), str):
+                raise UserError(f"options.reward.preferences: {place}, row {number}: {column} should be a text")
+    epochs = whole_number("reward.epochs", given.get("epochs", 1), 1, 1000)
+    learning_rate = finite("reward.learning_rate", given.get("learning_rate", 1e-5))
+    if learning_rate <= 0:
+        raise UserError(f"options.reward.learning_rate: {learning_rate:g}: should be above 0")
+    if base is not None and not Path(text("reward.base", base)).expanduser().is_dir() and _is_path(base):
+        raise UserError(f"options.reward.base: {base!r}: there is no such folder in {Path.cwd()}")
+    teaching = Teaching(Path(place).expanduser().absolute(), epochs, learning_rate)
+    return ModelReward(name, base or "", taught=teaching, **_settings(given))
+
+
+def _is_path(model: str) -> bool:
+    """Whether it is no name of the hub, which is maker/model."""
+    return model.startswith((".", "/", "~")) or model.count("/") != 1
 
 
 def _settings(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -38,7 +38,7 @@ async def awaited(completions, log_extra, log_metric, trainer_state):
 def counted(completions):
     global calls
     calls += 1
-    print("not an answer")
+    print("not an answer", flush=True)
     return [calls] * len(completions)
 def foreign(completions):
     import numpy
@@ -113,10 +113,14 @@ def test_trls_own_rewards_read_messages_of_any_problem() -> None:
     ]
 
 
-def test_a_function_keeps_its_state_and_may_print(mine: str) -> None:
+def test_a_function_keeps_its_state_and_what_it_prints_is_no_output(
+    mine: str, capfd: pytest.CaptureFixture[str]
+) -> None:
     made = rewards.make(f"{mine}:counted")
     assert [rate(made, "a")[0].reward for _ in range(3)] == [1, 2, 3]
     assert rate(made) == []
+    del made
+    assert capfd.readouterr().out == ""
 
 
 def test_a_function_with_options_is_called_for_the_function(mine: str) -> None:
@@ -244,6 +248,14 @@ def test_the_process_ends_with_its_parent_even_while_it_computes(mine: str, endi
     psutil.wait_procs([child], timeout=10)
     assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE  # nobody may be there to reap it
     assert (folder / "imports").read_text() == "main "  # the child runs no user's main module
+
+
+def test_the_terminals_interrupt_is_the_parents_to_handle(mine: str) -> None:
+    made = rewards.make(f"{mine}:pid")
+    (before,) = rate(made, "a")
+    assert before.reward is not None
+    os.kill(int(before.reward), signal.SIGINT)
+    assert rate(made, "a") == [before]
 
 
 def test_an_interrupt_leaves_no_answer_for_the_next_question(mine: str) -> None:

@@ -41,7 +41,7 @@ def test_a_row_without_answer_is_named() -> None:
         ({"reward": 3}, "reward: 3: should be the name of a rule or a function"),
         (
             {"rewards": "exact"},
-            "reward: {'rewards': 'exact'}: should have exactly one of the keys reward, model, labels",
+            "reward: {'rewards': 'exact'}: should have exactly one of the keys reward, model, labels, pre",
         ),
         ({"reward": "exact", "model": "."}, "reward: {'reward': 'exact', 'model': '.'}: should have exactly one of"),
         ({"reward": "exact", "wieght": 2}, "reward.wieght: unknown; did you mean 'weight'?"),

@@ -27,6 +27,8 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     labels = [{"prompt": row["question"], "completion": "12", "score": 0.25} for row in rows]
     for name, written in (("train.jsonl", rows), ("labels.jsonl", labels)):
         (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in written))
+    pair = {"prompt": "1+1=", "chosen": "2", "rejected": "3"}
+    (tmp_path / "pairs.jsonl").write_text(json.dumps(pair) + "\n")
     (tmp_path / "mine.py").write_text("\n".join(SOURCES))
     (tmp_path / "reward-model").mkdir()
     monkeypatch.chdir(tmp_path)
@@ -48,6 +50,7 @@ EXPECTED: list[dict[str, float]] = [
     {"short_and_right": SHORT, "reward_error": 0.0},
     {"labels": 0.25, "label_similarity": 1.0},
     {"model": 2.0},
+    {"preferences": 2.0},
     {"number": 1.0, "parsed": 1.0, "short": SHORT, "model": 2.0},
 ]
 
