@@ -9,7 +9,17 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    BertConfig,
+    BertForSequenceClassification,
+    GPT2Config,
+    GPT2ForSequenceClassification,
+    LlamaConfig,
+    LlamaForCausalLM,
+    LlamaForSequenceClassification,
+)
 
 from ppo_vs_grpo.benchmarks.models import reward
 from ppo_vs_grpo.benchmarks.models.judge import open_judge, written
@@ -52,7 +62,7 @@ def saved(tmp_path: Path) -> Make:
 
 def alone(folder: Path, texts: list[str]) -> list[float]:
     """The oracle: each row by itself, without padding."""
-    model = LlamaForSequenceClassification.from_pretrained(folder).eval()
+    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
     words = AutoTokenizer.from_pretrained(folder)
     with torch.no_grad():
         rows = [torch.tensor([words(text, add_special_tokens=False)["input_ids"]]) for text in texts]
@@ -88,6 +98,22 @@ def test_rewards_are_those_of_each_row_alone(
     found = open_judge(asked)(ASKED, ANSWERS)
     assert found == pytest.approx(alone(folder, read), abs=1e-5)
     assert len({round(value, 3) for value in found}) == 4, "all alike: a wrong row would not show"
+
+
+@pytest.mark.parametrize(
+    ("kind", "config"), [(GPT2ForSequenceClassification, GPT2Config), (BertForSequenceClassification, BertConfig)]
+)
+def test_padding_moves_no_position_and_is_not_read(saved: Make, kind: Any, config: Any) -> None:
+    """GPT-2 counts positions from the first column; BERT reads what stands behind a token."""
+    folder = saved(None)
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "initializer_range": 0.5}
+    vocabulary = len(AutoTokenizer.from_pretrained(folder))
+    kind(config(vocab_size=vocabulary, num_labels=1, **sizes)).save_pretrained(folder)
+    (asked,) = rewards.make({"model": str(folder)}).models
+    expected = alone(folder, ["2+2=4", "12+30=42, of course", "a:b"])
+    assert open_judge(asked)([ASKED[0], ASKED[1], ASKED[3]], ["4", "42, of course", "b"]) == pytest.approx(
+        expected, abs=1e-5
+    )
 
 
 def test_a_long_row_loses_its_beginning(saved: Make) -> None:
