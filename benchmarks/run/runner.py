@@ -15,6 +15,7 @@ from ppo_vs_grpo.benchmarks.records import throughput
 from ppo_vs_grpo.benchmarks.records.folder import claimed, is_finished, run_folder
 from ppo_vs_grpo.benchmarks.records.lock import Differences, seals_before, seals_of, throughput_seal, write_lock
 from ppo_vs_grpo.benchmarks.records.manifest import read_manifest, write_manifest
+from ppo_vs_grpo.benchmarks.run.context import check_contexts
 from ppo_vs_grpo.benchmarks.run.device import Device, choose
 from ppo_vs_grpo.benchmarks.run.engines.forkserver import MODULE, ForkServer
 from ppo_vs_grpo.benchmarks.run.engines.job import Interruption, Job, interruptible, reason_of
@@ -69,6 +70,11 @@ def run_suite(
     models = {
         label: store.locate(start, choice.task, choice.options, folder) for label, (start, choice) in asked.items()
     }
+    for path in {path for path in models.values() if is_built(path)}:
+        try:
+            check_contexts([spec for spec in specs if models[spec.task] == path], path)
+        except UserError as error:
+            raise UserError(f"{source}: {error}") from None  # the error begins with its key
     missing = {path: label for label, path in models.items() if not is_built(path)}
     builds = {
         label: (*START, asked[label][0], asked[label][1].model_dump_json(), "--cache", str(folder))

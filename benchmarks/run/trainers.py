@@ -51,8 +51,8 @@ class RunTrainer(Protocol):
 def make_trainer(spec: RunSpec, start: Path, device: str = "cpu", more_updates: int = 0) -> RunTrainer:
     """The trainer of a run, its models on the device; `more_updates` are added to its budget.
 
-    UserError where our sampler or update would read the start model otherwise than it reads itself, and where its
-    weights cannot be trained.
+    UserError where our sampler or update would read the start model otherwise than it reads itself, where its
+    weights cannot be trained, and where a prompt does not fit its context.
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
@@ -63,6 +63,7 @@ def make_trainer(spec: RunSpec, start: Path, device: str = "cpu", more_updates: 
     from ppo_vs_grpo.benchmarks import peers
     from ppo_vs_grpo.benchmarks.models import admission, reward
     from ppo_vs_grpo.benchmarks.peers.settings import settings_of
+    from ppo_vs_grpo.benchmarks.run.context import check_context
     from ppo_vs_grpo.tasks import make
     from ppo_vs_grpo.tasks.splits import problems
 
@@ -73,6 +74,7 @@ def make_trainer(spec: RunSpec, start: Path, device: str = "cpu", more_updates: 
     model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(start, dtype=getattr(torch, spec.train.start_dtype))
     torch.nn.Module.to(model, device)
     tokenizer = AutoTokenizer.from_pretrained(start)
+    check_context(spec, task, tokenizer, model.config)
     budget = spec.train.completions + more_updates * spec.train.batch_completions
     train = spec.train.model_copy(update={"completions": budget})
     algorithm = kind(kind.Config.model_validate(spec.config), train)

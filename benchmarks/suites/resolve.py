@@ -43,7 +43,8 @@ def resolve(suite: Suite, source: str) -> list[RunSpec]:
     """
     _check_claims(suite, source)
     places = {
-        label: _resolve_place(choice, suite.start, source, f"tasks.{label}") for label, choice in suite.tasks.items()
+        label: _resolve_place(choice, suite.start, source, f"tasks.{label}", suite)
+        for label, choice in suite.tasks.items()
     }
     arms = {}
     for label, arm in suite.arms.items():
@@ -131,17 +132,22 @@ def _spec(
     )
 
 
-def _resolve_place(choice: TaskChoice, start: str, source: str, key: str) -> _Place:
-    """Look a task and its start model up; `key` is that of the task."""
+def _resolve_place(choice: TaskChoice, start: str, source: str, key: str, evaluating: Suite | None = None) -> _Place:
+    """Look a task and its start model up; `key` is that of the task, `evaluating` the suite that evaluates there."""
     from ppo_vs_grpo.benchmarks.models import store
     from ppo_vs_grpo.tasks import make
-    from ppo_vs_grpo.tasks.splits import data_hash
+    from ppo_vs_grpo.tasks.splits import data_hash, heldout
 
     try:
         task = make(choice.task, choice.options)
         data = data_hash(task)
     except UserError as error:
         raise UserError(f"{source}: {key}.{error}") from None  # the error begins with its key
+    if evaluating and hasattr(task, "rows"):
+        try:
+            heldout(task, "validation" if evaluating.tuning else "heldout", evaluating.eval.prompts)
+        except UserError as error:
+            raise UserError(f"{source}: {error}") from None  # the error begins with its key
     try:
         found = store.find(start, choice.task, choice.options)
         quantization = store.admit(found)
