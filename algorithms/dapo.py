@@ -7,7 +7,7 @@ it).
 Differs from the paper in: discarded completions count against the budget, because their rewards were asked for; a batch
 stays smaller when `sampling_rounds` or the budget run out; a group is kept when its rewards differ, whether or not
 they are 0 and 1. `overlong_buffer_tokens` is 0: the answers of these tasks fill their limit, so only a completion
-cut there is punished; the paper's buffer is a fifth of the limit.
+cut there is punished; the paper's buffer is a fifth of the limit. Null punishes none.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class DAPO:
         ddof: int = Field(1, ge=0, le=1)
         eps: float = Field(1e-4, gt=0)
         sampling_rounds: int = Field(10, ge=1)
-        overlong_buffer_tokens: int = Field(0, ge=0)
+        overlong_buffer_tokens: int | None = Field(0, ge=0)
 
     def __init__(self, config: Config, train: TrainConfig) -> None:
         self.config = config
@@ -50,9 +50,11 @@ class DAPO:
     def advantages(self, scored: ScoredRollouts, context: Context) -> Advantages:
         """A row's advantage is its shaped reward relative to its group's, the same on each of its tokens."""
         c, rollouts = self.config, scored.rollouts
-        shaped_B = scored.rewards_B + overlong_punishment(
-            rollouts.mask_BT.sum(1), rollouts.ended_B, rollouts.max_tokens, c.overlong_buffer_tokens
-        )
+        shaped_B = scored.rewards_B
+        if c.overlong_buffer_tokens is not None:
+            shaped_B = shaped_B + overlong_punishment(
+                rollouts.mask_BT.sum(1), rollouts.ended_B, rollouts.max_tokens, c.overlong_buffer_tokens
+            )
         advantages_B = group_relative(shaped_B, rollouts.group_B, c.ddof, c.eps)
         return Advantages(advantages_B[:, None] * rollouts.mask_BT, returns_BT=None)
 

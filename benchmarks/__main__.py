@@ -12,7 +12,7 @@ from ppo_vs_grpo.benchmarks.commands import machine, reports, runs, suites
 from ppo_vs_grpo.tasks.errors import UserError
 
 COMMANDS: dict[str, dict[str, Callable[..., Any]]] = {
-    "Run": {"init": suites.init, "run": runs.run, "merge": runs.merge},
+    "Run": {"init": suites.init, "import-trl": suites.import_trl, "run": runs.run, "merge": runs.merge},
     "Read": {
         "view": reports.view,
         "report": reports.report,

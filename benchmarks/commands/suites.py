@@ -1,4 +1,4 @@
-"""List, show and begin suites."""
+"""List, show and begin suites, or import one."""
 
 from __future__ import annotations
 
@@ -33,16 +33,29 @@ def init(name: Annotated[str, typer.Argument(metavar="NAME", help="The suite's n
     """Write a first suite with comments, to be changed, into the working folder."""
     from ppo_vs_grpo.benchmarks.suites.draft import draft
 
-    path = Path(f"{name}.yaml")
-    text = draft(name)
-    try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError:
-        raise UserError(f"{path}: is there already; choose another name, or delete it") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror})") from None
+    path = _write_new(name, draft(name))
     typer.echo(f"wrote {path}; next: ppo-vs-grpo run {path}")
+
+
+def import_trl(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A YAML file for `trl grpo --config`.")],
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The suite's name; else FILE's, -suite after it.")
+    ] = None,
+) -> None:
+    """Write a suite of a TRL GRPO configuration and PPO, and say what has no counterpart."""
+    from ppo_vs_grpo.benchmarks.suites.draft import check_name
+    from ppo_vs_grpo.benchmarks.suites.trl_config import read_trl
+    from ppo_vs_grpo.benchmarks.suites.trl_suite import suite_of, text_of
+
+    called = name or f"{file.stem}-suite"
+    check_name(called, f"import-trl --name {called}")
+    suite, notes = suite_of(read_trl(file), file)
+    path = _write_new(called, text_of(suite, notes, file, called))
+    typer.echo(f"wrote {path}: {' and '.join(suite['arms'])}; next: ppo-vs-grpo show {path}\n")
+    typer.echo("What is different there, or has no counterpart:")
+    for note in notes:
+        typer.echo(f"- {note}")
 
 
 def list_(
@@ -97,6 +110,19 @@ def _suite_row(name: str) -> tuple[str, ...]:
         for _ in suite.runs_on(arm)
     )
     return name, str(suite.planned), MINUTES.get(name) or f"about {completions / PACE:.0f}", suite.description
+
+
+def _write_new(name: str, text: str) -> Path:
+    """Write a suite's file into the working folder. Raises UserError where it is there already."""
+    path = Path(f"{name}.yaml")
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise UserError(f"{path}: is there already; choose another name, or delete it") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror})") from None
+    return path
 
 
 def _first_line(kind: type) -> str:

@@ -7,6 +7,9 @@
 - resolve.py: a suite to its runs: names looked up, settings checked
 - continuation.py: a suite in a folder that has results: seeds added, another configuration refused
 - draft.py: a first suite to change
+- trl_config.py: a configuration of TRL's GRPO
+- trl_suite.py: its suite
+- trl_notes.py: what of it has no counterpart
 - mistakes.py: a wrong key or value as one line
 """
 

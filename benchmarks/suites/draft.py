@@ -39,9 +39,14 @@ timing: {{updates: 5, warmup_updates: 1}}       # seconds and memory, alone on t
 
 
 def draft(name: str) -> str:
-    """The text of a first suite. Raises UserError for what cannot name a suite, or names one of the package."""
-    if not re.fullmatch(LABEL, name):
-        raise UserError(f"init {name}: a suite's name has letters, digits, _, + and - only, as in my-suite")
-    if name in suite_names():
-        raise UserError(f"init {name}: a suite of the package is called so; choose another name, such as my-{name}")
+    """The text of a first suite. Raises UserError as `check_name` does."""
+    check_name(name, f"init {name}")
     return DRAFT.format(name=name)
+
+
+def check_name(name: str, asked: str) -> None:
+    """Raise UserError, which begins with what was asked, for what cannot name a suite, or names one of the package."""
+    if not re.fullmatch(LABEL, name):
+        raise UserError(f"{asked}: a suite's name has letters, digits, _, + and - only, as in my-suite")
+    if name in suite_names():
+        raise UserError(f"{asked}: a suite of the package is called so; choose another name, such as my-{name}")

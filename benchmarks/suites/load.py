@@ -71,13 +71,18 @@ def load_suite(path: Path, overrides: Sequence[str] = (), name: str | None = Non
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """What a suite's file, or a lock file, holds. Raises UserError for what is no text, no YAML or no mapping."""
-    try:
-        data = _parse(path.read_text(encoding="utf-8"), str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as UTF-8 text ({error})") from None
+    data = read_document(path)
     if not isinstance(data, dict):
         raise UserError(f"{path}: holds a {type(data).__name__}; a suite is a mapping with the keys {_keys()}")
     return data
+
+
+def read_document(path: Path) -> Any:
+    """What a YAML file holds, whatever it is. Raises UserError for what is no text or no YAML."""
+    try:
+        return _parse(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as UTF-8 text ({error})") from None
 
 
 def _keys() -> str:

@@ -116,6 +116,13 @@ def test_dapo_is_trl_with_its_punishment_of_overlong_completions(
     assert distance(ours(grpo(higher)), theirs_, "loss") > 1e-3
 
 
+@pytest.mark.parametrize("loss_type", ["bnpo", "dapo"])
+def test_a_buffer_of_null_punishes_no_completion_as_in_trl(tmp_path: Path, loss_type: str) -> None:
+    theirs_ = trl(tmp_path, loss_type)
+    assert_same(ours(dapo(NO_PENALTY, overlong_buffer_tokens=None)), theirs_)
+    assert distance(ours(dapo(NO_PENALTY)), theirs_, "advantages") > 1e-2
+
+
 def test_without_a_buffer_trl_punishes_no_completion_and_dapo_those_cut_at_the_limit(tmp_path: Path) -> None:
     theirs_ = trl(tmp_path, "dapo", more_rewards=(get_soft_overlong_punishment(LIMIT, 0),))
     cut = [len(ids) == LIMIT and ids[-1] != END for ids in COMPLETIONS]
