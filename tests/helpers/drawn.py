@@ -26,7 +26,9 @@ def drawn_texts(figure: Figure) -> list[Text]:
     for axis in [axis for ax in figure.axes for axis in (ax.xaxis, ax.yaxis)]:
         low, high = sorted(axis.get_view_interval())
         for tick in axis.get_major_ticks():
-            hidden |= set() if low <= tick.get_loc() <= high else {tick.label1}
+            shown = axis.get_visible() and low <= tick.get_loc() <= high  # what a frame draws is no part of the axis
+            hidden |= set() if shown else {tick.label1}
             hidden |= {tick.label2}
-    texts = [text for text in figure.findobj(Text) if isinstance(text, Text) and text not in hidden]
+    found = dict.fromkeys(figure.findobj(Text))  # an axis and its frame both have its name
+    texts = [text for text in found if isinstance(text, Text) and text not in hidden]
     return [text for text in texts if text.get_visible() and text.get_text().strip()]

@@ -2,6 +2,7 @@
 
 - `style`: colours, fonts, fills and signs
 - `canvas`: sizes, legends, captions
+- `frame`: what stands round a panel: ticks, labels, grid
 - `inline`: a figure as a part of a page
 - `files`: a figure as a file
 - `panels`: single panels, a frame drawn on given axes

@@ -14,12 +14,12 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
-from matplotlib.transforms import ScaledTranslation, blended_transform_factory
+from matplotlib.transforms import Bbox, ScaledTranslation, blended_transform_factory
 
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results, unmatched
 from ppo_vs_grpo.benchmarks.analysis.report.figures import style
+from ppo_vs_grpo.benchmarks.analysis.report.figures.frame import Rims, framed
 
 WIDTH_IN = 4.5
 """A figure's width: at most two panels beside each other, and its smallest text is 11 pixels on a phone."""
@@ -27,6 +27,8 @@ EDGE_IN, LINE_IN, CAPTION_IN = 0.06, 0.185, 0.26
 TITLE_CHARACTERS = 46
 """How long a line of a figure's title may be."""
 ACROSS_CHARACTERS = 57
+USUAL = Rims(left=0.4, right=0.1, above=0.2, below=0.35)
+"""Room round a panel before what stands there is drawn and measured: near enough for what lies in the panel."""
 
 
 def algorithms(results: Results) -> dict[str, str]:
@@ -90,12 +92,38 @@ def grid(
                 ncols=side_by_side(labels), borderaxespad=0.2, handlelength=1.8, columnspacing=1.2, labelspacing=0.3,
             )  # fmt: skip
         figure.text(1 - EDGE_IN / WIDTH_IN, 0.05 / height, caption, ha="right", va="bottom", color=style.FAINT)
-        cells = figure.add_gridspec(max(len(rows), 1), 2, height_ratios=[row_in for row_in, _ in rows] or [1])
-        yield figure, [[figure.add_subplot(cells[row, :] if n == 1 else cells[row, column]) for column in range(n)]
-                       for row, (_, n) in enumerate(rows)]  # fmt: skip
-        room = (0.0, CAPTION_IN / height, 1.0, 1 - (head_in + CAPTION_IN) / height)
-        if rows:  # once, and not as the figure's own engine: with one, each file would be drawn twice
-            ConstrainedLayoutEngine(w_pad=EDGE_IN, h_pad=EDGE_IN, rect=room).execute(figure)
+        heights = [row_in for row_in, _ in rows]
+        first = places(heights, [[USUAL] * n for _, n in rows])
+        panels = [[figure.add_axes(_share(place, height)) for place in row] for row in first]
+        yield figure, panels
+        for row, placed in zip(panels, places(heights, [[framed(ax) for ax in row] for row in panels]), strict=True):
+            for ax, place in zip(row, placed, strict=True):
+                ax.set_position(_share(place, height))
+
+
+def places(heights: Sequence[float], rims: Sequence[Sequence[Rims]]) -> list[list[Bbox]]:
+    """Where panels are in inches, given the heights of their rows and the room round each, one or two in a row.
+
+    Panels that begin or end a row are in line. The panels' own heights are in proportion to those of their rows.
+    """
+    pairs = [row for row in rims if len(row) == 2]
+    left = EDGE_IN + max((row[0].left for row in rims), default=0.0)
+    right = WIDTH_IN - EDGE_IN - max((row[-1].right for row in rims), default=0.0)
+    inner = max((row[0].right for row in pairs), default=0.0) + max((row[1].left for row in pairs), default=0.0)
+    width = (right - left - inner - 2 * EDGE_IN) / 2
+    above, below = ([EDGE_IN + max(getattr(one, end) for one in row) for row in rims] for end in ("above", "below"))
+    share = 1 - (sum(above) + sum(below)) / (sum(heights) or 1)
+    found, top = [], CAPTION_IN + sum(heights)
+    for row, height, over, under in zip(rims, heights, above, below, strict=True):
+        columns = [(left, left + width), (right - width, right)] if len(row) == 2 else [(left, right)]
+        found.append([Bbox.from_extents(x0, top - over - share * height, x1, top - over) for x0, x1 in columns])
+        top -= over + share * height + under
+    return found
+
+
+def _share(place: Bbox, height: float) -> tuple[float, float, float, float]:
+    """A place in inches as a share of a figure of some height."""
+    return place.x0 / WIDTH_IN, place.y0 / height, place.width / WIDTH_IN, place.height / height
 
 
 def title_across(ax: Axes, text: str) -> None:

@@ -50,6 +50,7 @@ def probe_figure(results: Results, caption: str = "") -> Figure:
             residual.set_yticklabels(list(probes.BASELINES.values()))
             residual.axvline(1, color=style.FAINT, linewidth=0.9)
             residual.set_xlim(left=0)
+            residual.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
             residual.set_title(f"{task}: variance left by a baseline")
             dots(middle[middle["task"] == task], "estimator", "cosine", "cosine_se", later[0], colours, estimators)
             later[0].axvline(0, color=style.FAINT, linewidth=0.9)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from claimed import claim, claiming, scored
+from drawn import drawn_texts
 from handmade import OTHER_WAVE, WAVE
-from ppo_vs_grpo.benchmarks.analysis.report.figures.canvas import WIDTH_IN
+from ppo_vs_grpo.benchmarks.analysis.report.figures.canvas import WIDTH_IN, grid
 from ppo_vs_grpo.benchmarks.analysis.report.figures.claims import HOLDS, dial, dial_figure
 from ppo_vs_grpo.benchmarks.analysis.report.figures.files import save
 
@@ -99,13 +101,9 @@ def test_ratios_have_a_logarithmic_axis_with_the_claims_side() -> None:
 def test_the_numbers_at_an_axis_of_ratios_do_not_touch(low: float, high: float) -> None:
     turned = {"setting": "arm", "points": {"y": cells("x", "y"), "z": cells("x", "z")}}
     given = claim("seed_spread", ["x", "y"], side="below", than=1.0, margin=1.25, dial=turned)
-    figure = drawn(S=given)
-    (ax,) = figure.axes
-    ax.clear()
-    dial(pd.DataFrame({"point": ["y", "z"], "estimate": 1.0, "low": [low, 0.9], "high": [high, 1.1]}), given, ax)
-    figure.canvas.draw()
-    bottom, top = ax.get_ylim()
-    inside = [tick.label1 for tick in ax.yaxis.get_major_ticks() if bottom <= tick.get_loc() <= top]
+    with grid([(2.0, 1)]) as (figure, ((ax,),)):
+        dial(pd.DataFrame({"point": ["y", "z"], "estimate": 1.0, "low": [low, 0.9], "high": [high, 1.1]}), given, ax)
+    inside = [text for text in drawn_texts(figure) if re.fullmatch(r"[0-9.e+-]+", text.get_text())]
     boxes = sorted((label.get_window_extent() for label in inside), key=lambda box: box.y0)
     assert len(boxes) >= 2
     assert all(below.y1 < above.y0 for below, above in itertools.pairwise(boxes))
