@@ -27,10 +27,14 @@ from ppo_vs_grpo.algorithms.shared.scoring import stops_of
 from ppo_vs_grpo.algorithms.shared.types import Batch, Context, Prompts, Rollouts, ScoredRollouts, moved
 from ppo_vs_grpo.algorithms.shared.update import learner, update
 from ppo_vs_grpo.tasks.base import Problem, Task
+from ppo_vs_grpo.tasks.errors import UserError
 from ppo_vs_grpo.tasks.splits import rng
 
 MAX_SKIPPED_STEPS = 10
 """A run survives this many optimizer steps with a non-finite loss or gradient."""
+
+GRADIENT_THAT_MOVES, MARKS = 1e-4, 1000
+"""After a step with at least this norm some weight has changed; of each tensor so many weights are looked at."""
 
 NO_FLOAT64 = ("mps",)
 """Device types without float64. Advantages need it, so the CPU computes them for these."""
@@ -84,6 +88,7 @@ class Trainer:
         self.collector = Collector(self.engine, task, tokenizer, train, seed)
         self._totals = {"completions": 0, "tokens": 0, "optimizer_steps": 0, "skipped_steps": 0}
         self._number = self._draws = 0
+        self._moved = False  # whether a step has changed some weight of the policy
 
     @property
     def completions(self) -> int:
@@ -124,6 +129,7 @@ class Trainer:
         with self._phase("update", measure_memory):
             batch = make_batch(self.algorithm, scored, context, self.train)
             rate = self._learner.set_learning_rate(self.completions)
+            before = None if self._moved or not rate else marks(self.models)
             learned = update(
                 self._learner,
                 self.algorithm,
@@ -132,6 +138,12 @@ class Trainer:
                 rng("shuffle", self.task.name, self.seed, number),
                 critic_only=needs.critic is not None and number <= needs.critic.warmup_updates,
             )
+        if before is not None:
+            self._moved = any(
+                float((one != other).sum()) for one, other in zip(before, marks(self.models), strict=True)
+            )
+            if not self._moved and (learned["grad_norm"] or 0.0) > GRADIENT_THAT_MOVES:
+                raise UserError(_nothing_moves(self.models, number, rate))
         for name in ("optimizer_steps", "skipped_steps"):
             self._totals[name] += int(learned.pop(name) or 0)
         if self._totals["skipped_steps"] > MAX_SKIPPED_STEPS:
@@ -217,6 +229,19 @@ class Trainer:
             **learned,
             **{f"{name}_s": seconds for name, seconds in self._clock.take().items()},
         }
+
+
+def marks(models: Models) -> list[Tensor]:
+    """Some weights of each of the policy's trained tensors, as they are now."""
+    return [p.detach().flatten()[:: -(-p.numel() // MARKS)].clone() for p in models.policy_parameters()]
+
+
+def _nothing_moves(models: Models, number: int, rate: float) -> str:
+    dtype = str(models.policy.dtype).removeprefix("torch.")
+    return (
+        f"learning_rate {rate:g}: no weight of the policy changed in update {number}, although its gradient is not 0; "
+        f"steps of this size are lost in the weights' type, {dtype}: raise learning_rate, or start_dtype: float32"
+    )
 
 
 def terminal_value(after_BT: Tensor, rollouts: Rollouts) -> Tensor:

@@ -75,20 +75,32 @@ def output_read_at(model: PreTrainedModel, reads_N: Tensor) -> Iterator[list[Ten
 
     Within the context the model's logits are (1, N, V) instead of (b, L, V): prompts and padding cost no work and no
     memory, and whatever the model does to its logits (scaling, soft-capping) still happens. The yielded list receives
-    the hidden states, (N, H), for a value head on the shared trunk.
+    the trunk's last states, (N, H), for a value head on the shared trunk. Some models scale or transform them first.
     """
     seen: list[Tensor] = []
+    last: list[Tensor] = []
 
     def narrow(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         hidden_NH = inputs[0].flatten(0, 1).index_select(0, reads_N)
-        seen.append(hidden_NH)
+        same = not last or torch._C._is_alias_of(inputs[0], last[0])  # type: ignore[attr-defined]
+        seen.append(hidden_NH if same else last[0].flatten(0, 1).index_select(0, reads_N))
+        last.clear()
         return (hidden_NH[None], *inputs[1:])
 
-    handle = model.get_output_embeddings().register_forward_pre_hook(narrow)
+    handles = [model.get_output_embeddings().register_forward_pre_hook(narrow)]
+    if (trunk := trunk_of(model)) is not None:
+        handles.append(trunk.register_forward_hook(lambda trunk, inputs, output: last.append(output[0])))
     try:
         yield seen
     finally:
-        handle.remove()
+        for handle in handles:
+            handle.remove()
+
+
+def trunk_of(model: PreTrainedModel) -> PreTrainedModel | None:
+    """The model without its output embedding. Llama 4's text part says a name of it that it does not have."""
+    trunk: PreTrainedModel = model.base_model  # type: ignore[assignment]  # the library says Module
+    return trunk if trunk is not model else getattr(model, "model", None)
 
 
 def hidden(trunk: PreTrainedModel, packed: Packed) -> tuple[Tensor, type[ModelOutput]]:
@@ -167,9 +179,10 @@ def _add_gradients(
     with torch.enable_grad():
         said = [part for part in zip(chunk(n, hidden_nH), asked, strict=True) if part[1] is not None]
     outputs, gradients = [part for part, _ in said], [whole_N[n] for _, whole_N in said]
-    got = torch.autograd.grad(outputs, [hidden_nH, *parameters], gradients)
+    got = torch.autograd.grad(outputs, [hidden_nH, *parameters], gradients, allow_unused=True)
     for total, part in zip((sums[0][n], *sums[1:]), got, strict=True):
-        total += part
+        if part is not None:  # a part beside the trunk that text does not pass, as a vision tower
+            total += part
 
 
 @dataclass(frozen=True, slots=True)

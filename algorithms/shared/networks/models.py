@@ -17,7 +17,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from ppo_vs_grpo.algorithms.shared.config import CriticConfig
 from ppo_vs_grpo.algorithms.shared.networks.adapters import add_adapters
 from ppo_vs_grpo.algorithms.shared.networks.attention import read_packed, reads_packed
-from ppo_vs_grpo.algorithms.shared.networks.likelihood import hidden, likelihood
+from ppo_vs_grpo.algorithms.shared.networks.likelihood import hidden, likelihood, trunk_of
 from ppo_vs_grpo.algorithms.shared.networks.precision import compute_in
 from ppo_vs_grpo.algorithms.shared.networks.sequences import Packed
 from ppo_vs_grpo.algorithms.shared.networks.vocabulary import vocabulary_tokens
@@ -73,6 +73,8 @@ def build(
     if peft is missing.
     """
     vocabulary_tokens(policy)
+    if policy.config.is_encoder_decoder:
+        raise UserError(f"start: {type(policy).__name__} is an encoder and a decoder; a start is a decoder alone")
     if lora_rank is not None:
         add_adapters(policy, lora_rank, seed)
     policy.eval()
@@ -89,7 +91,7 @@ def build(
         if critic.kind == "model":
             trunk = _copy(_trunk(policy))
     if gradient_checkpointing:
-        for network in (policy.base_model, trunk):
+        for network in (trunk_of(policy), trunk):
             if network is not None:
                 _compute_layers_again(network)
     if dtype != torch.float32:
@@ -136,7 +138,8 @@ def refresh_reference(models: Models) -> None:
 
 
 def _trunk(policy: PreTrainedModel) -> PreTrainedModel:
-    trunk: PreTrainedModel = policy.base_model  # type: ignore[assignment]  # the library says Module
+    if (trunk := trunk_of(policy)) is None:
+        raise UserError(f"start: {type(policy).__name__} has no part that ends before its output, as a critic needs")
     return trunk
 
 

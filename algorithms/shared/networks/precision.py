@@ -7,6 +7,9 @@ from typing import Any
 
 import torch
 from torch import nn
+from transformers import PreTrainedModel
+
+from ppo_vs_grpo.algorithms.shared.networks.likelihood import trunk_of
 
 
 def products_in(dtype: torch.dtype, device: torch.device) -> AbstractContextManager[Any]:
@@ -18,9 +21,9 @@ def products_in(dtype: torch.dtype, device: torch.device) -> AbstractContextMana
     return nullcontext() if dtype == torch.float32 else torch.autocast(device.type, dtype=dtype)
 
 
-def compute_in(dtype: torch.dtype, network: nn.Module) -> None:
+def compute_in(dtype: torch.dtype, network: PreTrainedModel) -> None:
     """Give every pass of the network, and of the base model within it, products of that type."""
-    for part in {network, getattr(network, "base_model", network)}:
+    for part in {network, trunk_of(network) or network}:
         passes = _Passes(dtype)
         part.register_forward_pre_hook(passes.enter)
         part.register_forward_hook(passes.leave, always_call=True)

@@ -23,6 +23,8 @@ from ppo_vs_grpo.algorithms.shared.rollout.cache import PlaceLayer, place_cache,
 from ppo_vs_grpo.algorithms.shared.types import Prompts
 
 Forward = Callable[..., Any]
+BY_COLUMN = ("gpt_neo",)
+"""Types with local attention that counts columns, although their cache says nothing of a window."""
 
 
 @dataclass(slots=True)
@@ -65,7 +67,9 @@ def decoder(model: PreTrainedModel, lot: Lot, places: int, static: bool | None, 
 
 
 def takes_places(model: PreTrainedModel) -> bool:
-    """Whether every layer keeps plain keys and values of all tokens."""
+    """Whether every layer keeps plain keys and values of all tokens, and sees them by their mask alone."""
+    if model.config.model_type in BY_COLUMN:
+        return False
     return all(type(layer) is StaticLayer for layer in StaticCache(config=model.config, max_cache_len=1).layers)
 
 

@@ -171,3 +171,23 @@ def test_explained_variance_by_hand() -> None:
     assert explained_variance(off, returns, mask) == pytest.approx(1 - (2 / 9) / (2 / 3))
     assert explained_variance(off, torch.ones(2, 2), mask) is None
     assert explained_variance(None, returns, mask) is None
+
+
+@pytest.mark.parametrize("name", ["ppo", "grpo"])
+def test_weights_that_no_step_can_change_end_the_run_by_name(name: str) -> None:
+    made = trainer(name, train=TRAIN.model_copy(update={"learning_rate": 1e-9}))
+    torch.nn.Module.to(made.models.policy, torch.bfloat16)
+    with pytest.raises(UserError, match=r"^learning_rate 1e-09: no weight of the policy changed in update 1.*bfloat16"):
+        next(made.updates(1))
+
+
+def test_equal_rewards_move_nothing_and_are_no_mistake() -> None:
+    class Nothing(Copying):
+        def score(self, problem: Problem, completion: str) -> Score:
+            return Score(0.0, False)
+
+    train = TRAIN.model_copy(update={"beta": 0.0})
+    made = trainer("grpo", train=train, task=Nothing())
+    start = weights(made.models.policy)
+    next(made.updates(1))
+    assert torch.equal(weights(made.models.policy), start)
