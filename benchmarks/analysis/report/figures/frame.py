@@ -21,7 +21,7 @@ from matplotlib.transforms import Bbox, ScaledTranslation, Transform
 from ppo_vs_grpo.benchmarks.analysis.report.figures import style
 
 PAD_POINTS, NAME_POINTS, POWER_POINTS, MINOR_POINTS = 3.5, 4.0, 3.0, 2.0
-"""From ticks to labels, from these to the name of an axis and to a power of ten; how long a minor tick is. As matplotlib."""
+"""From ticks to labels, from these to an axis's name and to a power of ten; how long a minor tick is. As matplotlib."""
 
 
 class Rims(NamedTuple):
