@@ -17,6 +17,7 @@ from ppo_vs_grpo.tasks.base import Problem, Score
 from ppo_vs_grpo.tasks.embedded import foreign
 from ppo_vs_grpo.tasks.errors import UserError, nearest
 from ppo_vs_grpo.tasks.options import flag, whole_number
+from ppo_vs_grpo.tasks.rewards.rules import number
 
 INSTRUCTION = "Write the final answer between <answer> and </answer>."
 
@@ -40,14 +41,22 @@ class ReasoningGym:
     An answer is what stands in the last <answer></answer>, else the whole completion, without blanks around it. It
     passes if the generator's own rule gives it exactly 1. The reward is the pass, or with `graded` what that rule
     gives: part credit for text that contains the answer, among others.
+
+    With `rule` "number" the prompt asks for no tags, and an answer passes if its final number is the right one: for
+    models too small to follow a form.
     """
 
     version: ClassVar[int] = 1
     best_score = 1.0
 
-    def __init__(self, generator: str, graded: bool = False, max_new_tokens: int = 256, **config: Any) -> None:
+    def __init__(
+        self, generator: str, graded: bool = False, rule: str = "own", max_new_tokens: int = 256, **config: Any
+    ) -> None:
         self.name = f"reasoning-gym/{generator}"
         self.graded = flag("graded", graded)
+        if rule not in ("own", "number") or (rule == "number" and graded):
+            raise UserError(f"options.rule: {rule!r}: should be own, the generator's; or number, which is not graded")
+        self._by_number = rule == "number"
         self.max_new_tokens = whole_number("max_new_tokens", max_new_tokens, 1, 10**6)
         self._generator, self._config = generator, config
         self._items = _generator(generator, config)
@@ -57,7 +66,8 @@ class ReasoningGym:
         """Draw a seed. The facts are the seed and the answer, None where the generator knows none."""
         seed = int(rng.integers(SEEDS))
         entry = self._entry(seed)
-        return Problem(f"{entry['question']}\n{INSTRUCTION}", {"seed": seed, "answer": entry["answer"]})
+        question = entry["question"] if self._by_number else f"{entry['question']}\n{INSTRUCTION}"
+        return Problem(question, {"seed": seed, "answer": entry["answer"]})
 
     def demonstrate(self, problem: Problem, rng: np.random.Generator) -> str:
         """Write the answer. Raises UserError where there is none, or where an embedded model cannot read the text."""
@@ -69,7 +79,10 @@ class ReasoningGym:
         return answer
 
     def score(self, problem: Problem, completion: str) -> Score:
-        """Score the final answer by the generator's own rule. What that rule cannot read is wrong."""
+        """Score the final answer. What the rule cannot read is wrong."""
+        if self._by_number:
+            reward, parsed = number(completion, str(problem.facts["answer"]))
+            return Score(reward, reward == 1.0, {"parsed": float(parsed)})
         from reasoning_gym.utils import extract_answer
 
         tagged = extract_answer(completion)
@@ -100,7 +113,7 @@ def _generator(name: str, config: Mapping[str, Any], seed: int = 0) -> Any:
     known = [field.name for field in fields(DATASETS[name][1]) if field.name not in ("seed", "size")]
     for option in config:
         if option not in known:
-            own = ("graded", "max_new_tokens")
+            own = ("graded", "rule", "max_new_tokens")
             raise UserError(f"options.{option}: {name!r} has no such option; {nearest(option, [*known, *own])}")
     try:
         return create_dataset(name, seed=seed, size=1, **config)

@@ -23,6 +23,7 @@ gsm8k = partial(
     reward="number",
     max_new_tokens=512,
 )
+gsm8k.__doc__ = "The word problems of GSM8K; the final number counts."
 
 math = partial(
     Dataset,
@@ -36,3 +37,4 @@ math = partial(
     stratum="level",
     max_new_tokens=1024,
 )
+math.__doc__ = "The competition problems of MATH; the final answer counts, by math-verify."

@@ -109,7 +109,8 @@ def _suite_row(name: str) -> tuple[str, ...]:
         for arm in suite.arms
         for _ in suite.runs_on(arm)
     )
-    return name, str(suite.planned), MINUTES.get(name) or f"about {completions / PACE:.0f}", suite.description
+    guess = f"about {completions / PACE:.0f}" if suite.start == "nano" else "?"
+    return name, str(suite.planned), MINUTES.get(name) or guess, suite.description
 
 
 def _write_new(name: str, text: str) -> Path:

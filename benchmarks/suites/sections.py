@@ -14,6 +14,12 @@ Label = Annotated[str, StringConstraints(pattern=LABEL)]
 """A name that becomes part of a folder's: letters, digits, `_`, `+`, `-`."""
 
 
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$"
+
+SuiteName = Annotated[str, StringConstraints(pattern=NAME)]
+"""A suite's name, a folder's: as a label, and with dots, since models are called by sizes such as 0.5b."""
+
+
 class TaskChoice(Frozen):
     """A task by name or by `package.module:Class`, with the constructor options it is made with."""
 

@@ -15,6 +15,7 @@ from ppo_vs_grpo.benchmarks.suites.sections import (
     Claim,
     EvalConfig,
     Label,
+    SuiteName,
     TaskChoice,
     Throughput,
     Timing,
@@ -32,7 +33,7 @@ class Suite(Frozen):
     `pairs` is the pair of arms that is judged; without it, it is PPO and GRPO, or the first two.
     """
 
-    name: Label
+    name: SuiteName
     description: str = ""
     start: str = "nano"
     tasks: dict[Label, TaskChoice] = Field(min_length=1)

@@ -18,6 +18,8 @@ from ppo_vs_grpo.algorithms import ALGORITHMS
 from ppo_vs_grpo.benchmarks.__main__ import COMMANDS, app
 from ppo_vs_grpo.benchmarks.peers import PEERS
 from ppo_vs_grpo.benchmarks.run.machine import checkout
+from ppo_vs_grpo.benchmarks.suites.load import suite_names
+from ppo_vs_grpo.tasks import TASKS
 
 
 def test_a_prediction_of_a_small_model_by_name_and_by_its_config(tmp_path: Path) -> None:
@@ -89,9 +91,9 @@ def test_no_command_is_a_usage_error_that_prints_help() -> None:
 @pytest.mark.parametrize(
     ("what", "names"),
     [
-        ("tasks", ["countdown", "sorting", "recall", "arithmetic", "noisy", "learned", "lengths"]),
+        ("tasks", [*TASKS]),
         ("algorithms", [*ALGORITHMS, *PEERS]),
-        ("suites", ["suite", "attribution", "claims", "core", "family", "memory", "peers", "smoke", "tuning"]),
+        ("suites", ["suite", *suite_names()]),
     ],
 )
 def test_list(what: str, names: list[str]) -> None:
@@ -102,6 +104,7 @@ def test_list(what: str, names: list[str]) -> None:
     rows = [line for line in done.stdout.splitlines() if line.startswith(tuple(names)) and line.split()[0] != "suite"]
     assert all(len(line.split()) > 3 for line in rows)
     assert max(map(len, done.stdout.splitlines())) <= 80
+    assert "partial" not in done.stdout
 
 
 def test_show_prints_a_suite_that_can_be_run_again(tmp_path: Path) -> None:

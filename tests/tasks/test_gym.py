@@ -47,6 +47,20 @@ def test_every_generator_passes_its_own_answer(name: str) -> None:
     assert problem.facts["answer"] == fresh["answer"]
 
 
+def test_by_number_the_final_number_counts_and_no_tags_are_asked_for() -> None:
+    task = gym("chain_sum", rule="number")
+    problem = task.draw(rng("gym", 1))
+    answer = problem.facts["answer"]
+    assert INSTRUCTION not in problem.prompt
+    assert task.score(problem, f"The sum is {answer}.") == Score(1.0, True, {"parsed": 1.0})
+    assert task.score(problem, f"{answer}, or rather 5000") == Score(0.0, False, {"parsed": 1.0})
+    assert task.score(problem, "I cannot say") == Score(0.0, False, {"parsed": 0.0})
+    assert not gym("chain_sum").score(problem, f"The sum is {answer}.").passed
+    for wrong in ({"rule": "last"}, {"rule": "number", "graded": True}):
+        with pytest.raises(UserError, match=r"options\.rule: .*: should be own, the generator's; or number"):
+            gym("chain_sum", **wrong)
+
+
 @pytest.mark.parametrize("name", ["chain_sum", "list_functions", "acre"])
 def test_an_item_does_not_depend_on_what_was_drawn_before(name: str) -> None:
     task = gym(name)

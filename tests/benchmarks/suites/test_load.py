@@ -2,30 +2,65 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from transformers import AutoModelForSequenceClassification, LlamaConfig
 
 from ppo_vs_grpo.algorithms import ALGORITHMS
 from ppo_vs_grpo.algorithms.shared.config import TrainConfig
+from ppo_vs_grpo.benchmarks.models.tiny import tokenizer
 from ppo_vs_grpo.benchmarks.suites.load import find_suite, load_suite, suite_names
 from ppo_vs_grpo.benchmarks.suites.resolve import lock_document, resolve
 from ppo_vs_grpo.benchmarks.suites.suite import Suite
 from ppo_vs_grpo.tasks.errors import UserError
 from suite_files import SUITE, message, specs
+from tiny_models import save_model
+
+SUITES = [
+    *("attribution", "claims", "core", "countdown-1.5b", "family", "gsm8k-0.5b", "gsm8k-0.5b-lora", "memory", "peers"),
+    *("rlhf-1b", "smoke", "smollm2", "tuning"),
+]
 
 
 def test_the_shipped_suites_resolve() -> None:
-    assert suite_names() == ["attribution", "claims", "core", "family", "memory", "peers", "smoke", "tuning"]
+    assert suite_names() == SUITES
     core = specs(find_suite("core"))
     smoke = specs(find_suite("smoke"))
     assert [sum(spec.purpose == "train" for spec in each) for each in (core, smoke)] == [64, 4]
     assert {spec.train.batch_completions for spec in core} == {128}
     assert {spec.train.beta > 0 for spec in core} == {True}
     assert {spec.config["critic"]["kind"] for spec in core if spec.arm == "ppo"} == {"head"}
+
+
+@pytest.mark.parametrize("name", ["countdown-1.5b", "gsm8k-0.5b", "gsm8k-0.5b-lora", "rlhf-1b", "smollm2"])
+def test_suites_of_real_models_resolve_with_local_stand_ins(name: str, tmp_path: Path) -> None:
+    save_model(tmp_path / "model")
+    AutoModelForSequenceClassification.from_config(
+        LlamaConfig(hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=1, num_labels=1)
+    ).save_pretrained(tmp_path / "judge")
+    tokenizer().save_pretrained(tmp_path / "judge")
+    gsm8k = [{"question": f"How many are {n} eggs?", "answer": f"<<{n}+0={n}>>{n}\n#### {n}"} for n in range(60)]
+    chats = [{"prompt": [{"role": "user", "content": f"Why {n}?"}]} for n in range(60)]
+    for file, rows in (("gsm8k", gsm8k), ("chats", chats)):
+        (tmp_path / f"{file}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    local = {
+        "gsm8k": f"tasks.gsm8k.options={{source: {tmp_path}/gsm8k.jsonl, test: null}}",
+        "rlhf": f"tasks.ultrafeedback.options.source={tmp_path}/chats.jsonl",
+    }
+    changes = [f"start={tmp_path}/model", "eval.prompts=4", *(local[key] for key in local if name.startswith(key))]
+    if name == "rlhf-1b":
+        changes.append(f"tasks.ultrafeedback.options.reward={{model: {tmp_path}/judge}}")
+    made = specs(find_suite(name), *changes)
+    ours, theirs = (
+        {s.train.model_dump_json() for s in made if s.arm == arm and s.timing is None} for arm in ("ppo", "grpo")
+    )
+    assert ours == theirs
+    assert len({s.seed for s in made if s.timing is None}) == (2 if name == "smollm2" else 8)
 
 
 def test_family_has_every_algorithm_with_what_its_name_declares() -> None:
