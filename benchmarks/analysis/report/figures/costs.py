@@ -125,11 +125,11 @@ def stack(ax: Axes, arms: Sequence[str], segments: Segments, outlines: Mapping[s
     for place, arm in enumerate(arms):
         left = 0.0
         for width, look in segments.get(arm, ()):
-            ax.barh(width=width, left=left, **panels.bar(place, arms), **look)
+            panels.segment(ax, left, width, panels.bar(place, arms), **look)
             left += width
         ends[place] = left, max(left, float((outlines or {}).get(arm, 0.0)))
         if ends[place][1] > 0 and outlines is not None:
-            ax.barh(width=outlines[arm], **panels.bar(place, arms, 0.8), **OUTLINE)
+            panels.segment(ax, 0, outlines[arm], panels.bar(place, arms, 0.8), **OUTLINE)
     widest = max((end for _, end in ends.values()), default=0.0)
     digits = decimals([total for total, _ in ends.values()])
     for place, (total, end) in ends.items():
