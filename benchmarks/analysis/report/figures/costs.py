@@ -138,7 +138,6 @@ def stack(ax: Axes, arms: Sequence[str], segments: Segments, outlines: Mapping[s
             ax.annotate(f"{total:,.{digits}f}", (end, panels.bar(place, arms)["y"]), va="center", **at)
     panels.name_bars(ax, arms)
     ax.set_xlim(0, widest * 1.4 or 1)
-    ax.grid(axis="y", visible=False)
     ax.xaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 2.5, 5, 10]))
     if not widest:
         ax.text(0.5, 0.5, "not measured", transform=ax.transAxes, ha="center", va="center", color=style.FAINT)

@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import EngFormatter, MaxNLocator
+from matplotlib.ticker import EngFormatter, FixedFormatter, FixedLocator, MaxNLocator
 
 from ppo_vs_grpo.algorithms.shared.config import PHASES
 from ppo_vs_grpo.benchmarks.analysis.frames.costs import MEMORY_PHASES
@@ -102,8 +102,9 @@ def difference(scores: pd.DataFrame, pair: tuple[str, str], ax: Axes, score: str
     Only complete runs count. A band needs two pairs.
     """
     whole = scores[scores["complete"].astype(bool)]
+    whole = whole[whole[score].notna()]
     first, second = (
-        whole[whole["arm"] == arm].pivot_table(index="completions", columns="seed", values=score) for arm in pair
+        whole[whole["arm"] == arm].pivot(index="completions", columns="seed", values=score) for arm in pair
     )
     first, second = first.align(second, join="inner")
     if first.empty:
@@ -177,11 +178,18 @@ def segment(ax: Axes, left: float, width: float, place: Mapping[str, float], **l
     ax.add_artist(Rectangle((left, y - height / 2), width, height, **look))
 
 
+def name_rows(ax: Axes, names: Sequence[str]) -> None:
+    """Names at 0, 1 and on along y, without ticks or a grid. `set_yticks` would make a tick for each."""
+    ax.yaxis.set_major_locator(FixedLocator(range(len(names))))
+    ax.yaxis.set_major_formatter(FixedFormatter(names))
+    ax.tick_params(axis="y", length=0)
+    ax.grid(axis="y", visible=False)
+
+
 def name_bars(ax: Axes, names: Sequence[str]) -> Axes:
     """Name horizontal bars at 0, 1 and on: beside them, and above where a name is long. Bars lie where `bar` says."""
-    ax.set_yticks(range(len(names)), list(names))
+    name_rows(ax, names)
     ax.set_ylim(len(names) - 0.4, -0.6)
-    ax.tick_params(axis="y", length=0)
     if long_names(names):
         ax.tick_params(axis="y", pad=-3)
         for label in ax.get_yticklabels():
