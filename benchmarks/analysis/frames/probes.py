@@ -42,20 +42,17 @@ def gradient_noise(results: Results) -> pd.DataFrame:
     noise that the choice of prompts makes; siblings in a baseline can make it negative. The cosine, a mean over runs,
     is the estimate's to leave-one-out REINFORCE on other and more prompts; `cosine_se` is its standard error over runs.
     """
-    frame = at_moments(results)
-    frame = frame[frame["probe"] == "gradient"]
-    rows = []
-    for (task, arm, moment, name), part in frame.groupby(["task", "arm", "moment", "subject"], sort=False):
-        wide = part.pivot_table(index="key", columns="quantity", values="value", dropna=False)
-        signal, cosine = wide["signal"].sum(), wide["cosine"].dropna()
-        row: dict[str, Any] = {"task": task, "arm": arm, "moment": moment, "estimator": name, "n": len(wide)}
-        row["noise_scale"] = wide["trace"].sum() / signal if signal > 0 else np.nan
-        row["prompts_share"] = wide["between"].sum(min_count=1) / wide["trace"].sum()
-        row["cosine"] = cosine.mean()
-        row["cosine_se"] = cosine.std(ddof=1) / np.sqrt(len(cosine)) if len(cosine) > 1 else np.nan
-        rows.append(row | {"skipped_units": int(wide["skipped"].sum())})
-    columns = ["task", "arm", "moment", "estimator", "n", "noise_scale", "prompts_share", "cosine", "cosine_se"]
-    return pd.DataFrame(rows, columns=[*columns, "skipped_units"])
+    quantities = ["signal", "trace", "between", "cosine", "skipped"]
+    names, runs = _by_quantity(at_moments(results), "gradient", quantities)
+    sums, signal = runs.sum(), runs["signal"].sum()
+    return names.rename(columns={"subject": "estimator"}).assign(
+        n=runs.size(),
+        noise_scale=sums["trace"] / signal.where(signal > 0),
+        prompts_share=runs["between"].sum(min_count=1) / sums["trace"],
+        cosine=runs["cosine"].mean(),
+        cosine_se=runs["cosine"].sem(),
+        skipped_units=sums["skipped"].astype(int),
+    )
 
 
 @kept
@@ -134,19 +131,22 @@ def ranking(results: Results) -> pd.DataFrame:
     at each moment. Means over runs with standard errors over them; `silent` is the share of groups that tell nothing.
     A run in which every group is silent is not in `n`.
     """
-    frame = at_moments(results)
-    frame = frame[frame["probe"] == "ranking"]
-    rows = []
-    for (task, arm, moment, subject), part in frame.groupby(["task", "arm", "moment", "subject"], sort=False):
-        wide = part.pivot_table(index="key", columns="quantity", values="value", dropna=False)
-        row: dict[str, Any] = {"task": task, "arm": arm, "moment": moment, "subject": subject}
-        row["n"] = int(wide["tau"].count())
-        for name in ("tau", "auc", "tau_per_token", "auc_per_token"):
-            row |= {name: wide[name].mean(), f"{name}_se": wide[name].sem()}
-        rows.append(row | {"silent": wide["silent"].sum() / wide["groups"].sum()})
-    columns = ["task", "arm", "moment", "subject", "n", "tau", "tau_se", "auc", "auc_se"]
-    columns += ["tau_per_token", "tau_per_token_se", "auc_per_token", "auc_per_token_se", "silent"]
-    return pd.DataFrame(rows, columns=columns)
+    quantities = ["tau", "auc", "tau_per_token", "auc_per_token"]
+    table, runs = _by_quantity(at_moments(results), "ranking", [*quantities, "silent", "groups"])
+    table = table.assign(n=runs["tau"].count())
+    for name in quantities:
+        table = table.assign(**{name: runs[name].mean(), f"{name}_se": runs[name].sem()})
+    return table.assign(silent=runs["silent"].sum() / runs["groups"].sum())
+
+
+def _by_quantity(frame: pd.DataFrame, probe: str, quantities: list[str]) -> tuple[pd.DataFrame, Any]:
+    """A row per task, arm, moment and subject of a probe, and by that row's number its runs, a column a quantity."""
+    frame = frame[frame["probe"] == probe]
+    by = ["task", "arm", "moment", "subject"]
+    numbered = frame.assign(row=frame.groupby(by, sort=False).ngroup())
+    wide = numbered.pivot(index=["row", "key"], columns="quantity", values="value")
+    wide = wide.reindex(columns=quantities).astype(float)
+    return frame[by].drop_duplicates().reset_index(drop=True), wide.groupby(level="row")
 
 
 def _means(frame: pd.DataFrame, by: list[str], name: str) -> pd.DataFrame:

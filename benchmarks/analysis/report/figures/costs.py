@@ -125,11 +125,11 @@ def stack(ax: Axes, arms: Sequence[str], segments: Segments, outlines: Mapping[s
     for place, arm in enumerate(arms):
         left = 0.0
         for width, look in segments.get(arm, ()):
-            ax.barh(width=width, left=left, **panels.bar(place, arms), **look)
+            panels.segment(ax, left, width, panels.bar(place, arms), **look)
             left += width
         ends[place] = left, max(left, float((outlines or {}).get(arm, 0.0)))
         if ends[place][1] > 0 and outlines is not None:
-            ax.barh(width=outlines[arm], **panels.bar(place, arms, 0.8), **OUTLINE)
+            panels.segment(ax, 0, outlines[arm], panels.bar(place, arms, 0.8), **OUTLINE)
     widest = max((end for _, end in ends.values()), default=0.0)
     digits = decimals([total for total, _ in ends.values()])
     for place, (total, end) in ends.items():
@@ -138,7 +138,6 @@ def stack(ax: Axes, arms: Sequence[str], segments: Segments, outlines: Mapping[s
             ax.annotate(f"{total:,.{digits}f}", (end, panels.bar(place, arms)["y"]), va="center", **at)
     panels.name_bars(ax, arms)
     ax.set_xlim(0, widest * 1.4 or 1)
-    ax.grid(axis="y", visible=False)
     ax.xaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 2.5, 5, 10]))
     if not widest:
         ax.text(0.5, 0.5, "not measured", transform=ax.transAxes, ha="center", va="center", color=style.FAINT)

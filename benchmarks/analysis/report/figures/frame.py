@@ -21,7 +21,7 @@ from matplotlib.transforms import Bbox, ScaledTranslation, Transform
 from ppo_vs_grpo.benchmarks.analysis.report.figures import style
 
 PAD_POINTS, NAME_POINTS, POWER_POINTS, MINOR_POINTS = 3.5, 4.0, 3.0, 2.0
-"""From ticks to labels, from these to an axis's name and to a power of ten; how long a minor tick is. As matplotlib."""
+"""From ticks to labels, from these to the name of an axis and to a power of ten; how long a minor tick is."""
 
 
 class Rims(NamedTuple):
@@ -40,8 +40,8 @@ def framed(ax: Axes) -> Rims:
     title = ax.set_title(ax.get_title(loc="left"), y=1)  # without a height it is looked for at each drawing
     legend = ax.get_legend()
     texts = [text for text in ax.texts if text.get_in_layout() and text.get_text()]
-    boxes = [artist.get_window_extent() for artist in (frame, *texts, *([legend] if legend else []))]
-    panel, whole = ax.bbox, Bbox.union(boxes)
+    boxes = [artist.get_window_extent() for artist in (*texts, *([legend] if legend else []))]
+    panel, whole = ax.bbox, Bbox.union([frame.around, *boxes])
     top = max(whole.y1, title.get_window_extent().y1) if title.get_text() else whole.y1
     beyond = (panel.x0 - whole.x0, whole.x1 - panel.x1, top - panel.y1, panel.y0 - whole.y0)
     return Rims(*(pixels / frame.root.dpi for pixels in beyond))
@@ -55,12 +55,15 @@ class Frame(Artist):
     """
 
     zorder = 0.5
+    around: Bbox
+    """What the panel and its texts cover when they are made, in pixels."""
 
     def __init__(self, ax: Axes) -> None:
         super().__init__()
         root = ax.get_figure(root=True)
         assert root is not None
         self.root, self._ax, self._parts = root, ax, list[Artist]()
+        self.around = ax.bbox.frozen()
         for axis in (ax.xaxis, ax.yaxis):
             self._draw_axis(axis)
             axis.set_visible(False)
@@ -75,9 +78,9 @@ class Frame(Artist):
             part.draw(renderer)
 
     def get_window_extent(self, renderer: RendererBase | None = None) -> Bbox:
-        """What the panel and its texts cover, in pixels."""
+        """What its texts cover, in pixels."""
         texts = [part.get_window_extent(renderer) for part in self._parts if isinstance(part, Text)]
-        return Bbox.union([self._ax.bbox, *texts])
+        return Bbox.union(texts) if texts else Bbox.null()
 
     def _draw_axis(self, axis: Axis) -> None:
         """The grid is one line with gaps, ticks are a row of markers, each label is a text."""
@@ -110,14 +113,14 @@ class Frame(Artist):
 
     def _name(self, axis: Axis) -> None:
         """The axis's name outside of what is there already, and what its labels leave out, such as 1e-6."""
-        along_x, box, whole = axis is self._ax.xaxis, self._ax.bbox, self.get_window_extent()
-        beyond = (box.y0 - whole.y0 if along_x else box.x0 - whole.x0) * 72 / self.root.dpi
+        along_x, box, around = axis is self._ax.xaxis, self._ax.bbox, self.around
+        beyond = (box.y0 - around.y0 if along_x else box.x0 - around.x0) * 72 / self.root.dpi
         name, left_out = axis.get_label(), axis.get_offset_text()
         if name.get_text():
             x, y = name.get_position()
             place = self._ax.transAxes + self._outwards(axis, beyond + NAME_POINTS)
-            axis.set_label_coords(x if along_x else 0, 0 if along_x else y, transform=place)
-            self._parts.append(name)
+            name.set_position((x, 0) if along_x else (0, y))
+            self._add(name, place)
         if power := axis.get_major_formatter().get_offset():
             left_out.set(text=power, position=(1, 0) if along_x else (0, 1))
             down = beyond + POWER_POINTS if along_x else -POWER_POINTS
@@ -140,6 +143,8 @@ class Frame(Artist):
         part.set_figure(self.root)
         part.set_transform(transform)
         self._parts.append(part)
+        if isinstance(part, Text):
+            self.around = Bbox.union([self.around, part.get_window_extent()])
 
 
 def _labels(axis: Axis) -> dict[float, str]:

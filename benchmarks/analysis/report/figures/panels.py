@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import EngFormatter, MaxNLocator
+from matplotlib.collections import LineCollection
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import EngFormatter, FixedFormatter, FixedLocator, MaxNLocator
 
 from ppo_vs_grpo.algorithms.shared.config import PHASES
 from ppo_vs_grpo.benchmarks.analysis.frames.costs import MEMORY_PHASES
@@ -32,11 +34,12 @@ def learning_curve(
     of `costs.scores_by_cost` may stand for completions: then the mean is of both, at equal completions.
     """
     for arm, frame in _by_arm(scores, colours):
-        for _, curve in frame.groupby("key", sort=True):
-            ax.plot(curve[x], curve[score], color=colours[arm], linewidth=0.6, alpha=0.3)
-            if not curve["complete"].iloc[0]:
-                end = curve.iloc[-1]
-                ax.plot([end[x]], [end[score]], marker="x", markersize=5, color=colours[arm])
+        points, complete = frame[[x, score]].to_numpy(float), frame["complete"].to_numpy(bool)
+        seeds = [rows for _, rows in sorted(frame.groupby("key").indices.items())]
+        thin(ax, [points[rows] for rows in seeds], color=colours[arm], linewidth=0.6, alpha=0.3)
+        for rows in seeds:
+            if not complete[rows[0]]:
+                ax.plot(*points[rows[-1:]].T, marker="x", markersize=5, color=colours[arm])
         mean = frame[frame["complete"]].assign(x=frame[x]).groupby("completions")[["x", score]].mean()
         if mean.notna().all(axis=1).any():  # an empty line that is not clipped would lie at the figure's corner
             look = line(colours[arm]) | {"linewidth": 2.2, "marker": "o", "markersize": 3}
@@ -99,8 +102,9 @@ def difference(scores: pd.DataFrame, pair: tuple[str, str], ax: Axes, score: str
     Only complete runs count. A band needs two pairs.
     """
     whole = scores[scores["complete"].astype(bool)]
+    whole = whole[whole[score].notna()]
     first, second = (
-        whole[whole["arm"] == arm].pivot_table(index="completions", columns="seed", values=score) for arm in pair
+        whole[whole["arm"] == arm].pivot(index="completions", columns="seed", values=score) for arm in pair
     )
     first, second = first.align(second, join="inner")
     if first.empty:
@@ -154,7 +158,7 @@ def seconds_by_phase(seconds: pd.DataFrame, ax: Axes, arms: Sequence[str]) -> Ax
         for phase in PHASES:
             width = float(means[f"{phase}_s"][arm])
             label = phase if place == 0 else None
-            ax.barh(width=width, left=left, label=label, **bar(place, shown), **fill(PHASE_COLOURS[phase], shared))
+            segment(ax, left, width, bar(place, shown), label=label, **fill(PHASE_COLOURS[phase], shared))
             left += width
         ax.annotate(f" {left:.{digits}f} s", (left, bar(place, shown)["y"]), va="center")
     name_bars(ax, shown)
@@ -163,11 +167,29 @@ def seconds_by_phase(seconds: pd.DataFrame, ax: Axes, arms: Sequence[str]) -> Ax
     return _bars_along_x(ax, shared)
 
 
+def thin(ax: Axes, curves: Sequence[np.ndarray], **look: Any) -> None:
+    """Draw curves, a row a point, as one artist. What is not finite ends a stretch of its curve."""
+    ax.add_collection(LineCollection(curves, **look))
+
+
+def segment(ax: Axes, left: float, width: float, place: Mapping[str, float], **look: Any) -> None:
+    """Draw a part of a horizontal bar that lies where `bar` says; the panel's limits are set by whoever knows all."""
+    y, height = place["y"], place["height"]
+    ax.add_artist(Rectangle((left, y - height / 2), width, height, **look))
+
+
+def name_rows(ax: Axes, names: Sequence[str]) -> None:
+    """Names at 0, 1 and on along y, without ticks or a grid. `set_yticks` would make a tick for each."""
+    ax.yaxis.set_major_locator(FixedLocator(range(len(names))))
+    ax.yaxis.set_major_formatter(FixedFormatter(names))
+    ax.tick_params(axis="y", length=0)
+    ax.grid(axis="y", visible=False)
+
+
 def name_bars(ax: Axes, names: Sequence[str]) -> Axes:
     """Name horizontal bars at 0, 1 and on: beside them, and above where a name is long. Bars lie where `bar` says."""
-    ax.set_yticks(range(len(names)), list(names))
+    name_rows(ax, names)
     ax.set_ylim(len(names) - 0.4, -0.6)
-    ax.tick_params(axis="y", length=0)
     if long_names(names):
         ax.tick_params(axis="y", pad=-3)
         for label in ax.get_yticklabels():
@@ -180,7 +202,7 @@ def long_names(names: Sequence[str]) -> bool:
     return max((len(name) for name in names), default=0) > NAME_CHARACTERS
 
 
-def bar(place: int, names: Sequence[str], thick: float = 0.64) -> dict[str, Any]:
+def bar(place: int, names: Sequence[str], thick: float = 0.64) -> dict[str, float]:
     """Where a bar lies and how thick it is, of those that `name_bars` names."""
     return {"y": place + 0.26, "height": 0.55 * thick} if long_names(names) else {"y": place, "height": thick}
 

@@ -14,6 +14,7 @@ from ppo_vs_grpo.benchmarks.analysis.frames import probes
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
 from ppo_vs_grpo.benchmarks.analysis.report.figures import style
 from ppo_vs_grpo.benchmarks.analysis.report.figures.canvas import LINE_IN, algorithms, arm_marks, grid, unmatched_words
+from ppo_vs_grpo.benchmarks.analysis.report.figures.panels import name_rows
 
 MOMENT = "middle"
 """Of a run: at its start a critic knows nothing, and at its end there may be little left to learn."""
@@ -47,7 +48,7 @@ def probe_figure(results: Results, caption: str = "") -> Figure:
         for task, (residual,), later in zip(tasks, axes[::2], axes[1::2], strict=True):
             names = list(probes.BASELINES)
             dots(left[left["task"] == task], "baseline", "residual_variance", "se", residual, colours, names)
-            residual.set_yticklabels(list(probes.BASELINES.values()))
+            name_rows(residual, list(probes.BASELINES.values()))
             residual.axvline(1, color=style.FAINT, linewidth=0.9)
             residual.set_xlim(left=0)
             residual.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
@@ -75,10 +76,8 @@ def dots(
         values = np.array([row[value] for _, row in shown], dtype=float)
         spread = 2 * np.nan_to_num(np.array([row[se] for _, row in shown], dtype=float))
         ax.errorbar(values, at, xerr=spread, fmt="o", markersize=3.2, elinewidth=1.1, color=colours[arm])
-    ax.set_yticks(range(len(names)), list(names))
+    name_rows(ax, names)
     ax.set_ylim(len(names) - 0.4, -0.6)
-    ax.grid(axis="y", visible=False)
-    ax.tick_params(axis="y", length=0)
     return ax
 
 

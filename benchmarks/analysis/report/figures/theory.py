@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.resources import files
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -12,6 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
 from ppo_vs_grpo.benchmarks.analysis.report.figures.canvas import grid
+from ppo_vs_grpo.benchmarks.analysis.report.figures.panels import thin
 
 BASELINES: dict[str, tuple[str, dict[str, Any]]] = {
     "none": ("none (V = 0)", {"color": "#777777"}),
@@ -71,6 +73,7 @@ def lines(table: pd.DataFrame, column: str, ax: Axes) -> Axes:
     for name, (_, look) in BASELINES.items():
         by_world = table[table["baseline"] == name].pivot(index="x", columns="world", values=column)
         if "marker" not in look:
-            ax.plot(by_world, color=look["color"], linewidth=0.5, alpha=0.15)
+            curves = [np.column_stack([by_world.index, world]) for world in by_world.to_numpy(float).T]
+            thin(ax, curves, color=look["color"], linewidth=0.5, alpha=0.15)
         ax.plot(by_world.mean(axis=1), **{"linewidth": 1.8} | look)
     return ax

@@ -39,8 +39,8 @@ def test_the_curve_draws_each_seed_and_a_mean_of_the_complete(folder: Path) -> N
     scores = load(folder).scores.query("task == 'recall'")
     ax = panels.learning_curve(scores, axes(), COLOURS)
     grpo = [line for line in ax.lines if to_hex(str(line.get_color())) == "#d55e00"]
-    thin = [line for line in grpo if line.get_linewidth() < 1]
-    assert len(thin) == 3
+    (thin,) = [lines for lines in ax.collections if to_hex(lines.get_edgecolor()[0]) == "#d55e00"]  # type: ignore[arg-type]
+    assert len(thin.get_paths()) == 3
     (bold,) = [line for line in grpo if line.get_linewidth() > 2]
     whole = scores.query("arm == 'grpo' and seed != 1")
     np.testing.assert_allclose(heights(bold), whole.groupby("completions")["pass_rate"].mean())
