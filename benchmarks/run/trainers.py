@@ -54,10 +54,11 @@ def make_trainer(spec: RunSpec, start: Path, device: str = "cpu", more_updates: 
     UserError where our sampler or update would read the start model otherwise than it reads itself.
     """
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+    from transformers import AutoTokenizer
 
     from ppo_vs_grpo.algorithms import find
     from ppo_vs_grpo.algorithms.shared.agreement import check_agreement
+    from ppo_vs_grpo.algorithms.shared.networks.loading import load
     from ppo_vs_grpo.algorithms.shared.trainer import Trainer
     from ppo_vs_grpo.benchmarks import peers
     from ppo_vs_grpo.benchmarks.models import reward
@@ -70,7 +71,7 @@ def make_trainer(spec: RunSpec, start: Path, device: str = "cpu", more_updates: 
     task = make(spec.task_choice.task, spec.task_choice.options)
     if isinstance(task, Learned):
         task.judge = reward.load(start, task.model_of(spec.seed), device)
-    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(start, dtype=getattr(torch, spec.train.start_dtype))
+    model = load(start, getattr(torch, spec.train.start_dtype))
     torch.nn.Module.to(model, device)
     tokenizer = AutoTokenizer.from_pretrained(start)
     budget = spec.train.completions + more_updates * spec.train.batch_completions
