@@ -55,10 +55,11 @@ def make_trainer(spec: RunSpec, start: Path, device: str = "cpu", more_updates: 
     weights cannot be trained, and where a prompt does not fit its context.
     """
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+    from transformers import AutoTokenizer
 
     from ppo_vs_grpo.algorithms import find
     from ppo_vs_grpo.algorithms.shared.agreement import check_agreement
+    from ppo_vs_grpo.algorithms.shared.networks.loading import load
     from ppo_vs_grpo.algorithms.shared.trainer import Trainer
     from ppo_vs_grpo.benchmarks import peers
     from ppo_vs_grpo.benchmarks.models import admission, reward
@@ -71,7 +72,7 @@ def make_trainer(spec: RunSpec, start: Path, device: str = "cpu", more_updates: 
     kind = find(settings_of(spec.algorithm))
     task = make(spec.task_choice.task, spec.task_choice.options)
     reward.give_judges(task, start, spec.seed, device)
-    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(start, dtype=getattr(torch, spec.train.start_dtype))
+    model = load(start, getattr(torch, spec.train.start_dtype))
     torch.nn.Module.to(model, device)
     tokenizer = AutoTokenizer.from_pretrained(start)
     check_context(spec, task, tokenizer, model.config)

@@ -1,5 +1,6 @@
 """Policy, critic and reference, and how they read sequences.
 
+loading.py     a start model from its folder, without towers
 models.py      the networks of a run, and their outputs
 adapters.py    LoRA adapters
 sequences.py   prompt and completion joined, cut into micro-batches, packed

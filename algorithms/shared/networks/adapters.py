@@ -34,6 +34,8 @@ def add_adapters(policy: PreTrainedModel, rank: int, seed: int) -> None:
     adapters = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear")
     with torch.device("meta"), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "fan_in_fan_out")  # peft sees how a layer is laid out, sets this and warns
+        for rule in ("alpha_pattern keys", "target_parameters="):  # peft's, for experts, of a model that has none
+            warnings.filterwarnings("ignore", f".*{rule}")
         try:
             inject_adapter_in_model(adapters, policy)
         except ValueError as error:  # layers that peft knows it cannot adapt

@@ -123,7 +123,7 @@ def _read(
 ) -> tuple[tuple[Tensor, ...], Tensor]:
     """Results of `of` on distributions, tokens and the reference's distributions, (N,) each; hidden states (N, H)."""
     size = chunk_tokens(vocabulary_tokens(model))
-    if len(packed.reads_N) <= size or model.get_decoder() is model:
+    if len(packed.reads_N) <= size or _decoder(model) is None:
         log_probs_NV, hidden_NH = log_probs(model, packed, temperature)
         theirs_NV = None
         if reference is not None:
@@ -185,18 +185,25 @@ def _add_gradients(
             total += part
 
 
+def _decoder(model: PreTrainedModel) -> PreTrainedModel | None:
+    """The part that the model's own pass calls before its output: for OPT within its trunk. Some say a layer is it."""
+    decoder = model.get_decoder()
+    return decoder if isinstance(decoder, PreTrainedModel) and decoder is not model else trunk_of(model)
+
+
 @dataclass(frozen=True, slots=True)
 class _Output:
     """A trunk's hidden states of the tokens read, and the model around it, which turns them into distributions."""
 
     model: PreTrainedModel
+    trunk: PreTrainedModel
     temperature: float
     hidden_NH: Tensor
     answer: type[ModelOutput]
 
     def parameters(self) -> list[nn.Parameter]:
         """Trained parameters outside the trunk, and the output embedding even if it is also the input's."""
-        trunk = {id(parameter) for parameter in self.model.get_decoder().parameters()}
+        trunk = {id(parameter) for parameter in self.trunk.parameters()}
         apart = [parameter for parameter in self.model.parameters() if id(parameter) not in trunk]
         both = [*self.model.get_output_embeddings().parameters(), *apart]
         return [parameter for parameter in dict.fromkeys(both) if parameter.requires_grad]
@@ -204,13 +211,15 @@ class _Output:
     @classmethod
     def after(cls, model: PreTrainedModel, packed: Packed, temperature: float) -> _Output:
         """The output after a pass of the trunk over these rows."""
-        return cls(model, temperature, *hidden(model.get_decoder(), packed))
+        trunk = _decoder(model)
+        assert trunk is not None
+        return cls(model, trunk, temperature, *hidden(trunk, packed))
 
     def log_probs(self, hidden_nH: Tensor, ids_n: Tensor) -> Tensor:
         """Log-probabilities of every next token after these states, (n, V). The model's own forward pass runs around a
         trunk that returns the states, so whatever it does to its logits still happens. Only the ids' shape matters.
         """
-        trunk: Any = self.model.get_decoder()
+        trunk: Any = self.trunk
         trunk.forward = lambda *_, **__: self.answer(last_hidden_state=hidden_nH[None])
         try:
             logits_nV = self.model(input_ids=ids_n[None], use_cache=False).logits[0]

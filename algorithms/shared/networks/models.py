@@ -91,7 +91,7 @@ def build(
         if critic.kind == "model":
             trunk = _copy(_trunk(policy))
     if gradient_checkpointing:
-        for network in (trunk_of(policy), trunk):
+        for network in (trunk_of(policy) or policy, trunk):
             if network is not None:
                 _compute_layers_again(network)
     if dtype != torch.float32:
