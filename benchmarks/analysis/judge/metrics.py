@@ -87,7 +87,7 @@ SECONDS = Metric(
     "seconds per 1,000 completions", "s", "faster", COST_FACTOR, of_seconds, pair="paired repeat",
     claim="seconds", called="seconds per 1,000 completions",
 )  # fmt: skip
-COMPLETIONS_TO = Metric("completions to the threshold", "completions", "faster", FACTOR, of_arrivals)
+COMPLETIONS_TO = Metric("completions to the threshold", "completions", "needs fewer completions", FACTOR, of_arrivals)
 SECONDS_TO = Metric(
     "seconds to the threshold at the measured mean pace", "s", "faster", FACTOR,
     of_seconds_to,

@@ -120,7 +120,7 @@ def test_runs_that_all_diverged_have_collapsed() -> None:
     cells = [("grpo", "a", seed) for seed in range(8)]
     found = rows(suite(curves([0.5] * 8), [(0.2,)] * 8, diverged=cells))
     assert (found[COLLAPSES].second_value, found[COLLAPSES].verdict) == (1.0, "ppo better")
-    assert (found[COMPLETIONS_TO].verdict, found[COMPLETIONS_TO].estimate) == ("ppo faster", 0.0)
+    assert (found[COMPLETIONS_TO].verdict, found[COMPLETIONS_TO].estimate) == ("ppo needs fewer completions", 0.0)
     assert found[FINAL].verdict == "no verdict"
 
 
