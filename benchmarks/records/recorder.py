@@ -31,7 +31,7 @@ class Recorder:
     def evals(self, rows: Iterable[Mapping[str, Any]], transcripts: Iterable[Mapping[str, Any]]) -> None:
         """Append an evaluation's rows and keep its transcripts for the end."""
         self._append("evals", rows)
-        self._transcripts.extend(dict(t) for t in transcripts)
+        self._transcripts.extend({key: _finite(value) for key, value in t.items()} for t in transcripts)
 
     def probes(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Append what a probe measured."""
@@ -49,14 +49,17 @@ class Recorder:
 
         for name, rows in self._lines.items():
             if rows:
-                pq.write_table(pa.Table.from_pylist(rows), self.folder / f"{name}.parquet")
+                columns = dict.fromkeys(column for row in rows for column in row)
+                table = pa.Table.from_pydict({column: [row.get(column) for row in rows] for column in columns})
+                pq.write_table(table, self.folder / f"{name}.parquet")
         if self._transcripts:
-            lines = "".join(json.dumps(t) + "\n" for t in self._transcripts)
+            lines = "".join(json.dumps(t, allow_nan=False) + "\n" for t in self._transcripts)
             (self.folder / "samples.jsonl.gz").write_bytes(gzip.compress(lines.encode(), mtime=0))
         write_manifest(self.folder, self.identity, manifest)
 
     def _append(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
-        finite = [{key: _finite(value) for key, value in row.items()} for row in rows]
+        before = dict.fromkeys(self._lines[name][0] if self._lines[name] else ())  # a part that no row has is null
+        finite = [before | {key: _finite(value) for key, value in row.items()} for row in rows]
         self._lines[name].extend(finite)
         with (self.folder / f"{name}.jsonl").open("a") as file:
             file.writelines(json.dumps(row, allow_nan=False) + "\n" for row in finite)

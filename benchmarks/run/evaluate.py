@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +55,7 @@ class Evaluator:
                 "stratum": problem.stratum,
                 "samples": samples,
                 "passes": sum(passes_PK[i]),
-                "reward_mean": sum(rewards_PK[i]) / samples,
+                "reward_mean": _mean_of_known(rewards_PK[i]),
                 "greedy_pass": int(greedy.passed_B[i]),
                 "greedy_reward": float(greedy.rewards_B[i]),
                 "completion_tokens_mean": sum(tokens_PK[i]) / samples,
@@ -81,3 +82,9 @@ class Evaluator:
             }
             for row in index
         ]
+
+
+def _mean_of_known(rewards: list[float]) -> float:
+    """The mean of the rewards that are not missing, NaN where all are."""
+    known = [reward for reward in rewards if not math.isnan(reward)]
+    return sum(known) / len(known) if known else math.nan

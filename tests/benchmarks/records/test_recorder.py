@@ -17,6 +17,7 @@ import pytest
 from example_spec import SPEC
 from ppo_vs_grpo.algorithms.shared.config import TrainConfig
 from ppo_vs_grpo.benchmarks.records.recorder import Recorder
+from ppo_vs_grpo.benchmarks.records.schema import read_lines
 from ppo_vs_grpo.benchmarks.run.machine import Neighbours, surroundings
 
 
@@ -39,6 +40,21 @@ def test_lines_are_written_as_they_happen_and_the_manifest_last(tmp_path: Path) 
         {"phase": "process", "role": "process", "source": "peak_rss", "bytes": 7}
     ]
     assert json.loads(gzip.decompress((tmp_path / "samples.jsonl.gz").read_bytes()))["completion"] == "3*5+7"
+
+
+def test_a_part_may_come_and_go_and_a_reward_may_be_missing(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, SPEC.identity)
+    recorder.metrics({"update": 1, "reward_a": 0.5})
+    recorder.metrics({"update": 2, "reward_b": 0.25})
+    recorder.evals([{"prompt": 0}], [{"completion": "7", "reward": math.nan}])
+    assert read_lines(tmp_path / "metrics.jsonl")[1] == {"update": 2, "reward_a": None, "reward_b": 0.25}
+    recorder.finish({"status": "ok"})
+    table = pd.read_parquet(tmp_path / "metrics.parquet")
+    assert table.replace({math.nan: None}).to_dict("list") == {
+        "update": [1, 2], "reward_a": [0.5, None], "reward_b": [None, 0.25],
+    }  # fmt: skip
+    transcript = gzip.decompress((tmp_path / "samples.jsonl.gz").read_bytes()).decode()
+    assert json.loads(transcript, parse_constant=pytest.fail) == {"completion": "7", "reward": None}
 
 
 def test_the_environment_names_no_person_machine_or_folder() -> None:
