@@ -11,7 +11,11 @@ import pandas as pd
 from ppo_vs_grpo.benchmarks.analysis.frames.results import ALL_TASKS, Results, kept
 from ppo_vs_grpo.benchmarks.analysis.judge.pairs import collapses
 
-COLUMNS = ("task", "arm", "runs", "collapsed", "diverged", "failed", "ended", "silent_groups")
+COUNTS = ("runs", "collapsed", "diverged", "failed")
+SHARES = {"ended": "ended_fraction", "silent_groups": "silent_group_fraction", "parsed": "reward_parsed"}
+"""The shares that stand beside a verdict, and the metrics that they are means of."""
+
+COLUMNS = ("task", "arm", *COUNTS, *SHARES)
 
 
 @kept
@@ -20,7 +24,8 @@ def conditions(results: Results, pair: tuple[str, str], tasks: tuple[str, ...]) 
 
     `runs` are the training runs that are there, `collapsed`, `diverged` and `failed` how many of them were so. `ended`
     is the share of sampled completions that came to an end token before the limit, `silent_groups` that of prompt
-    groups whose rewards were all equal: means over updates of each run, then over runs; NaN where none is known.
+    groups whose rewards were all equal, `parsed` that of completions whose answer could be read: means over updates of
+    each run, then over runs; NaN where none is known.
     """
     fell = collapses(results, pair)
     rows = []
@@ -30,16 +35,14 @@ def conditions(results: Results, pair: tuple[str, str], tasks: tuple[str, ...]) 
             metrics = _of(results.metrics, task, arm)
             row: dict[str, Any] = {"task": task, "arm": arm, "runs": len(status), "collapsed": np.nansum(collapsed)}
             row |= {state: int((status == state).sum()) for state in ("diverged", "failed")}
-            means = metrics.groupby("key")[["ended_fraction", "silent_group_fraction"]].mean().astype(float).mean()
-            rows.append(row | {"ended": means["ended_fraction"], "silent_groups": means["silent_group_fraction"]})
+            of_runs = metrics.reindex(columns=["key", *SHARES.values()]).groupby("key").mean().astype(float).mean()
+            rows.append(row | {share: of_runs[metric] for share, metric in SHARES.items()})
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     if len(tasks) > 1:
         of_arms = table.groupby("arm", sort=False)
-        over = (
-            of_arms[["runs", "collapsed", "diverged", "failed"]].sum().join(of_arms[["ended", "silent_groups"]].mean())
-        )
+        over = of_arms[list(COUNTS)].sum().join(of_arms[list(SHARES)].mean())
         table = pd.concat([table, over.reset_index().assign(task=ALL_TASKS)[list(COLUMNS)]], ignore_index=True)
-    return table.astype({"runs": int, "collapsed": int, "diverged": int, "failed": int})
+    return table.astype(dict.fromkeys(COUNTS, int))
 
 
 def differing_settings(results: Results, pair: tuple[str, str]) -> list[str]:

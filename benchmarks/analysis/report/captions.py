@@ -8,7 +8,8 @@ TABLES = {
         "Conditions",
         "Of each arm on each task: training runs, how many collapsed (below half of their start), diverged or failed; "
         "the share of sampled completions that ended before the limit; the share of prompt groups whose rewards are "
-        "all equal. Means over updates, then over runs.",
+        "all equal; where a reward says it, the share of completions in which it found an answer to read. Means over "
+        "updates, then over runs.",
     ),
     "verdicts": ("Verdicts", "Every metric of two arms, on each task and over all of them."),
     "differences": (

@@ -13,7 +13,13 @@ from ppo_vs_grpo.benchmarks.analysis.frames.prompts import prompts_reach
 from ppo_vs_grpo.benchmarks.analysis.frames.results import ALL_TASKS, Results
 from ppo_vs_grpo.benchmarks.analysis.judge.claim_measures import MEASURES
 from ppo_vs_grpo.benchmarks.analysis.judge.claims import ClaimResult
-from ppo_vs_grpo.benchmarks.analysis.judge.conditions import conditions, critics, differing_settings, places_of_beta
+from ppo_vs_grpo.benchmarks.analysis.judge.conditions import (
+    SHARES,
+    conditions,
+    critics,
+    differing_settings,
+    places_of_beta,
+)
 from ppo_vs_grpo.benchmarks.analysis.judge.finding import amount
 from ppo_vs_grpo.benchmarks.analysis.judge.metrics import COMPLETIONS_TO, MEMORY, SECONDS
 from ppo_vs_grpo.benchmarks.analysis.judge.verdicts import Verdict
@@ -83,13 +89,20 @@ def critic_megabytes(results: Results, pair: tuple[str, str]) -> dict[str, str]:
 
 
 def conditions_table(results: Results, judged: Sequence[Verdict]) -> pd.DataFrame:
-    """`judge.conditions` as text: a row per task and arm; empty without two arms that share a task."""
+    """`judge.conditions` as text: a row per task and arm; empty without two arms that share a task.
+
+    Whether answers could be read stands there where a reward says it.
+    """
     pair = pair_of(judged)
     tasks = tuple(dict.fromkeys(one.task for one in judged if one.task != ALL_TASKS))
     if pair is None or not tasks:
         return pd.DataFrame()
     table = conditions(results, pair, tasks)
-    shares = {name: [DASH if pd.isna(x) else f"{x:.0%}" for x in table[name]] for name in ("ended", "silent_groups")}
+    if table["parsed"].isna().all():
+        table = table.drop(columns="parsed")
+    shares = {
+        name: [DASH if pd.isna(x) else f"{x:.0%}" for x in table[name]] for name in SHARES if name in table.columns
+    }
     return table.assign(**shares).astype(str).astype(object)
 
 

@@ -140,6 +140,13 @@ def test_conditions_stand_beside_the_verdicts() -> None:
     assert table.loc[("a", "ppo")].tolist() == ["2", "2", "1", "0", "50%", "25%"]
     assert table.loc[("b", "grpo")].tolist() == ["3", "0", "0", "1", "100%", "25%"]
     assert table.loc[("all tasks", "ppo")].tolist() == ["5", "2", "1", "0", "75%", "25%"]
+    parsed = replace(results, metrics=results.metrics.assign(reward_parsed=known["task"].map({"a": 0.9})))
+    table = first_page.conditions_table(parsed, judge(parsed)).set_index(["task", "arm"])
+    assert table["parsed"].loc[[("a", "ppo"), ("b", "ppo"), ("all tasks", "grpo")]].tolist() == [
+        "90%",
+        first_page.DASH,
+        "90%",
+    ]
 
 
 def test_what_was_not_tested_names_settings_critics_and_the_start() -> None:
