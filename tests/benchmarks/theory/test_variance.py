@@ -171,8 +171,8 @@ def test_the_figure_draws_means_over_worlds(figure: Figure) -> None:
     np.testing.assert_allclose(bold(bias_ax, "#009E73", "-"), mean.loc[("lambda", "value_prompt"), "bias"].iloc[:-1])
     np.testing.assert_allclose(bold(within, "#D55E00", "-"), mean.loc[("size", "leave_one_out"), "within"])
     np.testing.assert_allclose(bold(total_ax, "#D55E00", "None"), total["size", "group_relative"])
-    thin = [line for line in within.lines if line.get_linewidth() < 1]
-    assert len(thin) == 6 * len(variance.WORLDS)
+    thin = [len(lines.get_paths()) for lines in within.collections]
+    assert thin == [len(variance.WORLDS)] * 6
 
 
 def test_the_figure_names_every_baseline_and_nothing_is_outside_it(figure: Figure) -> None:
