@@ -105,6 +105,19 @@ def test_the_noise_scale_is_the_ratio_of_sums_over_complete_runs() -> None:
     assert negative["noise_scale"].isna().all()
 
 
+def test_each_row_has_the_numbers_of_its_own_subject_in_the_order_in_which_they_came() -> None:
+    trace = {"rloo": 6.0, "dr-grpo": 2.0, "grpo": 4.0}
+    frame = [
+        row
+        for name, number in trace.items()
+        for row in rows("a", 0, **{f"gradient__{name}__trace": number, f"gradient__{name}__signal": 2.0,
+                                   f"gradient__{name}__skipped": 0.0})
+    ]  # fmt: skip
+    table = probes.gradient_noise(summarised(frame))
+    assert table.set_index("estimator")["noise_scale"].to_dict() == {"rloo": 3.0, "dr-grpo": 1.0, "grpo": 2.0}
+    assert list(table["estimator"]) == list(trace)
+
+
 def test_moments_are_start_middle_and_end_whatever_their_completions() -> None:
     frame = [row for at in (0, 640, 1280) for row in rows("a", at, baseline__value__comparable=at / 1000)]
     table = probes.baselines(summarised(frame)).set_index("moment")["residual_variance"]
