@@ -103,7 +103,7 @@ def read_records(folder: Path, name: str, columns: tuple[str, ...], may_lack: bo
     if frame.empty:
         return pd.DataFrame(columns=list(columns))
     check_columns(path, columns, frame.columns)
-    kinds = frame.dtypes
+    kinds = dict(frame.dtypes)
     for column in [c for c in columns if c not in TEXT_COLUMNS]:
         if not pd.api.types.is_numeric_dtype(kinds[column]):  # a column of nulls, or one that holds more than numbers
             try:

@@ -6,6 +6,7 @@ with them, and with its constrained layout, a report's figures took three times 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -85,7 +86,7 @@ class Frame(Artist):
     def _draw_axis(self, axis: Axis) -> None:
         """The grid is one line with gaps, ticks are a row of markers, each label is a text."""
         told, labels = axis.get_tick_params(), _labels(axis)
-        minor = [float(place) for place in axis.get_minorticklocs() if _inside(axis, place)]
+        minor = _inside(axis, axis.get_minorticklocs())
         length = float(told.get("length", style.TICK_POINTS))
         if told["gridOn"]:
             self._line(axis, np.repeat(list(labels), 3), np.tile([0, 1, np.nan], len(labels)), **style.GRID)
@@ -150,11 +151,12 @@ class Frame(Artist):
 def _labels(axis: Axis) -> dict[float, str]:
     """The labels of the axis's ticks inside the panel, by their places."""
     places = [float(place) for place in axis.get_majorticklocs()]
-    labels = axis.get_major_formatter().format_ticks(places)
-    return {place: label for place, label in zip(places, labels, strict=True) if _inside(axis, place)}
+    labels = dict(zip(places, axis.get_major_formatter().format_ticks(places), strict=True))
+    return {place: labels[place] for place in _inside(axis, places)}
 
 
-def _inside(axis: Axis, place: float) -> bool:
+def _inside(axis: Axis, places: Iterable[float]) -> list[float]:
+    """Those of some places that lie in the panel."""
     low, high = sorted(axis.get_view_interval())
     near = 1e-9 * (high - low)  # what rounding may take a tick out of the panel
-    return bool(low - near <= place <= high + near)
+    return [float(place) for place in places if low - near <= place <= high + near]
