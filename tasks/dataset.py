@@ -17,9 +17,9 @@ import numpy as np
 from ppo_vs_grpo.tasks import hub, rewards, tables
 from ppo_vs_grpo.tasks.base import Problem, Score, Split
 from ppo_vs_grpo.tasks.embedded import foreign
-from ppo_vs_grpo.tasks.errors import UserError, nearest
+from ppo_vs_grpo.tasks.errors import BRIEF, UserError, nearest, shown
 from ppo_vs_grpo.tasks.options import finite, flag, text, texts, whole_number
-from ppo_vs_grpo.tasks.partition import partition, shown
+from ppo_vs_grpo.tasks.partition import partition
 from ppo_vs_grpo.tasks.prompts import Columns
 from ppo_vs_grpo.tasks.unusable import without_unusable
 
@@ -111,7 +111,7 @@ class Dataset:
         if (found := problem.facts.get(column)) is None:
             raise UserError(
                 f"options.demonstration: an embedded model starts from demonstrations, and the row with prompt "
-                f"{shown(problem.prompt)} has no {column!r}; {nearest(column, problem.facts)}"
+                f"{shown(problem.prompt, BRIEF)} has no {column!r}; {nearest(column, problem.facts)}"
             )
         return str(found)
 
@@ -122,7 +122,7 @@ class Dataset:
             for problem in problems:
                 for written in (problem.prompt, self._demonstrated(problem) if split == "train" else ""):
                     if unread := foreign(written):
-                        return f"the embedded models read ASCII only, not the {unread!r} in {shown(written)}"
+                        return f"the embedded models read ASCII only, not the {unread!r} in {shown(written, BRIEF)}"
         return ""
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import get_args
 
 from ppo_vs_grpo.tasks.base import Problem, Split
-from ppo_vs_grpo.tasks.errors import UserError
+from ppo_vs_grpo.tasks.errors import BRIEF, UserError, shown
 from ppo_vs_grpo.tasks.splits import split_of
 
 TOLERATED = 0.01
@@ -14,9 +14,6 @@ TOLERATED = 0.01
 
 EXAMPLES = 3
 """What an error shows of what it counts."""
-
-SHOWN = 60
-"""Characters of a text that an error shows."""
 
 OPTION = {"heldout": "test", "validation": "validation"}
 """The options that name the sources of the splits that are not trained on."""
@@ -65,10 +62,4 @@ def _separate(splits: Splits, kept: Split, other: Split) -> int:
 
 def examples(texts: Sequence[str]) -> str:
     """The first few of the texts, each shortened."""
-    return ", ".join(map(shown, texts[:EXAMPLES])) + (" ..." if len(texts) > EXAMPLES else "")
-
-
-def shown(text: object) -> str:
-    """The beginning of a value as it is written in code."""
-    written = repr(text)
-    return written if len(written) <= SHOWN else f"{written[: SHOWN - 3]}..."
+    return ", ".join(shown(text, BRIEF) for text in texts[:EXAMPLES]) + (" ..." if len(texts) > EXAMPLES else "")

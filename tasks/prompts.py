@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ppo_vs_grpo.tasks.base import Problem
-from ppo_vs_grpo.tasks.errors import UserError, nearest
-from ppo_vs_grpo.tasks.partition import shown
+from ppo_vs_grpo.tasks.errors import BRIEF, UserError, nearest, shown
 from ppo_vs_grpo.tasks.rewards.rules import marked
 from ppo_vs_grpo.tasks.tables import Row
 
@@ -85,7 +84,7 @@ def _text(value: Any, column: str, place: str) -> str:
     if value is None or value == "" or value == []:
         raise UserError(f"options.prompt: {place}: the column {column!r} is empty; fill or remove the row")
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise UserError(f"options.prompt: {place}: the column {column!r} should hold text, not {shown(value)}")
+        raise UserError(f"options.prompt: {place}: the column {column!r} should hold text, not {shown(value, BRIEF)}")
     return str(value)
 
 
@@ -95,7 +94,7 @@ def _messages(given: list[Any], column: str, place: str) -> tuple[Mapping[str, s
         if not (isinstance(message, dict) and all(isinstance(message.get(key), str) for key in ("role", "content"))):
             raise UserError(
                 f"options.prompt: {place}: each message of {column!r} should have the texts role and content, "
-                f"not {shown(message)}"
+                f"not {shown(message, BRIEF)}"
             )
     if given and given[-1]["role"] == "assistant":
         raise UserError(

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from ppo_vs_grpo.tasks.base import Problem
-from ppo_vs_grpo.tasks.errors import UserError
-from ppo_vs_grpo.tasks.partition import EXAMPLES, TOLERATED, shown
+from ppo_vs_grpo.tasks.errors import BRIEF, UserError, shown
+from ppo_vs_grpo.tasks.partition import EXAMPLES, TOLERATED
 from ppo_vs_grpo.tasks.rewards import Rewards
 
 
@@ -20,7 +20,7 @@ def without_unusable(problems: Sequence[Problem], rewards: Rewards, source: str)
     wrong = dict(islice(_refused(problems, rewards, 0), max(allowed + 1, EXAMPLES)))
     if len(wrong) > allowed:
         named = islice(wrong, EXAMPLES)
-        rows = ", ".join(f"row {at + 1}: {shown(_answer(problems[at]))}" for at in named)
+        rows = ", ".join(f"row {at + 1}: {shown(_answer(problems[at]), BRIEF)}" for at in named)
         raise UserError(
             f"{next(iter(wrong.values()))}; {source} has {len(wrong)} such rows at least, of {len(problems)} ({rows}), "
             f"and {TOLERATED:.0%} may be left out"

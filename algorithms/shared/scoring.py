@@ -12,13 +12,10 @@ from transformers import PreTrainedTokenizerBase
 
 from ppo_vs_grpo.algorithms.shared.types import Rollouts, ScoredRollouts
 from ppo_vs_grpo.tasks.base import Problem, Score, Task
-from ppo_vs_grpo.tasks.errors import UserError
+from ppo_vs_grpo.tasks.errors import UserError, shown
 from ppo_vs_grpo.tasks.rewards import RatingError
 
 MISSING = float("nan")
-
-SHOWN = 200
-"""Characters of a prompt, a completion or a score that an error shows."""
 
 
 class RewardError(RuntimeError):
@@ -133,18 +130,13 @@ def _scored(task: Task, problem: Problem, text: str) -> Score:
 def _wrong(found: object) -> str:
     """What is wrong with a score; empty where nothing is."""
     if not isinstance(found, Score):
-        return f"the score is {_shown(found)}; it should be a Score"
+        return f"the score is {shown(found)}; it should be a Score"
     if found.reward is None:
         return ""
     if not isinstance(found.reward, Real):
-        return f"the reward is {_shown(found.reward)}, no number"
+        return f"the reward is {shown(found.reward)}, no number"
     return f"the reward is {found.reward:g}; a reward is finite, or None" if math.isinf(found.reward) else ""
 
 
 def _place(task: Task, problem: Problem, text: str) -> str:
-    return f"task {task.name}, prompt {_shown(problem.prompt)}, completion {_shown(text)}"
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
+    return f"task {task.name}, prompt {shown(problem.prompt)}, completion {shown(text)}"

@@ -240,7 +240,7 @@ def _nothing_moves(models: Models, number: int, rate: float) -> str:
     dtype = str(models.policy.dtype).removeprefix("torch.")
     return (
         f"learning_rate {rate:g}: no weight of the policy changed in update {number}, although its gradient is not 0; "
-        f"steps of this size are lost in the weights' type, {dtype}: raise learning_rate, or start_dtype: float32"
+        f"steps of this size are lost in the weights' type, {dtype}: raise learning_rate, or take dtype: float32"
     )
 
 

@@ -7,13 +7,10 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from ppo_vs_grpo.tasks.base import Problem
+from ppo_vs_grpo.tasks.errors import shown
 
 NOTES = {"parsed": min, "label_similarity": min, "reward_error": max}
 """Parts that are no reward, and which of several rewards' notes a sum keeps: the worst."""
-
-
-SHOWN = 200
-"""Characters of a prompt, a completion or a value that an error shows."""
 
 
 class RatingError(RuntimeError):
@@ -54,9 +51,3 @@ class Reward(Protocol):
 def place_of(name: str, problem: Problem, completion: str) -> str:
     """Which reward of what, for an error."""
     return f"reward {name}, prompt {shown(problem.prompt)}, completion {shown(completion)}"
-
-
-def shown(value: object) -> str:
-    """A value in an error, cut."""
-    text = repr(value)
-    return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ppo_vs_grpo.tasks.base import Problem
-from ppo_vs_grpo.tasks.rewards.base import Rated, RatingError, place_of, shown
+from ppo_vs_grpo.tasks.errors import shown
+from ppo_vs_grpo.tasks.rewards.base import Rated, RatingError, place_of
 from ppo_vs_grpo.tasks.rewards.worker import FailedCall, Place, Worker
 
 Row = tuple[Problem, str, Sequence[int]]

