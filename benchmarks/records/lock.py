@@ -12,6 +12,7 @@ from typing import Any
 from ppo_vs_grpo.benchmarks.records import throughput
 from ppo_vs_grpo.benchmarks.records.folder import LOCK, RunName, fingerprint, is_finished, run_name, write_whole
 from ppo_vs_grpo.benchmarks.records.manifest import read_manifest
+from ppo_vs_grpo.benchmarks.records.schema import read_text
 from ppo_vs_grpo.benchmarks.records.seal import seal_of, sealed
 from ppo_vs_grpo.tasks.errors import UserError, nearest
 
@@ -154,12 +155,12 @@ def _seal(lock: Mapping[str, Any]) -> str:
 
 
 def _parsed(path: Path) -> Any:
-    import yaml
+    from ppo_vs_grpo.benchmarks.records.yaml_text import parse_yaml
 
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not YAML ({' '.join(str(error).split())}); {MEND}") from None
+        return parse_yaml(read_text(path), str(path))
+    except UserError as error:
+        raise UserError(f"{error}; {MEND}") from None
 
 
 def _check_kinds(path: Path, holder: Any, kinds: Mapping[str, type]) -> None:

@@ -91,7 +91,10 @@ def check_hashes(folder: Path, files: Mapping[str, str]) -> None:
         path = folder / name
         if not path.is_file():
             raise UserError(f"{path}: missing, but manifest.json names it. {MEND}")
-        found = fingerprint(path)
+        try:
+            found = fingerprint(path)
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read ({error.strerror})") from None
         if found != expected:
             if path.suffix == ".jsonl":
                 read_lines(path)  # names the broken line, if one is

@@ -55,18 +55,26 @@ ROW_KEYS = {
 TEXT_COLUMNS = {"stratum", "phase", "role", "source", "probe", "subject", "quantity"}
 
 
+def read_text(path: Path) -> str:
+    """A file's text. Raises UserError where it cannot be read, and where it is no text."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not UTF-8 text") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+
+
 def read_object(path: Path) -> dict[str, Any]:
     """Read a JSON object; a UserError says in which line it stops being one."""
+    if not path.exists():
+        raise UserError(f"{path}: missing; every run has one. Delete the run's folder and run the suite again")
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(
-            f"{path}: missing; every run has one. Delete the run's folder and run the suite again"
-        ) from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: not UTF-8 text; expected a JSON object") from None
+        value = json.loads(read_text(path))
     except json.JSONDecodeError as error:
         raise UserError(f"{path}, line {error.lineno}: not JSON ({error.msg}); expected an object") from None
+    except (ValueError, RecursionError) as error:  # a number of 5,000 digits, a thousand levels
+        raise UserError(f"{path}: not JSON that this package writes ({str(error).splitlines()[0]})") from None
     if not isinstance(value, dict):
         raise UserError(f"{path}: holds a {type(value).__name__}; expected an object")
     return value
@@ -86,8 +94,9 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
         try:
             row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UserError(f"{path}, line {number}: not JSON ({error.msg}); expected one object a line") from None
+        except (ValueError, RecursionError) as error:
+            why = getattr(error, "msg", None) or str(error).splitlines()[0]
+            raise UserError(f"{path}, line {number}: not JSON ({why}); expected one object a line") from None
         if not isinstance(row, dict):
             raise UserError(f"{path}, line {number}: holds a {type(row).__name__}; expected an object")
         check_columns(Path(f"{path}, line {number}"), rows[0] if rows else (), row)
