@@ -105,10 +105,10 @@ def run_specs(
 
     `models` has each task's start model, `builds` the commands that make the missing ones, by the label of
     one of their tasks; `worker` is the command to which a run's folder and start model are added. Unless `slots` says
-    otherwise, as many runs go at a time as there are cores, on an accelerator one.
+    otherwise, as many runs go at a time as the cores have threads for, on an accelerator one.
     """
     if slots is None:
-        slots = cores() if device == "cpu" else 1
+        slots = max(1, cores() // suite.threads) if device == "cpu" else 1
     if slots < 1:
         raise UserError(f"--slots {slots}: should be at least 1")
     with claimed(folder) as lock_fd:
@@ -167,12 +167,12 @@ class _Passes:
             self._run(jobs, self.slots, Steps(jobs, self.board).tell)
 
     def train(self) -> None:
-        """Train in all slots, the cores shared out among them."""
+        """Train in all slots, each run with the threads that its spec says: their number changes its numbers."""
         runs = self._waiting("train")
         if runs:
-            threads = max(1, cores() // self.slots)
+            threads = runs[0].spec.threads or cores()
             self.board.say(f"training: {len(runs)} runs, {self.slots} at a time, {threads} thread(s) each")
-            jobs = [self._job(run, threads, contended=self.slots > 1) for run in runs]
+            jobs = [self._job(run, run.spec.threads or cores(), contended=self.slots > 1) for run in runs]
             self._run(jobs, self.slots)
 
     def time(self) -> None:

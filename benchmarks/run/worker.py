@@ -66,9 +66,13 @@ class Run:
 
     def train(self, start: Path) -> tuple[str, str | None]:
         """Train to the end of the budget: ("ok", None) or ("diverged", why)."""
+        import torch
+
         from ppo_vs_grpo.algorithms.shared.trainer import DivergedError
         from ppo_vs_grpo.benchmarks.run.machine import surroundings
 
+        if self.spec.threads is not None:
+            torch.set_num_threads(self.spec.threads)
         trainer = make_trainer(self.spec, start, self.device, more_updates=trace.UPDATES if self.profiled else 0)
         self._memory = trainer.memory
         (self.recorder.folder / "env.json").write_text(json.dumps(surroundings(self.device), indent=1) + "\n")

@@ -125,6 +125,7 @@ def _spec(
         start_hash=place.start_hash,
         seed=seed,
         tuning=suite.tuning,
+        threads=None if timing else suite.threads,
         train=train.model_copy(update=changes),
         eval=suite.eval,
         timing=timing,

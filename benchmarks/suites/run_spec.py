@@ -20,7 +20,7 @@ class RunSpec(Frozen):
 
     `purpose` is "train" for the comparison and "timing" for the pass on the idle machine, whose
     repeats are told apart by `seed` and whose budget is the warm-up and the measured updates.
-    `config` is the algorithm's resolved settings.
+    `config` is the algorithm's resolved settings. `threads` is None where the run takes all cores.
     """
 
     suite: str
@@ -36,6 +36,7 @@ class RunSpec(Frozen):
     start_hash: str
     seed: int
     tuning: bool
+    threads: int | None = None
     train: TrainConfig
     eval: EvalConfig
     timing: Timing | None = None

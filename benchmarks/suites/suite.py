@@ -30,7 +30,8 @@ class Suite(Frozen):
     """A comparison as its YAML file states it. `tasks` and `arms` map labels to choices.
 
     A list of names stands for a mapping of each name to itself, a number of seeds for the first so many. The first of
-    `pairs` is the pair of arms that is judged; without it, it is PPO and GRPO, or the first two.
+    `pairs` is the pair of arms that is judged; without it, it is PPO and GRPO, or the first two. A training run computes
+    with `threads` threads on the CPU, since their number changes how sums are rounded; a timing run takes all cores.
     """
 
     name: SuiteName
@@ -40,6 +41,7 @@ class Suite(Frozen):
     arms: dict[Label, Arm] = Field(min_length=1)
     tuning: bool = False
     seeds: list[int] = Field(min_length=1)
+    threads: int = Field(1, ge=1)
     train: TrainConfig = TrainConfig()
     eval: EvalConfig = EvalConfig()
     timing: Timing | None = Timing()

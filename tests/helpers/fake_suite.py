@@ -65,6 +65,7 @@ def make_specs(suite: Suite) -> list[RunSpec]:
             start_hash="0",
             seed=seed,
             tuning=False,
+            threads=suite.threads if purpose == "train" else None,
             train=suite.train,
             eval=suite.eval,
             timing=suite.timing if purpose == "timing" else None,

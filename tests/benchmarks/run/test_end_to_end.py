@@ -74,6 +74,24 @@ def test_a_repeat_gives_the_same_metrics(smoke: Path, tmp_path: Path, results: R
             assert lines(before / f"{name}.jsonl") == lines(again / f"{name}.jsonl")
 
 
+def test_neither_the_slots_nor_a_busy_machine_changes_a_number(smoke: Path, tmp_path: Path, results: Results) -> None:
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2)]
+    try:
+        seeds = ("--slots", "1", "--seeds", "0", "--set", "timing=null")
+        done = command("run", "smoke", *seeds, "--results", str(tmp_path), "--cache", str(smoke / "cache"))
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()
+    assert done.returncode == 0, done.stdout + done.stderr
+    runs = [path for path in (tmp_path / "smoke/runs").iterdir() if path.is_dir()]
+    assert len(runs) == 2
+    for again in runs:
+        before = smoke / "results/smoke/runs" / again.name
+        for name in ("metrics", "evals"):
+            assert lines(before / f"{name}.jsonl") == lines(again / f"{name}.jsonl")
+
+
 def lines(path: Path) -> list[dict[str, object]]:
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     return [{name: value for name, value in row.items() if not name.endswith("_s")} for row in rows]
