@@ -110,6 +110,15 @@ def write_whole(path: Path, text: str) -> None:
     os.replace(half, path)
 
 
+def to_disk(path: Path) -> None:
+    """Wait until a file, or a folder's list of files, would survive a loss of power."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def fingerprint(path: Path) -> str:
     """A file's SHA-256, as hex digits."""
     with path.open("rb") as file:

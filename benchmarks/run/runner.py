@@ -122,7 +122,10 @@ def run_specs(
         with interruptible() as interruption, fork_servers() as servers, board:
             # The driver of an accelerator does not survive a fork: there each run imports for itself.
             forking = servers if device == "cpu" else None
-            passes = _Passes(folder, runs, dict(models), slots, device, worker, board, interruption, forking, lock_fd)
+            training = ("--checkpoint", suite.checkpoint.model_dump_json())
+            passes = _Passes(
+                folder, runs, dict(models), slots, device, worker, board, interruption, forking, lock_fd, training
+            )
             try:
                 passes.build(builds)
                 passes.train()
@@ -141,7 +144,7 @@ def run_specs(
 
 @dataclass(frozen=True, slots=True)
 class _Passes:
-    """One call of `run_specs`: its settings, and the three passes."""
+    """One call of `run_specs`: its settings, and the three passes. `training` are options of the training runs."""
 
     folder: Path
     runs: Sequence[RunState]
@@ -153,6 +156,7 @@ class _Passes:
     interruption: Interruption
     servers: dict[int, ForkServer] | None
     lock_fd: int
+    training: tuple[str, ...]
 
     def build(self, builds: Mapping[str, Sequence[str]]) -> None:
         """Make the missing start models; the runs of a task whose start model fails have failed.
@@ -210,6 +214,7 @@ class _Passes:
 
         def prepare() -> Sequence[str]:
             log.parent.mkdir(exist_ok=True)
+            log.unlink(missing_ok=True)
             return command
 
         def finish(code: int) -> None:
@@ -225,9 +230,12 @@ class _Passes:
 
     def _job(self, run: RunState, threads: int, contended: bool) -> Job:
         def prepare() -> Sequence[str]:
-            run.prepare()
+            for told in run.prepare():
+                self.board.say(f"{run.name} {told}")
             run.start()
-            return self._command(run.spec.task, run.folder, contended)
+            command = self._command(run.spec.task, run.folder, contended)
+            going_on = [] if run.goes_on_from is None else ["--go-on", str(run.goes_on_from)]
+            return (*command, *(self.training if run.spec.purpose == "train" else ()), *going_on)
 
         def finish(code: int) -> None:
             run.follow()

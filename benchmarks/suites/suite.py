@@ -12,6 +12,7 @@ from ppo_vs_grpo.benchmarks.probes import ProbeConfig
 from ppo_vs_grpo.benchmarks.suites.sections import (
     Arm,
     Attribution,
+    Checkpoints,
     Claim,
     EvalConfig,
     Label,
@@ -44,6 +45,7 @@ class Suite(Frozen):
     eval: EvalConfig = EvalConfig()
     timing: Timing | None = Timing()
     throughput: Throughput | None = None
+    checkpoint: Checkpoints = Checkpoints()
     attribution: Attribution | None = None
     probes: ProbeConfig | None = None
     claims: dict[Label, Claim] = Field(default_factory=dict)
