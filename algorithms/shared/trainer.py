@@ -92,6 +92,11 @@ class Trainer:
         self._moved = False  # whether a step has changed some weight of the policy
 
     @property
+    def policy(self) -> PreTrainedModel:
+        """The network in training."""
+        return self.models.policy
+
+    @property
     def completions(self) -> int:
         """Completions of the budget used so far."""
         return self._totals["completions"]

@@ -21,6 +21,9 @@ LOCK = "suite.lock.yaml"
 MANIFEST = "manifest.json"
 """Written last into a run's folder: its presence means that the run has an end."""
 
+NETWORKS = ("policy", "critic")
+"""The folders in a run's that hold the networks it ended with, where they were asked for."""
+
 PARTS: dict[str, str] = {"train": "runs", "timing": "timing"}
 """The folders of the runs, by the runs' purpose."""
 

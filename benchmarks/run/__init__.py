@@ -4,6 +4,7 @@
 - worker.py: one process, one run
 - trainers.py: the trainer that a run asks for, ours or a peer's
 - checkpoints.py: what a training run needs to go on after a kill
+- policies.py: the networks that a run ended with, as folders
 - context.py: whether a task's prompts fit a start model
 - evaluate.py: held-out evaluation
 - state.py: one run as the runner sees it

@@ -47,12 +47,14 @@ def run_suite(
     slots: int | None = None,
     device: Device = Device.auto,
     profile: bool = False,
+    save_policies: bool = False,
     console: Console | None = None,
     changed: Differences | None = None,
 ) -> int:
     """Run what is not finished of a suite; the exit code is 0, 1 (a run failed) or 130 (interrupted).
 
-    With `profile` each timing run leaves trace.json.gz and profile.txt beside its records. `changed` is for the lock.
+    With `profile` each timing run leaves trace.json.gz and profile.txt beside its records, with `save_policies` each
+    training run the networks that it ended with. `changed` is for the lock.
 
     Everything that can be wrong with the suite, its start model or the results folder is a UserError
     before the first process starts.
@@ -84,8 +86,9 @@ def run_suite(
     if console and why:
         console.print(why, markup=False, highlight=False)
     return run_specs(
-        suite, specs, into, models, builds, slots=slots, device=place, console=console, worker=worker, changed=changed
-    )
+        suite, specs, into, models, builds, slots=slots, device=place, console=console, worker=worker, changed=changed,
+        training=["--save-policies"] if save_policies else [],
+    )  # fmt: skip
 
 
 def run_specs(
@@ -100,12 +103,14 @@ def run_specs(
     console: Console | None = None,
     worker: Sequence[str] = WORKER,
     changed: Differences | None = None,
+    training: Sequence[str] = (),
 ) -> int:
     """Run resolved specs into a suite's folder.
 
     `models` has each task's start model, `builds` the commands that make the missing ones, by the label of
-    one of their tasks; `worker` is the command to which a run's folder and start model are added. Unless `slots` says
-    otherwise, as many runs go at a time as there are cores, on an accelerator one.
+    one of their tasks; `worker` is the command to which a run's folder and start model are added, and for training
+    runs the options `training`. Unless `slots` says otherwise, as many runs go at a time as there are cores, on an
+    accelerator one.
     """
     if slots is None:
         slots = cores() if device == "cpu" else 1
@@ -122,9 +127,9 @@ def run_specs(
         with interruptible() as interruption, fork_servers() as servers, board:
             # The driver of an accelerator does not survive a fork: there each run imports for itself.
             forking = servers if device == "cpu" else None
-            training = ("--checkpoint", suite.checkpoint.model_dump_json())
+            options = ("--checkpoint", suite.checkpoint.model_dump_json(), *training)
             passes = _Passes(
-                folder, runs, dict(models), slots, device, worker, board, interruption, forking, lock_fd, training
+                folder, runs, dict(models), slots, device, worker, board, interruption, forking, lock_fd, options
             )
             try:
                 passes.build(builds)

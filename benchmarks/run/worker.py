@@ -21,7 +21,6 @@ from ppo_vs_grpo.benchmarks.suites.run_spec import RunSpec
 from ppo_vs_grpo.benchmarks.suites.sections import Checkpoints
 
 if TYPE_CHECKING:
-    from ppo_vs_grpo.algorithms.shared.meters import PeakMemory
     from ppo_vs_grpo.algorithms.shared.trainer import Trainer
     from ppo_vs_grpo.benchmarks.profile.flops import Costs
     from ppo_vs_grpo.benchmarks.run.trainers import RunTrainer
@@ -41,6 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--profile", action="store_true", help="a timing run leaves a trace and a table of phases")
     parser.add_argument("--checkpoint", type=Checkpoints.model_validate_json, help="a suite's section, as JSON")
     parser.add_argument("--go-on", type=int, metavar="UPDATE", help="the checkpoint that the folder went back to")
+    parser.add_argument("--save-policies", action="store_true", help="keep the final policy, and the critic")
     args = parser.parse_args(arguments)
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     spec = RunSpec.model_validate_json((args.folder / "spec.json").read_text())
@@ -49,6 +49,8 @@ def main(arguments: list[str] | None = None) -> int:
     run = Run(spec, recorder, args.contended, profiled, args.device, args.checkpoint, args.go_on)
     try:
         status, error = run.train(args.start)
+        if args.save_policies:
+            error = run.save_policies(args.start) or error
     except Exception as failure:
         traceback.print_exc()
         status, error = "failed", f"{type(failure).__name__}: {failure}".splitlines()[0]
@@ -82,7 +84,7 @@ class Run:
         self._startup_s: float | None = None
         self._eval_s = self._train_s = self._probe_s = 0.0
         self._last: dict[str, Any] = {}
-        self._memory: PeakMemory | None = None
+        self._trainer: RunTrainer | None = None
 
     def train(self, start: Path) -> tuple[str, str | None]:
         """Train to the end of the budget: ("ok", None) or ("diverged", why)."""
@@ -90,7 +92,7 @@ class Run:
         from ppo_vs_grpo.benchmarks.run.machine import surroundings
 
         trainer = make_trainer(self.spec, start, self.device, more_updates=trace.UPDATES if self.profiled else 0)
-        self._memory = trainer.memory
+        self._trainer = trainer
         (self.recorder.folder / "env.json").write_text(json.dumps(surroundings(self.device), indent=1) + "\n")
         self._startup_s = seconds_since_process_start()
         self._neighbours = Neighbours()
@@ -105,12 +107,24 @@ class Run:
 
     def summary(self) -> dict[str, Any]:
         """The manifest's numbers."""
-        memory = self._memory.whole_process() if self._memory else {}
+        memory = self._trainer.memory.whole_process() if self._trainer else {}
         for source, peak_bytes in memory.items():
             self.recorder.memory("process", source, peak_bytes)
         counts = {name: self._last.get(name, 0) for name in ("update", "completions", "tokens", "optimizer_steps")}
         counts["updates"] = counts.pop("update")
         return {**counts, **self._meters(), "peak_rss_bytes": memory.get("peak_rss")}
+
+    def save_policies(self, start: Path) -> str | None:
+        """Save the networks as they are. What goes wrong is returned: a run's records are worth more than they."""
+        from ppo_vs_grpo.benchmarks.run import policies
+
+        try:
+            if self._trainer:
+                policies.save(self._trainer, self.recorder.folder, start, self.spec.start)
+        except Exception as failure:
+            traceback.print_exc()
+            return f"its policy was not saved: {type(failure).__name__}: {failure}".splitlines()[0]
+        return None
 
     def _meters(self) -> dict[str, Any]:
         """What a run measures of itself. Of one that went on from checkpoints: sums over the pieces that count."""

@@ -1,0 +1,102 @@
+"""A suite whose workers are killed by SIGKILL goes on, and leaves the records of one that was left alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from contextlib import suppress
+from io import StringIO
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+import numpy as np
+import psutil
+from rich.console import Console
+
+from ppo_vs_grpo.benchmarks.run.device import Device
+from ppo_vs_grpo.benchmarks.run.runner import run_suite
+from ppo_vs_grpo.benchmarks.suites.suite import Suite
+from tiny_models import save_model
+
+UPDATES = 40
+
+
+def make_suite(start: Path) -> Suite:
+    return Suite.model_validate(
+        {
+            "name": "killed",
+            "start": str(start),
+            "tasks": {"countdown": {"task": "countdown"}},
+            "arms": {"ppo": {"algorithm": "ppo"}},
+            "seeds": 2,
+            "train": {
+                "completions": UPDATES * 16, "prompts_per_update": 4, "group_size": 4, "max_new_tokens": 6,
+            },
+            "eval": {"prompts": 8, "samples": 2, "points": 4, "transcripts": 2},
+            "timing": None,
+            "checkpoint": {"updates": 3},
+        }
+    )  # fmt: skip
+
+
+def kill_at(results: Path, lines: list[int], ended: Event, killed: list[int]) -> None:
+    """Kill the process that trains as soon as so many updates are written in all; once for each number."""
+    for count in lines:
+        while sum(path.read_bytes().count(b"\n") for path in results.glob("*/runs/*/metrics.jsonl")) < count:
+            if ended.wait(0.002):
+                return
+        runner = psutil.Process()
+        for process in runner.children(recursive=True):
+            with suppress(psutil.NoSuchProcess, ProcessLookupError):
+                if process.ppid() != runner.pid:  # the child is the server that forks them
+                    os.kill(process.pid, signal.SIGKILL)
+                    killed.append(count)
+
+
+def run(suite: Suite, results: Path, kills: list[int]) -> tuple[int, str, list[int]]:
+    """Run what is left of the suite, killing its workers; exit code, screen, and the kills that hit."""
+    screen, ended, killed = StringIO(), Event(), list[int]()
+    killer = Thread(target=kill_at, args=(results, kills, ended, killed))
+    killer.start()
+    try:
+        console = Console(file=screen, width=200)
+        code = run_suite(suite, "killed", results, slots=1, device=Device.cpu, save_policies=True, console=console)
+    finally:
+        ended.set()
+        killer.join()
+    return code, screen.getvalue(), killed
+
+
+def left(results: Path) -> dict[str, Any]:
+    """By run and file, what was left, without seconds."""
+    said: dict[str, Any] = {}
+    for path in sorted(results.glob("killed/runs/*/*.jsonl")):
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        said[f"{path.parent.name}/{path.name}"] = [
+            {name: value for name, value in row.items() if not name.endswith("_s")} for row in rows
+        ]
+    for manifest in sorted(results.glob("killed/runs/*/manifest.json")):
+        content = json.loads(manifest.read_text())
+        hashes = content["weights"] | {"samples": content["files"]["samples.jsonl.gz"]}
+        said[manifest.parent.name] = [content["status"], content["updates"], hashes]
+    return said
+
+
+def test_kills_at_any_instant_change_nothing(tmp_path: Path) -> None:
+    start = tmp_path / "start"
+    save_model(start)
+    suite = make_suite(start)
+    assert run(suite, tmp_path / "alone", [])[0] == 0
+    at = np.random.default_rng().integers(4, UPDATES - 8, 3).tolist()
+    first = run(suite, tmp_path / "killed", [at[0], at[0] + at[1]])
+    assert (first[0], len(first[2])) == (1, 2), at
+    second = run(suite, tmp_path / "killed", [2 * UPDATES - 6])  # both go on; the second is hit once more, near its end
+    assert "countdown ppo s0 goes on from update " in second[1], at
+    assert f" of {UPDATES}" in second[1]
+    third = run(suite, tmp_path / "killed", [])
+    assert (third[0], "failed" in third[1]) == (0, False), at
+    assert left(tmp_path / "killed") == left(tmp_path / "alone"), at
+    resumed = [json.loads(path.read_text())["resumed"] for path in tmp_path.glob("killed/killed/runs/*/manifest.json")]
+    assert min(resumed) >= 1, at
