@@ -45,12 +45,8 @@ def _save(
     network: PreTrainedModel, folder: Path, task: str, base: tuple[str, str | None], adapted: PreTrainedModel
 ) -> None:
     """Save a network whole, or its adapter alone; `adapted` is the policy, which has the adapter's settings."""
-    tensors = {
-        f"base_model.model.{name.replace(BETWEEN_NAMES, '.')}": parameter.detach().contiguous()
-        for name, parameter in network.named_parameters()
-        if ".lora_A." in name or ".lora_B." in name
-    }
-    if not tensors:
+    adapters = {name: parameter for name, parameter in network.named_parameters() if ".lora_" in name}
+    if not adapters:
         network.save_pretrained(folder)
         return
     from safetensors.torch import save_file
@@ -58,5 +54,10 @@ def _save(
     settings = copy.copy(adapted.peft_config["default"])
     settings.base_model_name_or_path, settings.revision = base
     settings.task_type, settings.inference_mode = task, True
+    settings.target_modules = {name.partition(".lora_")[0] for name in adapters}
     settings.save_pretrained(folder)
+    tensors = {
+        f"base_model.model.{name.replace(BETWEEN_NAMES, '.')}": parameter.detach().contiguous()
+        for name, parameter in adapters.items()
+    }
     save_file(tensors, folder / "adapter_model.safetensors")

@@ -24,6 +24,10 @@ from ppo_vs_grpo.benchmarks.suites.sections import EvalConfig
 from run_folders import prepared
 
 IDS = torch.tensor([[40, 41, 42, 43, 44]])
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:`is_gradient_checkpointing` is deprecated:FutureWarning",  # peft asks for it
+    "ignore:fan_in_fan_out is set to False",  # peft sees how GPT-2's layers are laid out, sets this and warns
+)
 READABLE = slice(4, None)
 """Behind pad, begin, end and unknown: what a policy in training may say."""
 
@@ -86,7 +90,6 @@ def test_a_shared_trunk_leaves_the_head_alone(tmp_path: Path, monkeypatch: pytes
     assert [path.name for path in (folder / "critic").iterdir()] == ["value_head.safetensors"]
 
 
-@pytest.mark.filterwarnings("ignore:fan_in_fan_out is set to False")
 def test_peft_loads_an_adapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, model, trainer = saved(tmp_path, monkeypatch, a_run("ppo-critic", 2))
     assert json.loads((folder / "policy" / "adapter_config.json").read_text())["base_model_name_or_path"] == str(model)
@@ -103,7 +106,6 @@ def test_peft_loads_an_adapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("rank", [None, 2])
-@pytest.mark.filterwarnings("ignore:fan_in_fan_out is set to False")
 def test_a_run_starts_from_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rank: int | None) -> None:
     spec = a_run("grpo", rank)
     folder, _, trainer = saved(tmp_path, monkeypatch, spec)
