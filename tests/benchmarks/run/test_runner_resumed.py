@@ -42,24 +42,39 @@ def make_suite(start: Path) -> Suite:
     )  # fmt: skip
 
 
-def kill_at(results: Path, lines: list[int], ended: Event, killed: list[int]) -> None:
-    """Kill the process that trains as soon as so many updates are written in all; once for each number."""
-    for count in lines:
-        while sum(path.read_bytes().count(b"\n") for path in results.glob("*/runs/*/metrics.jsonl")) < count:
-            if ended.wait(0.002):
-                return
-        runner = psutil.Process()
-        for process in runner.children(recursive=True):
-            with suppress(psutil.NoSuchProcess, ProcessLookupError):
-                if process.ppid() != runner.pid:  # the child is the server that forks them
-                    os.kill(process.pid, signal.SIGKILL)
-                    killed.append(count)
+def workers() -> list[psutil.Process]:
+    """The processes that train: children of the server that forks them, which is a child of this process."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if process.ppid() != os.getpid():
+                found.append(process)
+    return found
 
 
-def run(suite: Suite, results: Path, kills: list[int]) -> tuple[int, str, list[int]]:
-    """Run what is left of the suite, killing its workers; exit code, screen, and the kills that hit."""
+def kill_after(results: Path, updates: int, ended: Event, killed: list[int]) -> None:
+    """Kill the process that trains as soon as it has written so many updates."""
+
+    def lines() -> int:
+        return sum(path.read_bytes().count(b"\n") for path in results.glob("*/runs/*/metrics.jsonl"))
+
+    while not workers():
+        if ended.wait(0.01):
+            return
+    before = lines()  # what the run goes on from: the folder is taken back before the process begins
+    while lines() < before + updates:
+        if ended.wait(0.002):
+            return
+    for process in workers():
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
+            killed.append(process.pid)
+
+
+def run(suite: Suite, results: Path, kill: int = 2 * UPDATES) -> tuple[int, str, int]:
+    """Run what is left of the suite, killing its worker after some updates; exit code, screen, processes killed."""
     screen, ended, killed = StringIO(), Event(), list[int]()
-    killer = Thread(target=kill_at, args=(results, kills, ended, killed))
+    killer = Thread(target=kill_after, args=(results, kill, ended, killed))
     killer.start()
     try:
         console = Console(file=screen, width=200)
@@ -67,7 +82,7 @@ def run(suite: Suite, results: Path, kills: list[int]) -> tuple[int, str, list[i
     finally:
         ended.set()
         killer.join()
-    return code, screen.getvalue(), killed
+    return code, screen.getvalue(), len(killed)
 
 
 def left(results: Path) -> dict[str, Any]:
@@ -89,18 +104,18 @@ def test_kills_at_any_instant_change_nothing(tmp_path: Path) -> None:
     start = tmp_path / "start"
     save_model(start)
     suite = make_suite(start)
-    assert run(suite, tmp_path / "alone", [])[0] == 0
-    at = np.random.default_rng().integers(4, 11, 2).tolist()  # in updates of a call
+    assert run(suite, tmp_path / "alone")[0] == 0
+    after = np.random.default_rng().integers(4, 8, 2).tolist()  # at least one checkpoint later each time
     screens = []
-    for kill in (at[0], at[0] + at[1]):
-        code, screen, killed = run(suite, tmp_path / "killed", [kill])
-        assert (code, len(killed)) == (1, 1), at
+    for updates in after:
+        code, screen, killed = run(suite, tmp_path / "killed", updates)
+        assert (code, killed) == (1, 1), after
         assert "killed by signal 9" in screen
         screens.append(screen)
-    code, screen, _ = run(suite, tmp_path / "killed", [])
-    assert (code, "failed" in screen) == (0, False), at
+    code, screen, _ = run(suite, tmp_path / "killed")
+    assert (code, "failed" in screen) == (0, False), after
     for told in (screens[1], screen):
-        assert re.search(rf"countdown ppo s0 goes on from update \d+ of {UPDATES}", told), at
-    assert left(tmp_path / "killed") == left(tmp_path / "alone"), at
+        assert re.search(rf"countdown ppo s0 goes on from update \d+ of {UPDATES}", told), after
+    assert left(tmp_path / "killed") == left(tmp_path / "alone"), after
     (manifest,) = tmp_path.glob("killed/killed/runs/*/manifest.json")
-    assert json.loads(manifest.read_text())["resumed"] == 2, at
+    assert json.loads(manifest.read_text())["resumed"] == 2, after
