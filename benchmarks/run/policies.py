@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ppo_vs_grpo.benchmarks.records.folder import NETWORKS
 
@@ -51,7 +51,7 @@ def _save(
         return
     from safetensors.torch import save_file
 
-    settings = copy.copy(adapted.peft_config["default"])
+    settings: Any = copy.copy(adapted.peft_config["default"])  # typed as less than it is
     settings.base_model_name_or_path, settings.revision = base
     settings.task_type, settings.inference_mode = task, True
     settings.target_modules = {name.partition(".lora_")[0] for name in adapters}
