@@ -11,6 +11,7 @@ meters.py      seconds and peak memory of each phase
 networks/      policy, critic and reference, and how they read sequences
 rollout/       sampling of completions
 collector.py   prompts drawn, completed, scored and continued
+checkpoint.py  a run between two updates, as tensors and numbers
 agreement.py   whether sampler and update read a model as it reads itself
 update.py      one update: epochs, mini-batches, micro-batches, optimizer steps
 trainer.py     the training loop

@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ppo_vs_grpo.algorithms.base import Algorithm
+from ppo_vs_grpo.algorithms.shared.checkpoint import State, put_back, tensors_of
 from ppo_vs_grpo.algorithms.shared.collector import Collector, cost, first_groups, joined, varied
 from ppo_vs_grpo.algorithms.shared.config import TrainConfig
 from ppo_vs_grpo.algorithms.shared.meters import PeakMemory, PhaseClock
@@ -91,6 +92,11 @@ class Trainer:
         self._moved = False  # whether a step has changed some weight of the policy
 
     @property
+    def policy(self) -> PreTrainedModel:
+        """The network in training."""
+        return self.models.policy
+
+    @property
     def completions(self) -> int:
         """Completions of the budget used so far."""
         return self._totals["completions"]
@@ -98,6 +104,22 @@ class Trainer:
     def encode(self, problems: list[Problem]) -> Prompts:
         """Tokenize problems as prompts."""
         return encode(self.tokenizer, problems, self.train.chat)
+
+    def state(self) -> State:
+        """All that the next update depends on beside start model and settings. The next update changes its tensors."""
+        numbers = {"number": self._number, "draws": self._draws, "moved": int(self._moved), **self._totals}
+        return State(tensors_of(self.models, self._learner.optimizer, self._reference_moves), numbers)
+
+    def restore(self, state: State) -> None:
+        """Go on from a state of a trainer with the same start model and settings."""
+        put_back(self.models, self._learner.optimizer, state.tensors, self._reference_moves)
+        self._number, self._draws = state.numbers["number"], state.numbers["draws"]
+        self._moved = bool(state.numbers["moved"])
+        self._totals = {name: state.numbers[name] for name in self._totals}
+
+    @property
+    def _reference_moves(self) -> bool:
+        return self.algorithm.needs.reference == "previous_step"
 
     def updates(self, count: int, measure_memory: bool = False) -> Iterator[UpdateRecord]:
         """Run `count` more updates. Raises DivergedError if more than MAX_SKIPPED_STEPS steps were skipped."""
@@ -113,7 +135,7 @@ class Trainer:
     def _update(self, measure_memory: bool, budget: int | None) -> UpdateRecord:
         self._number += 1
         number, needs = self._number, self.algorithm.needs
-        if needs.reference == "previous_step":
+        if self._reference_moves:
             refresh_reference(self.models)
         sampled = self._collect(measure_memory, budget)
         scored = sampled.rated()

@@ -43,6 +43,9 @@ def run(
     profile: Annotated[
         bool, typer.Option("--profile", help="Each timing run also leaves trace.json.gz and a table, profile.txt.")
     ] = False,
+    save_policies: Annotated[
+        bool, typer.Option("--save-policies", help="Each training run keeps its final policy, and its critic.")
+    ] = False,
 ) -> None:
     """Run a suite, a YAML file or a lock file, or what is not finished of it, and write its report."""
     from rich.console import Console
@@ -64,7 +67,7 @@ def run(
     with mirrored(folder, wandb):
         code = run_suite(
             loaded, source, results, cache=cache, slots=slots, device=device, profile=profile, console=console,
-            changed=changed_from_file(path, loaded),
+            changed=changed_from_file(path, loaded), save_policies=save_policies,
         )  # fmt: skip
         if code == 130:
             raise typer.Exit(code)

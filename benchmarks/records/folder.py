@@ -21,6 +21,9 @@ LOCK = "suite.lock.yaml"
 MANIFEST = "manifest.json"
 """Written last into a run's folder: its presence means that the run has an end."""
 
+NETWORKS = ("policy", "critic")
+"""The folders in a run's that hold the networks it ended with, where they were asked for."""
+
 PARTS: dict[str, str] = {"train": "runs", "timing": "timing"}
 """The folders of the runs, by the runs' purpose."""
 
@@ -108,6 +111,15 @@ def write_whole(path: Path, text: str) -> None:
     half = path.with_name(path.name + ".part")
     half.write_text(text, encoding="utf-8")
     os.replace(half, path)
+
+
+def to_disk(path: Path) -> None:
+    """Wait until a file, or a folder's list of files, would survive a loss of power."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def fingerprint(path: Path) -> str:

@@ -18,7 +18,7 @@ from ppo_vs_grpo.tasks.errors import UserError, nearest
 
 MEND = "run the suite again: that writes it anew"
 
-WORDS_ONLY = ("name", "description")
+CHANGING_NOTHING = ("name", "description", "checkpoint")
 """Keys of a suite that change nothing of its runs or its verdicts."""
 
 Differences = dict[str, list[Any]]
@@ -108,12 +108,12 @@ def document(suite: Mapping[str, Any], keys: Sequence[str], changed: Differences
 
 
 def differences(one: Any, other: Any, key: str = "") -> Differences:
-    """Where two suites or specs differ, but for a suite's name and description; None stands for what one lacks."""
+    """Where two suites or specs differ, but for what changes nothing of a suite; None stands for what one lacks."""
     if not (isinstance(one, Mapping) and isinstance(other, Mapping)):
         return {} if one == other else {key: [one, other]}
     found: Differences = {}
     for name in dict.fromkeys([*one, *other]):
-        if key or name not in WORDS_ONLY:
+        if key or name not in CHANGING_NOTHING:
             found |= differences(one.get(name), other.get(name), f"{key}.{name}" if key else str(name))
     return found
 

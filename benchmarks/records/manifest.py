@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ppo_vs_grpo.benchmarks.records.folder import LOCK, MANIFEST, fingerprint, run_name
+from ppo_vs_grpo.benchmarks.records.folder import LOCK, MANIFEST, NETWORKS, fingerprint, run_name
 from ppo_vs_grpo.benchmarks.records.schema import ROW_KEYS, RUN_COLUMNS, check_columns, read_lines, read_object
 from ppo_vs_grpo.benchmarks.records.seal import seal_of, sealed
 from ppo_vs_grpo.tasks.errors import UserError
@@ -24,11 +24,16 @@ def write_manifest(folder: Path, identity: Mapping[str, Any], fields: Mapping[st
     """Write manifest.json by a rename: who the run is, how it ended, the hash of every other file but the log, and
     a seal over all that.
 
-    `identity` is that of `RunSpec.identity`.
+    Hashes of its networks stand apart, as `weights`: who reads the records does not read gigabytes, and weights may be
+    deleted. `identity` is that of `RunSpec.identity`.
     """
     ignored = {MANIFEST, "stdout.log"}
     files = sorted(path for path in folder.iterdir() if path.is_file() and path.name not in ignored)
-    manifest = sealed({**identity, **fields, "files": {path.name: fingerprint(path) for path in files}})
+    content = {**identity, **fields, "files": {path.name: fingerprint(path) for path in files}}
+    networks = sorted(path for name in NETWORKS for path in (folder / name).glob("*"))
+    if networks:
+        content["weights"] = {str(path.relative_to(folder)): fingerprint(path) for path in networks}
+    manifest = sealed(content)
     scratch = folder / f".{MANIFEST}"
     scratch.write_text(json.dumps(manifest, indent=1) + "\n")
     scratch.rename(folder / MANIFEST)
@@ -102,6 +107,14 @@ def check_hashes(folder: Path, files: Mapping[str, str]) -> None:
                 f"{path}: changed since the run ended: its sha256 is {found[:12]}..., manifest.json says "
                 f"{str(expected)[:12]}... {MEND}"
             )
+
+
+def changed_weights(folder: Path) -> list[str]:
+    """The files of a run's networks that are there and are not what its manifest says."""
+    weights: Mapping[str, str] = read_object(folder / MANIFEST).get("weights", {})
+    return [
+        name for name, digest in weights.items() if (path := folder / name).exists() and fingerprint(path) != digest
+    ]
 
 
 def is_complete(status: str, completions: int, spec: Mapping[str, Any]) -> bool:

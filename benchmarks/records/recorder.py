@@ -12,7 +12,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ppo_vs_grpo.benchmarks.records.folder import fingerprint, to_disk
 from ppo_vs_grpo.benchmarks.records.manifest import write_manifest
+from ppo_vs_grpo.benchmarks.records.schema import read_lines
 
 
 class Recorder:
@@ -41,6 +43,22 @@ class Recorder:
         """Keep a peak of memory: of the whole process, or of what a role held."""
         row = {"phase": phase, "role": role, "source": source, "bytes": peak_bytes}
         self._lines["memory"].append(row)
+
+    def standing(self) -> dict[str, Any]:
+        """Where the records stand: each file's bytes and hash, and what is not in a file yet. The files are on disk."""
+        paths = [path for name in self._lines if (path := self.folder / f"{name}.jsonl").exists()]
+        for path in paths:
+            to_disk(path)
+        files = {path.name: {"bytes": path.stat().st_size, "sha256": fingerprint(path)} for path in paths}
+        return {"files": files, "memory": self._lines["memory"], "transcripts": self._transcripts}
+
+    def go_on(self, stood: Mapping[str, Any]) -> dict[str, Any]:
+        """Go on with files that are as they stood then; returns the last update's numbers."""
+        for file in stood["files"]:
+            path = self.folder / file
+            self._lines[path.stem] = read_lines(path)
+        self._lines["memory"], self._transcripts = list(stood["memory"]), list(stood["transcripts"])
+        return self._lines["metrics"][-1]
 
     def finish(self, manifest: Mapping[str, Any]) -> None:
         """Write tables and transcripts, then the manifest with every file's hash."""

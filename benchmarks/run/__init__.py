@@ -3,6 +3,8 @@
 - runner.py: start models, training, timing, throughput
 - worker.py: one process, one run
 - trainers.py: the trainer that a run asks for, ours or a peer's
+- checkpoints.py: what a training run needs to go on after a kill
+- policies.py: the networks that a run ended with, as folders
 - context.py: whether a task's prompts fit a start model
 - evaluate.py: held-out evaluation
 - state.py: one run as the runner sees it
@@ -11,5 +13,6 @@
 - machine.py: versions, hardware, commit; cores, and how busy others keep them
 - device.py: on the CPU or on an accelerator
 - doctor.py: can this machine run a suite?
+- slots.py: how many runs go at a time: cores, and what the memory holds
 - engines/: who starts the processes
 """

@@ -21,18 +21,19 @@ def surroundings(device: str = "cpu") -> dict[str, Any]:
 
     return {
         "python": platform.python_version(),
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": {name: version_of(name) for name in PACKAGES},
         "system": f"{platform.system()} {platform.machine()}",
         "cpu": _cpu_model(),
         "cores": cores(),
         "accelerator": torch.cuda.get_device_name() if device == "cuda" else str(None if device == "cpu" else device),
         "threads": torch.get_num_threads(),
         "load_1min": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
-        "package": {"version": _version("ppo-vs-grpo"), **checkout()},
+        "package": {"version": version_of("ppo-vs-grpo"), **checkout()},
     }
 
 
-def _version(name: str) -> str | None:
+def version_of(name: str) -> str | None:
+    """The version of an installed distribution."""
     try:
         return version(name)
     except PackageNotFoundError:

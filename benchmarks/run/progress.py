@@ -246,7 +246,7 @@ class Board:
         running = [run for run in self.runs if run.state == "running"]
         for run in running[:RUNNING_LINES]:
             total = run.spec.train.updates
-            left = run.elapsed_s / run.updates * (total - run.updates) if run.updates else None
+            left = run.pace_s * (total - run.updates) if run.pace_s else None
             reward = "" if run.reward is None else f"reward {run.reward:.2f}"
             bar = ProgressBar(total=total, completed=run.updates, width=20)
             state = f"{clock(left)} left" if left is not None else "starting"

@@ -22,6 +22,7 @@ from ppo_vs_grpo.benchmarks.run.engines.job import Interruption, Job, interrupti
 from ppo_vs_grpo.benchmarks.run.engines.local import fork_servers, run_jobs
 from ppo_vs_grpo.benchmarks.run.machine import CONTENDED_CORES, busy_cores, cores
 from ppo_vs_grpo.benchmarks.run.progress import Board, Steps
+from ppo_vs_grpo.benchmarks.run.slots import at_a_time, holding
 from ppo_vs_grpo.benchmarks.run.state import RunState
 from ppo_vs_grpo.benchmarks.run.throughput import due, measure
 from ppo_vs_grpo.benchmarks.suites.continuation import refuse_another
@@ -47,12 +48,14 @@ def run_suite(
     slots: int | None = None,
     device: Device = Device.auto,
     profile: bool = False,
+    save_policies: bool = False,
     console: Console | None = None,
     changed: Differences | None = None,
 ) -> int:
     """Run what is not finished of a suite; the exit code is 0, 1 (a run failed) or 130 (interrupted).
 
-    With `profile` each timing run leaves trace.json.gz and profile.txt beside its records. `changed` is for the lock.
+    With `profile` each timing run leaves trace.json.gz and profile.txt beside its records, with `save_policies` each
+    training run the networks that it ended with. `changed` is for the lock.
 
     Everything that can be wrong with the suite, its start model or the results folder is a UserError
     before the first process starts.
@@ -84,8 +87,9 @@ def run_suite(
     if console and why:
         console.print(why, markup=False, highlight=False)
     return run_specs(
-        suite, specs, into, models, builds, slots=slots, device=place, console=console, worker=worker, changed=changed
-    )
+        suite, specs, into, models, builds, slots=slots, device=place, console=console, worker=worker, changed=changed,
+        training=["--save-policies"] if save_policies else [],
+    )  # fmt: skip
 
 
 def run_specs(
@@ -100,17 +104,16 @@ def run_specs(
     console: Console | None = None,
     worker: Sequence[str] = WORKER,
     changed: Differences | None = None,
+    training: Sequence[str] = (),
 ) -> int:
     """Run resolved specs into a suite's folder.
 
     `models` has each task's start model, `builds` the commands that make the missing ones, by the label of
-    one of their tasks; `worker` is the command to which a run's folder and start model are added. Unless `slots` says
-    otherwise, as many runs go at a time as the cores have threads for, on an accelerator one.
+    one of their tasks; `worker` is the command to which a run's folder and start model are added, and for training
+    runs the options `training`. Unless `slots` says otherwise, as many runs go at a time as the cores have threads
+    for, on an accelerator one; on the CPU never more than the memory holds.
     """
-    if slots is None:
-        slots = max(1, cores() // suite.threads) if device == "cpu" else 1
-    if slots < 1:
-        raise UserError(f"--slots {slots}: should be at least 1")
+    slots = at_a_time(slots, suite.threads, device)
     with claimed(folder) as lock_fd:
         before, document = seals_before(folder), lock_document(suite, specs, changed)
         if (folder / throughput.FILE).exists():
@@ -118,11 +121,18 @@ def run_specs(
         runs = [_state_of(spec, folder, before.get(spec.key)) for spec in specs]
         # What is yet to be written is not listed: were this process killed, an older seal of it would stay.
         write_lock(folder, document, seals_of(run.folder for run in runs if run.done))
+        waiting = [run.spec for run in runs if not run.done]
+        slots, lowered = holding(slots, waiting, models) if device == "cpu" else (slots, None)
         board = Board(console or Console(), suite.name, runs, slots)
         with interruptible() as interruption, fork_servers() as servers, board:
             # The driver of an accelerator does not survive a fork: there each run imports for itself.
             forking = servers if device == "cpu" else None
-            passes = _Passes(folder, runs, dict(models), slots, device, worker, board, interruption, forking, lock_fd)
+            options = ("--checkpoint", suite.checkpoint.model_dump_json(), *training)
+            passes = _Passes(
+                folder, runs, dict(models), slots, device, worker, board, interruption, forking, lock_fd, options
+            )
+            if lowered:
+                board.say(lowered)
             try:
                 passes.build(builds)
                 passes.train()
@@ -141,7 +151,7 @@ def run_specs(
 
 @dataclass(frozen=True, slots=True)
 class _Passes:
-    """One call of `run_specs`: its settings, and the three passes."""
+    """One call of `run_specs`: its settings, and the three passes. `training` are options of the training runs."""
 
     folder: Path
     runs: Sequence[RunState]
@@ -153,6 +163,7 @@ class _Passes:
     interruption: Interruption
     servers: dict[int, ForkServer] | None
     lock_fd: int
+    training: tuple[str, ...]
 
     def build(self, builds: Mapping[str, Sequence[str]]) -> None:
         """Make the missing start models; the runs of a task whose start model fails have failed.
@@ -210,6 +221,7 @@ class _Passes:
 
         def prepare() -> Sequence[str]:
             log.parent.mkdir(exist_ok=True)
+            log.unlink(missing_ok=True)
             return command
 
         def finish(code: int) -> None:
@@ -225,9 +237,12 @@ class _Passes:
 
     def _job(self, run: RunState, threads: int, contended: bool) -> Job:
         def prepare() -> Sequence[str]:
-            run.prepare()
+            for told in run.prepare():
+                self.board.say(f"{run.name} {told}")
             run.start()
-            return self._command(run.spec.task, run.folder, contended)
+            command = self._command(run.spec.task, run.folder, contended)
+            going_on = [] if run.goes_on_from is None else ["--go-on", str(run.goes_on_from)]
+            return (*command, *(self.training if run.spec.purpose == "train" else ()), *going_on)
 
         def finish(code: int) -> None:
             run.follow()

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import psutil
 
+from ppo_vs_grpo.benchmarks.run.machine import cores
 from ppo_vs_grpo.benchmarks.suites.run_spec import RunSpec
+from ppo_vs_grpo.tasks.errors import UserError
 
 LIBRARIES_BYTES = 450_000_000
 """What a run's process holds before it loads a model."""
@@ -17,6 +19,15 @@ LARGE_BYTES = 100_000_000
 
 PROMPT_TOKENS = 128
 """The length for which a prediction takes prompts. Micro-batches bound what longer ones add."""
+
+
+def at_a_time(slots: int | None, threads: int, device: str) -> int:
+    """The slots that are asked for; else as many as the cores have threads for, on an accelerator one. UserError."""
+    if slots is None:
+        return max(1, cores() // threads) if device == "cpu" else 1
+    if slots < 1:
+        raise UserError(f"--slots {slots}: should be at least 1")
+    return slots
 
 
 def holding(slots: int, specs: Sequence[RunSpec], models: Mapping[str, Path]) -> tuple[int, str | None]:

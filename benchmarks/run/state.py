@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ppo_vs_grpo.benchmarks.records.folder import write_whole
+from ppo_vs_grpo.benchmarks.run import checkpoints
 from ppo_vs_grpo.benchmarks.suites.run_spec import RunSpec
 
 SMOOTHING = 0.8
@@ -24,7 +25,8 @@ class RunState:
     """One run: where it stands and what its metrics file said so far.
 
     `reward` is the training reward, exponentially smoothed over updates; `last` the newest line. `evaluated` has the
-    samples of each evaluation that passed, and all of them, by the completions before it.
+    samples of each evaluation that passed, and all of them, by the completions before it. `goes_on_from` is the update
+    of the checkpoint from which this call goes on.
     """
 
     spec: RunSpec
@@ -36,6 +38,7 @@ class RunState:
     started_s: float = 0.0
     elapsed_s: float = 0.0
     evaluated: dict[int, tuple[int, int]] = field(default_factory=dict)
+    goes_on_from: int | None = None
     offsets_bytes: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -54,11 +57,28 @@ class RunState:
         """Updates so far."""
         return int(self.last.get("update", 0))
 
-    def prepare(self) -> None:
-        """Make the run's folder anew, with its spec.json."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self.folder.mkdir(parents=True)
+    @property
+    def pace_s(self) -> float | None:
+        """Seconds for an update of this call; None before the first."""
+        done = self.updates - (self.goes_on_from or 0)
+        return self.elapsed_s / done if done > 0 and self.elapsed_s else None
+
+    def prepare(self) -> list[str]:
+        """Take the run's folder back to its last checkpoint, or make it anew, with its spec.json.
+
+        Returns what is to be said of that, which its log says too.
+        """
+        self.goes_on_from, told = checkpoints.go_back(self.folder, self.spec)
+        if self.goes_on_from is not None:
+            told.append(f"goes on from update {self.goes_on_from} of {self.spec.train.updates}")
+        else:
+            told += ["starts again"] * bool(told)
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.folder.mkdir(parents=True)
         write_whole(self.folder / "spec.json", self.spec.model_dump_json(indent=1))
+        with (self.folder / "stdout.log").open("a", encoding="utf-8") as log:
+            log.writelines(f"{line}\n" for line in told)
+        return told
 
     def start(self) -> None:
         """Note that the process starts now."""
@@ -108,8 +128,8 @@ def left_s(runs: Sequence[RunState], slots: int) -> float | None:
     """Seconds until all runs are done, from the pace of those that ran; None before the first update."""
     paces: dict[tuple[str, str], list[float]] = {}
     for run in runs:
-        if run.updates and run.elapsed_s:
-            paces.setdefault((run.spec.task, run.spec.arm), []).append(run.elapsed_s / run.updates)
+        if pace_s := run.pace_s:
+            paces.setdefault((run.spec.task, run.spec.arm), []).append(pace_s)
     if not paces:
         return None
     means = {key: sum(pace) / len(pace) for key, pace in paces.items()}

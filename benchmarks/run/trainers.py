@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from ppo_vs_grpo.benchmarks.suites.run_spec import RunSpec
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from ppo_vs_grpo.algorithms.shared.meters import PeakMemory
     from ppo_vs_grpo.algorithms.shared.rollout.engine import RolloutEngine
@@ -29,6 +29,11 @@ class RunTrainer(Protocol):
     task: Task
     tokenizer: PreTrainedTokenizerBase
     memory: PeakMemory
+
+    @property
+    def policy(self) -> PreTrainedModel:
+        """The network in training."""
+        ...
 
     @property
     def engine(self) -> RolloutEngine:

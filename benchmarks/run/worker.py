@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import time
 import traceback
 from pathlib import Path
 from time import perf_counter
@@ -13,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 from ppo_vs_grpo.benchmarks.probes import ProbeConfig
 from ppo_vs_grpo.benchmarks.profile import trace
 from ppo_vs_grpo.benchmarks.records.recorder import Recorder
+from ppo_vs_grpo.benchmarks.run import checkpoints
 from ppo_vs_grpo.benchmarks.run.machine import CONTENDED_CORES, Neighbours, seconds_since_process_start
 from ppo_vs_grpo.benchmarks.run.trainers import make_trainer
 from ppo_vs_grpo.benchmarks.suites.run_spec import RunSpec
+from ppo_vs_grpo.benchmarks.suites.sections import Checkpoints
 
 if TYPE_CHECKING:
-    from ppo_vs_grpo.algorithms.shared.meters import PeakMemory
     from ppo_vs_grpo.algorithms.shared.trainer import Trainer
     from ppo_vs_grpo.benchmarks.profile.flops import Costs
     from ppo_vs_grpo.benchmarks.run.trainers import RunTrainer
@@ -36,17 +38,27 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--contended", action="store_true", help="the run shares the machine with others")
     parser.add_argument("--device", default="cpu", help="where the networks live, as torch names it")
     parser.add_argument("--profile", action="store_true", help="a timing run leaves a trace and a table of phases")
+    parser.add_argument("--checkpoint", type=Checkpoints.model_validate_json, help="a suite's section, as JSON")
+    parser.add_argument("--go-on", type=int, metavar="UPDATE", help="the checkpoint that the folder went back to")
+    parser.add_argument("--save-policies", action="store_true", help="keep the final policy, and the critic")
     args = parser.parse_args(arguments)
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     spec = RunSpec.model_validate_json((args.folder / "spec.json").read_text())
     recorder = Recorder(args.folder, spec.identity)
-    run = Run(spec, recorder, args.contended, args.profile and spec.purpose == "timing", args.device)
+    profiled = args.profile and spec.purpose == "timing"
+    run = Run(spec, recorder, args.contended, profiled, args.device, args.checkpoint, args.go_on)
     try:
         status, error = run.train(args.start)
+        if args.save_policies:
+            error = run.save_policies(args.start) or error
     except Exception as failure:
         traceback.print_exc()
         status, error = "failed", f"{type(failure).__name__}: {failure}".splitlines()[0]
+    if status == "failed":  # by an error of its own, which would come again: the next attempt begins anew
+        checkpoints.discard(args.folder)
     recorder.finish({"status": status, "error": error, **run.summary()})
+    if not (args.checkpoint and args.checkpoint.keep):
+        checkpoints.discard(args.folder)
     return 1 if status == "failed" else 0
 
 
@@ -54,15 +66,25 @@ class Run:
     """The state of one run: how far it is and how long each part took."""
 
     def __init__(
-        self, spec: RunSpec, recorder: Recorder, contended: bool, profiled: bool = False, device: str = "cpu"
+        self,
+        spec: RunSpec,
+        recorder: Recorder,
+        contended: bool,
+        profiled: bool = False,
+        device: str = "cpu",
+        checkpoint: Checkpoints | None = None,
+        go_on: int | None = None,
     ) -> None:
+        """Take what the run is and how it is run; `go_on` is the update of the checkpoint from which it goes on."""
         self.spec, self.recorder, self.contended, self.profiled = spec, recorder, contended, profiled
-        self.device = device
+        self.device, self.checkpoint, self.go_on = device, checkpoint, go_on
+        self._resumed, self._earlier_s = 0, 0.0
+        self._kept = (0, 0.0)  # update and moment of the last checkpoint
         self._neighbours = Neighbours()
         self._startup_s: float | None = None
         self._eval_s = self._train_s = self._probe_s = 0.0
         self._last: dict[str, Any] = {}
-        self._memory: PeakMemory | None = None
+        self._trainer: RunTrainer | None = None
 
     def train(self, start: Path) -> tuple[str, str | None]:
         """Train to the end of the budget: ("ok", None) or ("diverged", why)."""
@@ -74,7 +96,7 @@ class Run:
         if self.spec.threads is not None:
             torch.set_num_threads(self.spec.threads)
         trainer = make_trainer(self.spec, start, self.device, more_updates=trace.UPDATES if self.profiled else 0)
-        self._memory = trainer.memory
+        self._trainer = trainer
         (self.recorder.folder / "env.json").write_text(json.dumps(surroundings(self.device), indent=1) + "\n")
         self._startup_s = seconds_since_process_start()
         self._neighbours = Neighbours()
@@ -89,20 +111,35 @@ class Run:
 
     def summary(self) -> dict[str, Any]:
         """The manifest's numbers."""
-        memory = self._memory.whole_process() if self._memory else {}
+        memory = self._trainer.memory.whole_process() if self._trainer else {}
         for source, peak_bytes in memory.items():
             self.recorder.memory("process", source, peak_bytes)
         counts = {name: self._last.get(name, 0) for name in ("update", "completions", "tokens", "optimizer_steps")}
         counts["updates"] = counts.pop("update")
+        return {**counts, **self._meters(), "peak_rss_bytes": memory.get("peak_rss")}
+
+    def save_policies(self, start: Path) -> str | None:
+        """Save the networks as they are. What goes wrong is returned: a run's records are worth more than they."""
+        from ppo_vs_grpo.benchmarks.run import policies
+
+        try:
+            if self._trainer:
+                policies.save(self._trainer, self.recorder.folder, start, self.spec.start)
+        except Exception as failure:
+            traceback.print_exc()
+            return f"its policy was not saved: {type(failure).__name__}: {failure}".splitlines()[0]
+        return None
+
+    def _meters(self) -> dict[str, Any]:
+        """What a run measures of itself. Of one that went on from checkpoints: sums over the pieces that count."""
         return {
-            **counts,
             "train_s": self._train_s,
-            "wall_s": seconds_since_process_start(),
+            "wall_s": self._earlier_s + seconds_since_process_start(),
             "startup_s": self._startup_s,
             "eval_s": self._eval_s,
             "probe_s": self._probe_s,
-            "peak_rss_bytes": memory.get("peak_rss"),
             "contended": self.contended or self._neighbours.cores() > CONTENDED_CORES,
+            "resumed": self._resumed,
         }
 
     def _learn(self, trainer: RunTrainer) -> None:
@@ -121,13 +158,50 @@ class Run:
             if self.spec.probes and isinstance(trainer, Trainer) and mark in (first, middle, last):
                 self._probe(trainer, self.spec.probes, update, mark, memory=mark == middle)
 
-        look(0)
+        if self.go_on is not None and isinstance(trainer, Trainer):
+            self._restore(trainer, self.go_on)
+            marks = [mark for mark in marks if mark > self._last["completions"]]
+        else:
+            look(0)
+        self._kept = (self._last.get("update", 0), time.monotonic())
         for record in trainer.until_spent():
             self._record(record.metrics, warmup=False)
             while marks and self._last["completions"] >= marks[0]:
                 look(record.update)
+            if self.checkpoint and isinstance(trainer, Trainer) and self._is_due(self.checkpoint, record.update):
+                self._keep(trainer)
         while marks:  # the rest of the budget does not cover another update
             look(self._last["update"])
+
+    def _is_due(self, asked: Checkpoints, update: int) -> bool:
+        """Whether a checkpoint is due after this update."""
+        kept, kept_s = self._kept
+        late = asked.minutes is not None and time.monotonic() - kept_s >= 60 * asked.minutes
+        return late or (asked.updates is not None and update - kept >= asked.updates)
+
+    def _keep(self, trainer: Trainer) -> None:
+        """Write a checkpoint. One that cannot be written costs the run a line of its log and no more."""
+        start_s, update = perf_counter(), self._last["update"]
+        meters = {**self._meters(), "peak_bytes": trainer.memory.whole_process()}
+        try:
+            rest = {"meters": meters, "records": self.recorder.standing()}
+            size_bytes = checkpoints.write(self.recorder.folder, self.spec, trainer.state(), rest)
+            print(f"checkpoint of update {update}: {size_bytes / 1e6:.1f} MB in {perf_counter() - start_s:.2f} s")
+        except OSError as error:
+            print(f"checkpoint of update {update}: not written: {error}")
+        self._kept = (update, time.monotonic())
+
+    def _restore(self, trainer: Trainer, update: int) -> None:
+        """Go on from a checkpoint: the trainer, its records, and the meters of the pieces before."""
+        state, content = checkpoints.read(self.recorder.folder, update)
+        trainer.restore(state)
+        self._last = self.recorder.go_on(content["records"])
+        before = content["meters"]
+        self._train_s, self._eval_s, self._probe_s = (before[name] for name in ("train_s", "eval_s", "probe_s"))
+        self._earlier_s, self._resumed = before["wall_s"], before["resumed"] + 1
+        self._startup_s = before["startup_s"] + (self._startup_s or 0.0)
+        self.contended = self.contended or before["contended"]
+        trainer.memory.peaks.update({("process", source): peak for source, peak in before["peak_bytes"].items()})
 
     def _time(self, trainer: RunTrainer) -> None:
         """The timing pass: warm-up, measured updates, then updates whose memory is measured."""

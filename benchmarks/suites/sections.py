@@ -1,4 +1,4 @@
-"""The sections of a suite: tasks, arms, timing, throughput, claims, evaluation."""
+"""The sections of a suite: tasks, arms, timing, throughput, claims, evaluation, checkpoints."""
 
 from __future__ import annotations
 
@@ -129,3 +129,16 @@ class EvalConfig(Frozen):
     samples: int = Field(4, ge=1)
     points: int = Field(11, ge=2)
     transcripts: int = Field(8, ge=0)
+
+
+class Checkpoints(Frozen):
+    """When a training run keeps what it needs to go on after a kill: after so many `updates` or `minutes` since the
+    last time, whichever comes first. Null never comes.
+
+    They are removed when the run ends, unless `keep`. They change no number and no key of a run. Runs of the timing
+    pass and of peers have none.
+    """
+
+    updates: int | None = Field(None, ge=1)
+    minutes: float | None = Field(5.0, gt=0)
+    keep: bool = False

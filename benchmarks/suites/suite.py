@@ -12,6 +12,7 @@ from ppo_vs_grpo.benchmarks.probes import ProbeConfig
 from ppo_vs_grpo.benchmarks.suites.sections import (
     Arm,
     Attribution,
+    Checkpoints,
     Claim,
     EvalConfig,
     Label,
@@ -30,8 +31,8 @@ class Suite(Frozen):
     """A comparison as its YAML file states it. `tasks` and `arms` map labels to choices.
 
     A list of names stands for a mapping of each name to itself, a number of seeds for the first so many. The first of
-    `pairs` is the pair of arms that is judged; without it, it is PPO and GRPO, or the first two. A training run computes
-    with `threads` threads on the CPU, since their number changes how sums are rounded; a timing run takes all cores.
+    `pairs` is the pair of arms that is judged; without it, it is PPO and GRPO, or the first two. A training run has
+    `threads` threads on the CPU, since their number changes how sums are rounded; a timing run takes all cores.
     """
 
     name: SuiteName
@@ -46,6 +47,7 @@ class Suite(Frozen):
     eval: EvalConfig = EvalConfig()
     timing: Timing | None = Timing()
     throughput: Throughput | None = None
+    checkpoint: Checkpoints = Checkpoints()
     attribution: Attribution | None = None
     probes: ProbeConfig | None = None
     claims: dict[Label, Claim] = Field(default_factory=dict)
@@ -57,8 +59,8 @@ class Suite(Frozen):
         if not isinstance(seeds, int):
             return seeds
         first = TUNING_SEEDS.start if info.data.get("tuning") else EVALUATION_SEEDS.start
-        if isinstance(seeds, bool) or seeds < 1:
-            raise ValueError("should be a list of seeds, or how many: at least 1")
+        if isinstance(seeds, bool) or not 1 <= seeds <= len(EVALUATION_SEEDS):
+            raise ValueError(f"should be a list of seeds, or how many: 1 to {len(EVALUATION_SEEDS)}")
         return list(range(first, first + seeds))
 
     @field_validator("attribution", mode="after")

@@ -11,8 +11,8 @@ from pathlib import Path
 from types import FrameType
 
 import pandas as pd
-
 from outcome import Outcome
+
 from ppo_vs_grpo.benchmarks import load
 from ppo_vs_grpo.benchmarks.analysis.frames.load import load as load_what_is_whole
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
@@ -31,21 +31,30 @@ TEXTS = ("smoke", "core", "memory", "family", "tuning")
 VALUES = (
     *("", "null", "~", "true", "[]", "{}", "[1, [2]]", "{a: {b: c}}", "'", '"', "&a [*a]", "*missing", "!!float x"),
     *("-1", "0", "1e999", "-.inf", ".nan", "1_000", "0x10", "9" * 400, "1.5", "1e-320", "2026-13-45", "!!binary é"),
-    *("../../../etc/passwd", "/dev/zero", "x" * 5000, "\u202e\u0000"[:1], "é\U0001f600", "%s%n", "{{ 7 * 7 }}", "$(id)"),
+    *(
+        "../../../etc/passwd",
+        "/dev/zero",
+        "x" * 5000,
+        "\u202e\u0000"[:1],
+        "é\U0001f600",
+        "%s%n",
+        "{{ 7 * 7 }}",
+        "$(id)",
+    ),
     *("os:system", "builtins:eval", "__import__", "nowhere.at_all:Class", "ppo_vs_grpo.tasks:make", "[ppo, ppo]"),
 )
 
 
-class Hang(Exception):
+class HangError(Exception):
     """A trial took longer than LIMIT_S."""
 
 
 @contextmanager
 def limited(seconds: int = LIMIT_S) -> Iterator[None]:
-    """Raise Hang in the block after so many seconds."""
+    """Raise HangError in the block after so many seconds."""
 
     def hang(number: int, frame: FrameType | None) -> None:
-        raise Hang
+        raise HangError
 
     before = signal.signal(signal.SIGALRM, hang)
     signal.alarm(seconds)
@@ -79,8 +88,12 @@ def answer(name: str, ask: Callable[[], None]) -> Outcome:
             ask()
     except UserError as error:
         lines = str(error).splitlines()
-        return Outcome(name, "named", lines[0]) if len(lines) == 1 else Outcome(name, "traceback", f"{len(lines)} lines: {lines[0]}")
-    except Hang:
+        return (
+            Outcome(name, "named", lines[0])
+            if len(lines) == 1
+            else Outcome(name, "traceback", f"{len(lines)} lines: {lines[0]}")
+        )
+    except HangError:
         return Outcome(name, "traceback", f"no answer after {LIMIT_S} s")
     except Exception as error:
         return Outcome(name, "traceback", f"{type(error).__name__}: {str(error)[:200]}")

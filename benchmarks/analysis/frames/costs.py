@@ -111,7 +111,7 @@ def scores_by_cost(results: Results) -> pd.DataFrame:
     scores[columns] = scores[columns].astype(float).where(scores["update"] > 0, 0.0)
     rates = flops_by_phase(results).groupby(["key", "completions"])["mflops"].sum() * 1e6
     pace = alone_means(phase_seconds(results), "total_s") / 1000
-    own = results.runs.set_index("key")["contended"].astype(bool)
+    own = _unfit_for_seconds(results)
     parts = [
         curve.assign(flops=_added_up(rates.get(key), curve["completions"].to_numpy(float)))
         for key, curve in scores.groupby("key", sort=False)
@@ -155,6 +155,12 @@ def _stack(*frames: pd.DataFrame) -> pd.DataFrame:
 
 
 def _with_contention(results: Results, frame: pd.DataFrame) -> pd.DataFrame:
-    """Add whether each row's run shared the machine."""
-    contended = results.runs.set_index("key")["contended"].astype(bool)
-    return frame.assign(contended=frame["key"].map(contended).astype(bool))
+    """Add whether each row's run shared the machine, or was made of pieces."""
+    return frame.assign(contended=frame["key"].map(_unfit_for_seconds(results)).astype(bool))
+
+
+def _unfit_for_seconds(results: Results) -> pd.Series:
+    """By key, whether a run's seconds and memory are no headline: it shared the machine, or it went on after a kill."""
+    runs = results.runs.set_index("key")
+    contended = runs["contended"].astype(bool)
+    return contended | runs["resumed"].gt(0) if "resumed" in runs else contended

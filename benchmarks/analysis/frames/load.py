@@ -70,7 +70,7 @@ def load(path: str | Path, *, strict: bool = True) -> Results:
     timing = {key: run for key, run in of_tasks.items() if run.manifest["purpose"] == "timing"}
     return Results(
         suite=suite,
-        runs=pd.DataFrame([run.manifest for run in runs.values()], columns=list(RUN_COLUMNS)),
+        runs=pd.DataFrame([{"resumed": 0} | run.manifest for run in runs.values()], columns=[*RUN_COLUMNS, "resumed"]),
         metrics=_stack({key: run.metrics for key, run in training.items()}, training, METRIC_COLUMNS),
         evals=_stack({key: run.evals for key, run in training.items()}, training, EVAL_COLUMNS),
         memory=_memory(of_tasks),

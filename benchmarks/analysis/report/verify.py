@@ -20,6 +20,7 @@ from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
 from ppo_vs_grpo.benchmarks.analysis.report import write
 from ppo_vs_grpo.benchmarks.analysis.report.figures import files
 from ppo_vs_grpo.benchmarks.records.folder import LOCK, MANIFEST, Purpose, run_folder
+from ppo_vs_grpo.benchmarks.records.manifest import changed_weights
 from ppo_vs_grpo.benchmarks.records.schema import RUN_COLUMNS, read_object
 from ppo_vs_grpo.tasks.errors import UserError
 
@@ -59,7 +60,17 @@ def verify(folder: Path, results: Path | None = None) -> list[Mismatch]:
             Mismatch(f"{RECORDS}: {name}", "other values", "what the runs give")
             for name in differing_records(load(folder), read)
         ]
-    return [*_unreadable(runs, read), *found]
+    return [*_unreadable(runs, read), *([] if (runs / RECORDS).is_dir() else _weights(runs, read)), *found]
+
+
+def _weights(folder: Path, read: Results) -> list[Mismatch]:
+    """The saved networks that are not as their runs left them. Those that were deleted are no matter."""
+    trained = read.runs.loc[read.runs["purpose"] == "train", "key"]
+    return [
+        Mismatch(f"{key}/{name}", "other content", "what the run saved")
+        for key in trained
+        for name in changed_weights(run_folder(folder, "train", key))
+    ]
 
 
 def _unreadable(folder: Path, read: Results) -> list[Mismatch]:

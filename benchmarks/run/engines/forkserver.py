@@ -117,7 +117,7 @@ class ForkServer:
                 self.hear(None)
 
     def _start(self, log: Path) -> subprocess.Popen[bytes]:
-        with log.open("wb") as file:  # for what goes wrong before the first run begins, and takes its log
+        with log.open("ab") as file:  # for what goes wrong before the first run begins, and takes its log
             return subprocess.Popen(
                 [*MODULE, "ppo_vs_grpo.benchmarks.run.engines.forkserver"],
                 stdin=subprocess.PIPE,
@@ -189,7 +189,7 @@ def _become(number: int, command: Sequence[str], log: str) -> int:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.setsid()
     _say(number, os.getpid(), None)  # by itself, once it has its group: who hears it can end it
-    for standard, flags, path in ((0, os.O_RDONLY, os.devnull), (1, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, log)):
+    for standard, flags, path in ((0, os.O_RDONLY, os.devnull), (1, os.O_WRONLY | os.O_CREAT | os.O_APPEND, log)):
         opened = os.open(path, flags, 0o644)
         os.dup2(opened, standard)
         os.close(opened)

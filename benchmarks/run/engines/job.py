@@ -14,7 +14,8 @@ from types import FrameType
 class Job:
     """One process. `prepare` makes its folder and returns its command; `finish` takes its return code.
 
-    The return code is negative when a signal ended the process, as in `subprocess`.
+    What the process prints is added to `log`. The return code is negative when a signal ended the process, as in
+    `subprocess`.
     """
 
     log: Path

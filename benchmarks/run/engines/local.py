@@ -72,7 +72,7 @@ def _launch(job: Job, lock_fd: int | None, servers: dict[int, ForkServer] | None
         forked = servers.setdefault(job.threads, ForkServer(environment, lock_fd)).fork(command, job.log)
         if forked is not None:
             return forked
-    with job.log.open("wb") as log:
+    with job.log.open("ab") as log:
         return subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
