@@ -13,6 +13,9 @@ MEANS = tuple(f"{kind}_tokens" for kind in KINDS)
 COUNTS = tuple(column for kind in KINDS for column in (kind, f"{kind}_cut"))
 COLUMNS = ("task", "arm", "moment", "passed", "passed_tokens", "passed_cut", "failed", "failed_tokens", "failed_cut")
 
+GROWN = 0.05
+"""A change of less than this share of the length at the start is not worth a sentence or a curve."""
+
 
 @kept
 def lengths_by_run(results: Results) -> pd.DataFrame:
@@ -56,6 +59,15 @@ def length_table(results: Results) -> pd.DataFrame:
     moments = {"start": curves["completions"] == 0, "end": curves["completions"] == of_arms.transform("max")}
     parts = [curves[here].assign(moment=moment) for moment, here in moments.items()]
     return in_order(results, pd.concat(parts)[list(COLUMNS)])
+
+
+def tasks_that_move(results: Results) -> list[str]:
+    """The tasks on which the mean tokens of an arm's passed or failed completions leave those of its start."""
+    curves = length_curves(results).set_index(["task", "arm"])[list(MEANS)]
+    starts = curves.groupby(level=["task", "arm"]).transform("first")
+    moved = (curves - starts).abs() >= GROWN * starts
+    tasks = set(curves.index[moved.any(axis=1)].get_level_values("task"))
+    return [task for task in results.tasks if task in tasks]
 
 
 @kept

@@ -136,8 +136,8 @@ FIGURES = {
     ),
     "lengths": (
         "Length of right and wrong completions",
-        "Each row is a task: mean tokens of the held-out completions that passed (left) and of those that failed "
-        "(right), over all runs of an arm together, on one scale.",
+        "Each row is a task on which lengths change: mean tokens of the held-out completions that passed (left) and of "
+        "those that failed (right), over all runs of an arm together, on one scale.",
     ),
     "dials": (
         "Where a claim depends on a setting",

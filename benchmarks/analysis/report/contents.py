@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from ppo_vs_grpo.benchmarks.analysis.frames import outcomes, probes, speed
 from ppo_vs_grpo.benchmarks.analysis.frames.attribution import attribution_table
-from ppo_vs_grpo.benchmarks.analysis.frames.lengths import length_table
+from ppo_vs_grpo.benchmarks.analysis.frames.lengths import length_table, tasks_that_move
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
 from ppo_vs_grpo.benchmarks.analysis.frames.throughput import throughput_table
 from ppo_vs_grpo.benchmarks.analysis.judge import claims
@@ -102,7 +102,7 @@ def drawings(results: Results) -> dict[str, Callable[[Results, str], Figure]]:
     if judge_primary(results):
         found |= {"forest": primary_forest, "forest_narrow": partial(primary_forest, narrow=True)}
     found["overview"] = overview_figure
-    if len(length_table(results)):
+    if tasks_that_move(results):
         found["lengths"] = length_figure
     if any(claim.get("dial") for claim in results.suite.get("claims", {}).values()):
         found["dials"] = dial_figure

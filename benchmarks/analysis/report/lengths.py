@@ -5,15 +5,12 @@ from __future__ import annotations
 import pandas as pd
 
 from ppo_vs_grpo.benchmarks.analysis.frames.arms import choose_pair, task_arms
-from ppo_vs_grpo.benchmarks.analysis.frames.lengths import length_changes, length_table
+from ppo_vs_grpo.benchmarks.analysis.frames.lengths import GROWN, length_changes, length_table
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
 from ppo_vs_grpo.benchmarks.analysis.stats.intervals import t_interval
 
-GROWN = 0.05
-"""Growth below this share of the length at the start is not worth a sentence."""
-
 CUT = 0.05
-"""Neither is a limit that cuts off less than this share of the completions that passed or that failed."""
+"""A limit that cuts off less than this share of what passed, and of what failed, is not worth a sentence."""
 
 
 def length_sentences(results: Results) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from ppo_vs_grpo.benchmarks.analysis.frames.lengths import KINDS, length_curves
+from ppo_vs_grpo.benchmarks.analysis.frames.lengths import KINDS, length_curves, tasks_that_move
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
 from ppo_vs_grpo.benchmarks.analysis.report.figures import panels, style
 from ppo_vs_grpo.benchmarks.analysis.report.figures.canvas import (
@@ -18,13 +18,14 @@ from ppo_vs_grpo.benchmarks.analysis.report.figures.canvas import (
 
 
 def length_figure(results: Results, caption: str = "") -> Figure:
-    """A row a task: mean tokens of the completions that passed, and beside them of those that failed, on one scale."""
+    """A row a task on which they move: mean tokens of completions that passed, beside them of those that failed."""
     colours = style.arm_colours(algorithms(results))
     curves = length_curves(results)
-    rows = [(1.45, 2)] * len(results.tasks)
+    tasks = tasks_that_move(results)
+    rows = [(1.45, 2)] * len(tasks)
     title = f"{results.name}: tokens of completions that passed, and of those that failed"
     with grid(rows, title, arm_marks(results, None, colours), caption) as (figure, axes):
-        for task, beside in zip(results.tasks, axes, strict=True):
+        for task, beside in zip(tasks, axes, strict=True):
             here = of_task(curves, task)
             for kind, ax in zip(KINDS, beside, strict=True):
                 panels.trace(here, f"{kind}_tokens", ax, arms_on(results, task))

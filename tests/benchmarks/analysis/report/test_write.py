@@ -79,7 +79,7 @@ def test_figures_are_files_of_the_kinds_that_are_asked_for_and_verify_asks_for_t
     shutil.copytree(folder, tmp_path / "suite", ignore=shutil.ignore_patterns("report"))
     command = ["report", str(tmp_path / "suite"), "--figures", "svg", "--figures", "pdf"]
     assert CliRunner().invoke(app, command).exit_code == 0
-    stems = ("forest", "forest_narrow", "lengths", "overview", "task_recall", "task_sorting")
+    stems = ("forest", "forest_narrow", "overview", "task_recall", "task_sorting")
     there = {path.name for path in (tmp_path / "suite" / "report" / "figures").iterdir()}
     assert there == {"forest.png", *(f"{stem}.{kind}" for stem in stems for kind in ("svg", "pdf"))}
     assert verify(tmp_path / "suite" / "report") == []
@@ -100,7 +100,7 @@ def test_a_core_sized_suite_takes_seconds_and_a_megabyte(tmp_path: Path) -> None
 
 def test_the_page_is_alone(page: Path) -> None:
     text, fonts = re.subn(r"url\(data:font/woff;base64,[\w+/=]+\)", "", page.read_text())
-    assert (fonts, text.count('<svg role="img"')) == (2, 6)
+    assert (fonts, text.count('<svg role="img"')) == (2, 5)
     links = re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?([^"')\s>]+)""", text)
     assert links
     assert [link for link in links if not link.startswith(("tables/", "claims.json", "transcripts.html", "#"))] == []
@@ -114,7 +114,7 @@ def test_the_page_is_alone(page: Path) -> None:
 def test_every_caption_ends_with_the_reports_id(folder: Path, page: Path) -> None:
     name = write.report_id(load(folder))
     captions = re.findall(r"<figcaption>(.*)</figcaption>", page.read_text())
-    assert len(captions) == 5
+    assert len(captions) == 4
     assert all(caption.endswith(f"report {name}") for caption in captions)
     assert page.with_suffix(".md").read_text().count(f"report {name}\n") == 1
 

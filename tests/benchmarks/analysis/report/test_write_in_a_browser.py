@@ -56,7 +56,7 @@ def test_nothing_is_an_error_in_the_console(page: Page) -> None:
 def test_every_figure_is_visible_and_described(page: Page) -> None:
     seen = "i => [i.querySelectorAll('text').length, i.getBoundingClientRect().height, i.ariaLabel]"
     figures = page.ask(f"return [...document.querySelectorAll('.picture svg')].map({seen})")
-    assert len(figures) == 11
+    assert len(figures) == 10
     assert [height for _, height, _ in figures].count(0) == 1  # the forest plot has a shape for either width
     for texts, height, alt in figures:
         assert texts > 3
