@@ -24,6 +24,14 @@ class Never(AnyLetter):
         return Score(None, False)
 
 
+class Short(AnyLetter):
+    """Write little: what passes has fewer tokens than what fails."""
+
+    def score(self, problem: Problem, completion: str) -> Score:
+        passed = len(completion) < 4
+        return Score(float(passed), passed)
+
+
 def test_a_missing_reward_is_left_out_of_the_mean() -> None:
     found = Evaluator(trainer("grpo", task=Sometimes()), EvalConfig(prompts=12, samples=4), "heldout")(0, 0)
     assert {row["reward_mean"] for row in found.rows} <= {1.0}
@@ -47,12 +55,14 @@ def test_lengths_and_cuts_are_counted_for_what_passed_and_what_failed_apart() ->
 
 
 def test_four_samples_of_a_prompt_are_summed() -> None:
-    made = trainer("grpo", task=AnyLetter())
-    evaluator = Evaluator(made, EvalConfig(prompts=3, samples=4), "heldout")
+    made = trainer("grpo", task=Short())
+    evaluator = Evaluator(made, EvalConfig(prompts=32, samples=4), "heldout")
     sampled = evaluator._score(made.engine, 4, evaluator._uniforms_TB)
-    tokens_PK = sampled.rollouts.mask_BT.sum(1).reshape(3, 4)
-    passed_PK, ended_PK = sampled.passed_B.reshape(3, 4), sampled.rollouts.ended_B.reshape(3, 4)
-    for i, row in enumerate(evaluator(0, 0).rows):
+    tokens_PK = sampled.rollouts.mask_BT.sum(1).reshape(32, 4)
+    passed_PK, ended_PK = sampled.passed_B.reshape(32, 4), sampled.rollouts.ended_B.reshape(32, 4)
+    rows = evaluator(0, 0).rows
+    assert any(0 < row["passes"] < 4 and row["passed_tokens_mean"] != row["completion_tokens_mean"] for row in rows)
+    for i, row in enumerate(rows):
         passed = [n for n, ok in zip(tokens_PK[i].tolist(), passed_PK[i].tolist(), strict=True) if ok]
         assert row["passed_tokens_mean"] == (sum(passed) / len(passed) if passed else None)
         assert row["passed_cut"] + row["failed_cut"] == int((~ended_PK[i]).sum())
