@@ -21,7 +21,7 @@ QUOTED = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)")
 PATH = re.compile(r"((?:tasks|algorithms|benchmarks|results|tests|docs|\.ci)/[\w./*-]*|[\w*/-]+\.py)(?::(\w+))?")
 DOTTED = re.compile(r"(?:python -m )?([A-Za-z_]\w*(?:\.\w+)+)(?:\(.*)?")
-FILES = (".csv", ".ipynb", ".json", ".jsonl", ".log", ".lock", ".md", ".parquet", ".toml", ".txt", ".yaml")
+FILES = (".csv", ".html", ".ipynb", ".json", ".jsonl", ".log", ".lock", ".md", ".parquet", ".toml", ".txt", ".yaml")
 LEFT_BY_RUNS = re.compile(r"results/(?!published|README|analysis)")
 
 

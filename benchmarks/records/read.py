@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from ppo_vs_grpo.benchmarks.records.manifest import check_hashes, read_manifest
 from ppo_vs_grpo.benchmarks.records.schema import (
     EVAL_COLUMNS,
+    LENGTH_COLUMNS,
     MEMORY_COLUMNS,
     METRIC_COLUMNS,
     PROBE_COLUMNS,
@@ -104,7 +105,8 @@ def read_records(folder: Path, name: str, columns: tuple[str, ...], may_lack: bo
         return pd.DataFrame(columns=list(columns))
     check_columns(path, columns, frame.columns)
     kinds = dict(frame.dtypes)
-    for column in [c for c in columns if c not in TEXT_COLUMNS]:
+    later = [column for column in LENGTH_COLUMNS if column in kinds]
+    for column in [c for c in (*columns, *later) if c not in TEXT_COLUMNS]:
         if not pd.api.types.is_numeric_dtype(kinds[column]):  # a column of nulls, or one that holds more than numbers
             try:
                 frame[column] = frame[column].astype("float64")

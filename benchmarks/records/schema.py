@@ -34,10 +34,15 @@ EVAL_COLUMNS = (
 )
 
 
+LENGTH_COLUMNS = ("passed_tokens_mean", "passed_cut", "failed_cut")
+"""Columns of evaluations that earlier records lack: mean tokens of the samples that passed, how many were cut off."""
+
+
 MEMORY_COLUMNS = ("phase", "role", "source", "bytes")
 
 
 SAMPLE_COLUMNS = ("update", "prompt", "completion", "reward", "passed")
+"""Later records also have `tokens` and `ended`."""
 
 
 PROBE_COLUMNS = ("update", "completions", "probe", "subject", "quantity", "position", "value", "se")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from ppo_vs_grpo.algorithms.shared.rollout.engine import RolloutEngine
 from ppo_vs_grpo.algorithms.shared.scoring import score, stops_of, texts
@@ -47,20 +48,27 @@ class Evaluator:
         at = {"update": update, "completions": completions}
         passes_PK = sampled.passed_B.reshape(-1, samples).tolist()
         rewards_PK = sampled.rewards_B.reshape(-1, samples).tolist()
-        tokens_PK = sampled.rollouts.mask_BT.sum(1).reshape(-1, samples).tolist()
+        tokens_B, cut_B = sampled.rollouts.mask_BT.sum(1), ~sampled.rollouts.ended_B
+        of_samples = (tokens_B, tokens_B * sampled.passed_B, cut_B & sampled.passed_B, cut_B & ~sampled.passed_B)
+        sums_P4 = torch.stack([each_B.reshape(-1, samples).sum(1) for each_B in of_samples], dim=1).tolist()
         rows = [
             {
                 **at,
                 "prompt": i,
                 "stratum": problem.stratum,
                 "samples": samples,
-                "passes": sum(passes_PK[i]),
+                "passes": (passes := sum(passes_PK[i])),
                 "reward_mean": _mean_of_known(rewards_PK[i]),
                 "greedy_pass": int(greedy.passed_B[i]),
                 "greedy_reward": float(greedy.rewards_B[i]),
-                "completion_tokens_mean": sum(tokens_PK[i]) / samples,
+                "completion_tokens_mean": tokens / samples,
+                "passed_tokens_mean": passed_tokens / passes if passes else None,
+                "passed_cut": passed_cut,
+                "failed_cut": failed_cut,
             }
-            for i, problem in enumerate(self._prompts.problems)
+            for i, (problem, (tokens, passed_tokens, passed_cut, failed_cut)) in enumerate(
+                zip(self._prompts.problems, sums_P4, strict=True)
+            )
         ]
         return Evaluation(rows, self._transcripts(sampled, at))
 
@@ -79,6 +87,8 @@ class Evaluator:
                 "completion": written[row],
                 "reward": float(sampled.rewards_B[row]),
                 "passed": bool(sampled.passed_B[row]),
+                "tokens": int(sampled.rollouts.mask_BT[row].sum()),
+                "ended": bool(sampled.rollouts.ended_B[row]),
             }
             for row in index
         ]

@@ -128,7 +128,7 @@ class EvalConfig(Frozen):
     prompts: int = Field(256, ge=1)
     samples: int = Field(4, ge=1)
     points: int = Field(11, ge=2)
-    transcripts: int = Field(8, ge=0)
+    transcripts: int = Field(20, ge=0)
 
 
 class Checkpoints(Frozen):

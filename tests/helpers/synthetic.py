@@ -143,9 +143,7 @@ def write_run(run: Path, spec: RunSpec, status: str, contended: bool, memory: bo
         for row in metrics:
             recorder.metrics(row)
         if evals:
-            recorder.evals(
-                evals, [{"update": 0, "prompt": "1 2 3 =", "completion": "6", "reward": 1.0, "passed": True}]
-            )
+            recorder.evals(evals, make_transcripts(evals))
         for row in make_memory(spec, peak, rng) if memory else []:
             recorder.memory(row["phase"], row["source"], row["bytes"], row["role"])
     (run / "env.json").write_text(json.dumps(written_surroundings(), indent=1) + "\n")
@@ -278,9 +276,16 @@ def make_evals(spec: RunSpec, rng: np.random.Generator, shift: float, updates: i
             | {"stratum": "easy" if ease[i] > 0 else "hard", "samples": spec.eval.samples, "passes": int(passes[i])}
             | {"reward_mean": float(passes[i]) / spec.eval.samples, "greedy_pass": int(greedy[i])}
             | {"greedy_reward": float(greedy[i]), "completion_tokens_mean": 11.0}
+            | {"passed_tokens_mean": 11.0 if passes[i] else None, "passed_cut": 0, "failed_cut": 0}
             for i in range(len(chance))
         ]
     return rows
+
+
+def make_transcripts(evals: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The transcript of one prompt, before training and at the last evaluation."""
+    text = {"prompt": "1 2 3 =", "completion": "6", "reward": 1.0, "passed": True, "tokens": 2, "ended": True}
+    return [{"update": update} | text for update in sorted({evals[0]["update"], evals[-1]["update"]})]
 
 
 def make_memory(spec: RunSpec, peak: int, rng: np.random.Generator) -> list[dict[str, Any]]:

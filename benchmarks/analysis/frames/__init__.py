@@ -9,6 +9,8 @@
 - `parts`: a part of a suite's results: some arms and tasks, all but some seeds
 - `outcomes`: what each run and each arm came to
 - `prompts`: held-out prompts one by one
+- `transcripts`: prompts with each arm's completion beside the others'
+- `lengths`: tokens of completions that passed and that failed
 - `costs`: seconds, memory and operations of completions
 - `probes`: what the probes found, at start, middle and end
 - `speed`: the cells that only the timing pass runs, peers beside their counterparts

@@ -2,7 +2,7 @@
 
     records/
       runs.parquet      `Results.runs`, and as JSON each run's spec, surroundings and hashes of its files
-      NAME.parquet      each other frame of `Results`
+      NAME.parquet      each other frame of `Results`; of `samples` the first and the last evaluation of each run
       contents.json     the hash of each of these files, the passes of short runs, what was ignored, what has no seal
 
 Every number is what it was, so a report of these files has the same id and the same bytes as one of the runs.
@@ -47,7 +47,7 @@ def write_records(results: Results, folder: Path) -> Path:
         column: [json.dumps(getattr(results, name)[key]) for key in results.runs["key"]]
         for column, name in OF_RUNS.items()
     }
-    frames = {"runs": results.runs.assign(**of_runs)} | {name: getattr(results, name) for name in FRAMES}
+    frames = {"runs": results.runs.assign(**of_runs)} | {name: _kept(results, name) for name in FRAMES}
     for name, frame in frames.items():
         _write(frame, place / f"{name}.parquet")
     files = {f"{name}.parquet": fingerprint(place / f"{name}.parquet") for name in frames}
@@ -71,9 +71,18 @@ def read_published(folder: Path, suite: Mapping[str, Any]) -> Results:
 
 def differing_records(one: Results, other: Results) -> list[str]:
     """What of two Results is not equal, but for what was ignored: names of their fields."""
-    frames = [name for name in ("runs", *FRAMES) if not getattr(one, name).equals(getattr(other, name))]
+    frames = [name for name in ("runs", *FRAMES) if not _kept(one, name).equals(_kept(other, name))]
     rest = ("suite", *OF_RUNS.values(), "throughput")
     return [*frames, *[name for name in rest if getattr(one, name) != getattr(other, name)]]
+
+
+def _kept(results: Results, name: str) -> pd.DataFrame:
+    """The rows of a frame that are published: of transcripts those that a report shows, since texts may be long."""
+    frame: pd.DataFrame = getattr(results, name)
+    if name != "samples":
+        return frame
+    ends = frame.groupby("key")["update"].transform("max")
+    return frame[(frame["update"] == 0) | (frame["update"] == ends)].reset_index(drop=True)
 
 
 def _write(frame: pd.DataFrame, path: Path) -> None:

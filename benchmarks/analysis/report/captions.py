@@ -11,6 +11,11 @@ TABLES = {
         "all equal; where a reward says it, the share of completions in which it found an answer to read. Means over "
         "updates, then over runs.",
     ),
+    "lengths": (
+        "Length of right and wrong completions",
+        "Sampled held-out completions of all complete runs of an arm: how many passed and failed, their mean tokens, "
+        "and how many of each the limit cut off before they came to an end token.",
+    ),
     "verdicts": ("Verdicts", "Every metric of two arms, on each task and over all of them."),
     "differences": (
         "The difference in full",
@@ -128,6 +133,11 @@ FIGURES = {
         "Each row is a task. Left: learning curves by seed (thin) and their mean (bold). Right: {second} minus {first} "
         "in percentage points, paired by seed, with its 95% t interval (grey) at each evaluation, not widened for "
         "being several; without two arms, each seed's final score (dots) and their mean (bar).",
+    ),
+    "lengths": (
+        "Length of right and wrong completions",
+        "Each row is a task on which lengths change: mean tokens of the held-out completions that passed (left) and of "
+        "those that failed (right), over all runs of an arm together, on one scale.",
     ),
     "dials": (
         "Where a claim depends on a setting",

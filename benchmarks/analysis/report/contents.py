@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from ppo_vs_grpo.benchmarks.analysis.frames import outcomes, probes, speed
 from ppo_vs_grpo.benchmarks.analysis.frames.attribution import attribution_table
+from ppo_vs_grpo.benchmarks.analysis.frames.lengths import length_table, tasks_that_move
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
 from ppo_vs_grpo.benchmarks.analysis.frames.throughput import throughput_table
 from ppo_vs_grpo.benchmarks.analysis.judge import claims
@@ -22,6 +23,7 @@ from ppo_vs_grpo.benchmarks.analysis.report.figures.attribution import attributi
 from ppo_vs_grpo.benchmarks.analysis.report.figures.claims import dial_figure
 from ppo_vs_grpo.benchmarks.analysis.report.figures.costs import budget_figure, cost_figure
 from ppo_vs_grpo.benchmarks.analysis.report.figures.forest import primary_forest
+from ppo_vs_grpo.benchmarks.analysis.report.figures.lengths import length_figure
 from ppo_vs_grpo.benchmarks.analysis.report.figures.overview import overview_figure, task_figure
 from ppo_vs_grpo.benchmarks.analysis.report.figures.probes import probe_figure
 from ppo_vs_grpo.benchmarks.analysis.report.figures.speed import ratio_figure, scaling_figure, throughput_figure
@@ -77,6 +79,8 @@ def make_tables(results: Results, found: Judged) -> dict[str, pd.DataFrame]:
     }
     if len(beside := first_page.conditions_table(results, found.verdicts)):
         made["conditions"] = beside
+    if len(lengths := length_table(results)):
+        made["lengths"] = lengths
     if found.claims:
         made |= {"claims": first_page.claims_table(found.claims), "dials": claims.dials(results)}
     if len(others := pairs_table(results)):
@@ -98,6 +102,8 @@ def drawings(results: Results) -> dict[str, Callable[[Results, str], Figure]]:
     if judge_primary(results):
         found |= {"forest": primary_forest, "forest_narrow": partial(primary_forest, narrow=True)}
     found["overview"] = overview_figure
+    if tasks_that_move(results):
+        found["lengths"] = length_figure
     if any(claim.get("dial") for claim in results.suite.get("claims", {}).values()):
         found["dials"] = dial_figure
     if results.suite.get("attribution"):

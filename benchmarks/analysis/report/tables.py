@@ -21,7 +21,8 @@ NOT_SETTINGS = {"suite", "purpose", "arm", "task", "seed", "timing"}
 
 FORMATS = {
     **dict.fromkeys(("seconds_per_1000", *SECONDS, "total_s"), "{:.2f}"),
-    **dict.fromkeys(("peak_memory_mb", "mb"), "{:.0f}"),
+    **dict.fromkeys(("peak_memory_mb", "mb", "passed", "passed_cut", "failed", "failed_cut"), "{:.0f}"),
+    **dict.fromkeys(("passed_tokens", "failed_tokens"), "{:.1f}"),
     **dict.fromkeys(("tracked_mb", "alone_mb", "predicted_mb", "mflops", "critic_mflops"), "{:.4g}"),
     **dict.fromkeys(("n", "planned", "seed", "seeds", "runs", "completions", "seeds_needed"), "{:.0f}"),
 }

@@ -20,8 +20,11 @@ from ppo_vs_grpo.benchmarks.analysis.report import captions, first_page, tables
 from ppo_vs_grpo.benchmarks.analysis.report.answer import answer
 from ppo_vs_grpo.benchmarks.analysis.report.contents import Judged, drawings, judged, make_tables
 from ppo_vs_grpo.benchmarks.analysis.report.figures import files, inline
+from ppo_vs_grpo.benchmarks.analysis.report.lengths import length_sentences
 from ppo_vs_grpo.benchmarks.analysis.report.other_pairs import largest_sentence
 from ppo_vs_grpo.benchmarks.analysis.report.terminal import summary
+from ppo_vs_grpo.benchmarks.analysis.report.transcripts import PAGE as TRANSCRIPTS
+from ppo_vs_grpo.benchmarks.analysis.report.transcripts import transcripts_page
 from ppo_vs_grpo.tasks.errors import UserError
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -32,7 +35,7 @@ MANY = 6
 LISTED = 20
 """Runs up to this many that did not end well are listed in report.md."""
 
-FRONT = ("claims", "verdicts", "conditions", "summary")
+FRONT = ("claims", "verdicts", "conditions", "lengths", "summary")
 """Tables that a page shows where they are needed; their CSV files have every column."""
 
 NARROW = "forest_narrow"
@@ -47,7 +50,9 @@ def report_id(results: Results) -> str:
 
 
 def write(results: Results, out: Path, found: Judged | None = None, kinds: Collection[str] = ()) -> Path:
-    """Write report.html, report.md, claims.json, figures/ and tables/ into `out`; returns the path of report.html.
+    """Write report.html and the pages and files beside it into `out`; returns the path of report.html.
+
+    Beside it are report.md, claims.json, figures/, tables/ and, where runs kept transcripts, transcripts.html.
 
     The page holds every figure; figures/ has the first one as PNG, which report.md shows, and each as a file of each of
     `kinds` (`files.UNDATED`). `found` is `judged(results)` where the caller has it. The same runs give the same bytes.
@@ -68,20 +73,28 @@ def write(results: Results, out: Path, found: Judged | None = None, kinds: Colle
                 lineterminator="\n",
             )
         drawn, rules = _draw(results, name, out, kinds)
-        page = _content(results, name, found, made, drawn) | {"drawn_with": rules}
+        beside = transcripts_page(_environment(html=True), results, name)
+        page = _content(results, name, found, made, drawn) | {"drawn_with": rules, "transcripts": bool(beside)}
         _write_claims(results, name, found, out / "claims.json")
-        loader = jinja2.FileSystemLoader(TEMPLATES)
         for file in ("report.md", "report.html"):
-            environment = jinja2.Environment(
-                loader=loader, autoescape=file.endswith("html"), trim_blocks=True, lstrip_blocks=True,
-                undefined=jinja2.StrictUndefined, keep_trailing_newline=True,
-            )  # fmt: skip
-            environment.filters |= {"markdown": _markdown, "kinds": _kinds}
-            text = environment.get_template(f"{file}.j2").render(page)
+            text = _environment(html=file.endswith("html")).get_template(f"{file}.j2").render(page)
             (out / file).write_text(text, encoding="utf-8", newline="\n")
+        (out / TRANSCRIPTS).unlink(missing_ok=True)  # of an earlier report
+        if beside:
+            (out / TRANSCRIPTS).write_text(beside, encoding="utf-8", newline="\n")
     except OSError as error:
         raise UserError(f"{out}: the report cannot be written there: {error.strerror or error}") from None
     return out / "report.html"
+
+
+def _environment(html: bool) -> jinja2.Environment:
+    """What reads the templates; of HTML it escapes what is no markup."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=html, trim_blocks=True, lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined, keep_trailing_newline=True,
+    )  # fmt: skip
+    environment.filters |= {"markdown": _markdown, "kinds": _kinds}
+    return environment
 
 
 def _write_claims(results: Results, name: str, found: Judged, path: Path) -> None:
@@ -139,6 +152,8 @@ def _content(
         "verdicts": first_page.verdicts(found.verdicts),
         "verdicts_by_task": first_page.verdicts_by_task(found.verdicts),
         "conditions": made.get("conditions"),
+        "lengths": tables.dashed(made["lengths"]) if "lengths" in made else None,
+        "length_sentences": length_sentences(results),
         "forest": next((figure for figure in drawn if figure["stem"] == "forest"), None),
         "narrow": next((figure for figure in drawn if figure["stem"] == NARROW), None),
         "sentences": [one.sentence for one in (*found.claims, *found.verdicts)],

@@ -94,14 +94,14 @@ def test_a_task_that_is_not_installed_leaves_the_transcripts(folder: Path) -> No
 def test_transcripts_are_read_with_their_runs(folder: Path) -> None:
     samples = load(folder).samples
     assert list(samples.columns) == [
-        *("arm", "task", "seed", "key", "update", "prompt", "completion", "reward", "passed")
+        *("arm", "task", "seed", "key", "update", "prompt", "completion", "reward", "passed", "tokens", "ended")
     ]
     assert samples[["arm", "task", "seed"]].drop_duplicates().shape == (8, 3)
     assert samples.iloc[0][["prompt", "completion", "reward", "passed"]].tolist() == ["1 2 3 =", "6", 1.0, True]
     path = run_folder(folder, "ppo.recall.s1") / "samples.jsonl.gz"
     path.unlink()
     rehash(path.parent)
-    assert len(load(folder).samples) == 7
+    assert len(load(folder).samples) == 14
 
 
 @pytest.mark.parametrize("content", [b"not gzip", b""])

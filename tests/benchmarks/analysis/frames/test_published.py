@@ -80,3 +80,14 @@ def test_records_are_small(tmp_path: Path) -> None:
     sizes = {path.stem: path.stat().st_size for path in place.iterdir()}
     assert sizes["metrics"] < 95 * len(made.metrics)
     assert sizes["evals"] < 2 * len(made.evals)
+
+
+def test_of_transcripts_the_first_and_the_last_evaluation_are_published(results: Results, tmp_path: Path) -> None:
+    more = results.samples[results.samples["update"] == 0].assign(update=1, completion="half-way")
+    whole = dataclasses.replace(results, samples=pd.concat([results.samples, more], ignore_index=True))
+    write_records(whole, tmp_path / "out")
+    again = read_published(tmp_path / "out", whole.suite)
+    pd.testing.assert_frame_equal(again.samples, results.samples)
+    assert differing_records(again, whole) == []
+    other = dataclasses.replace(whole, samples=whole.samples.assign(tokens=3))
+    assert differing_records(again, other) == ["samples"]

@@ -32,7 +32,7 @@ def test_results_show_what_was_asked_what_is_there_and_what_is_not(results: Resu
         f"failed    {keys(results, 'ppo.recall.s0')}",
         f"diverged  {keys(results, 'grpo.recall.s1')}",
         f"missing   {keys(results, 'ppo.recall.s2')}, {keys(results, 'grpo.recall.r1')}",
-        f"rows      metrics 134, evals 672, samples 34, timing 161, memory {len(results.memory)}, probes 0",
+        f"rows      metrics 134, evals 672, samples 68, timing 161, memory {len(results.memory)}, probes 0",
     ]
 
 

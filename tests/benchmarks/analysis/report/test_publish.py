@@ -32,7 +32,16 @@ def test_what_is_published_answers_as_its_runs_do(published: tuple[Path, Path]) 
     assert write.report_id(load(out)) == write.report_id(load(runs))
     assert load(out).compare().sentences == load(runs).compare().sentences
     assert {path.name for path in out.iterdir()} == {
-        *("report.html", "report.md", "claims.json", "figures", "tables", "suite.lock.yaml", "records")
+        *(
+            "report.html",
+            "transcripts.html",
+            "report.md",
+            "claims.json",
+            "figures",
+            "tables",
+            "suite.lock.yaml",
+            "records",
+        )
     }
 
 

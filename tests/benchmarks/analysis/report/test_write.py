@@ -69,7 +69,7 @@ def test_the_files_have_stable_names(page: Path) -> None:
     stated = ("attribution", "claims", "dials", "other_pairs", "speed", "speed_runs", "throughput")
     names = [f"tables/{stem}.csv" for stem in wording.TABLES if stem not in (*probed, *stated)]
     assert sorted(written(page.parent)) == sorted(
-        [*names, "figures/forest.png", "report.html", "report.md", "claims.json"]
+        [*names, "figures/forest.png", "report.html", "transcripts.html", "report.md", "claims.json"]
     )
 
 
@@ -103,7 +103,7 @@ def test_the_page_is_alone(page: Path) -> None:
     assert (fonts, text.count('<svg role="img"')) == (2, 5)
     links = re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?([^"')\s>]+)""", text)
     assert links
-    assert [link for link in links if not link.startswith(("tables/", "claims.json", "#"))] == []
+    assert [link for link in links if not link.startswith(("tables/", "claims.json", "transcripts.html", "#"))] == []
     inner = {link[1:] for link in links if link.startswith("#")}
     assert inner <= set(re.findall(r' id="?([^">]+)', text))
     assert [link for link in links if not link.startswith("#") and not (page.parent / link).exists()] == []
