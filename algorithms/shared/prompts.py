@@ -31,7 +31,9 @@ def encode(tokenizer: PreTrainedTokenizerBase, problems: Sequence[Problem], chat
     for problem, row in zip(problems, ids, strict=True):
         if not row or row[-1] == tokenizer.eos_token_id:
             what = "ends with the end token" if row else "has no token"
-            raise UserError(f"start: the prompt {shown(problem.prompt, BRIEF)} {what}; its tokenizer or template adds it")
+            raise UserError(
+                f"start: the prompt {shown(problem.prompt, BRIEF)} {what}; its tokenizer or template adds it"
+            )
     return Prompts(tuple(problems), tuple(tuple(row) for row in ids))
 
 
@@ -63,7 +65,9 @@ def rendered(tokenizer: PreTrainedTokenizerBase, problem: Problem, chat: Chat) -
         )
     except Exception as error:  # a template raises what it likes
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise UserError(f"start: its chat template refuses the prompt {shown(problem.prompt, BRIEF)} ({reason})") from error
+        raise UserError(
+            f"start: its chat template refuses the prompt {shown(problem.prompt, BRIEF)} ({reason})"
+        ) from error
     return str(text)
 
 

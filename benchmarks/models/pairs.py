@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from ppo_vs_grpo.benchmarks.models import saved
 from ppo_vs_grpo.benchmarks.models.taught import TEACHING, told_steps
 from ppo_vs_grpo.tasks import tables
+from ppo_vs_grpo.tasks.cache import cache_folder
 from ppo_vs_grpo.tasks.errors import UserError
 from ppo_vs_grpo.tasks.rewards.models import ModelReward
 
@@ -62,8 +63,6 @@ def taught(asked: ModelReward, start: Path) -> Path:
     It is taught unless it is there; several processes may ask at once. Raises UserError where that fails.
     """
     from filelock import FileLock
-
-    from ppo_vs_grpo.benchmarks.models.store import cache_folder
 
     recipe = _recipe(asked, asked.model or str(start))
     made_of = recipe | {"base": _digest(recipe["base"], cache_folder()), "pairs": _file_digest(recipe["pairs"])}

@@ -44,8 +44,8 @@ def check_context(spec: RunSpec, task: Task, tokenizer: PreTrainedTokenizerBase,
     tokens, problem = max(zip(map(len, prompts.ids), prompts.problems, strict=True), key=lambda pair: pair[0])
     if tokens + new_tokens > context:
         raise UserError(
-            f"tasks.{spec.task}: the prompt {shown(problem.prompt, BRIEF)} has {tokens} tokens and its completion up to "
-            f"{new_tokens}, and the start model's context is {context}; leave long prompts out, or lower "
+            f"tasks.{spec.task}: the prompt {shown(problem.prompt, BRIEF)} has {tokens} tokens and its completion up "
+            f"to {new_tokens}, and the start model's context is {context}; leave long prompts out, or lower "
             "train.max_new_tokens"
         )
 

@@ -29,6 +29,7 @@ from ppo_vs_grpo.benchmarks.suites.resolve import lock_document, resolve
 from ppo_vs_grpo.benchmarks.suites.run_spec import RunSpec
 from ppo_vs_grpo.benchmarks.suites.sections import Throughput
 from ppo_vs_grpo.benchmarks.suites.suite import Suite
+from ppo_vs_grpo.tasks.cache import cache_folder
 from ppo_vs_grpo.tasks.errors import UserError
 
 ENGINES: dict[str, Callable[..., None]] = {"local": run_jobs}
@@ -65,7 +66,7 @@ def run_suite(
             f"{source}: --profile watches the timing pass, and this suite has none: add --set timing.updates=3"
         )
     worker = (*WORKER, "--profile") if profile else WORKER
-    folder = store.cache_folder(cache)
+    folder = cache_folder(cache)
     asked = {spec.task: (spec.start, spec.task_choice) for spec in specs}
     models = {
         label: store.locate(start, choice.task, choice.options, folder) for label, (start, choice) in asked.items()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from ppo_vs_grpo.tasks.base import Problem
-from ppo_vs_grpo.tasks.errors import UserError
+from ppo_vs_grpo.tasks.errors import BRIEF, UserError, shown
 from ppo_vs_grpo.tasks.rewards.base import Rated
 
 VERSION = 1
@@ -134,14 +134,15 @@ def answers(rule: str, problems: Sequence[Problem]) -> list[str]:
     for problem in problems:
         if problem.facts.get("answer") is None:
             raise UserError(
-                f"options.reward: {rule!r} needs an answer; the row with prompt {problem.prompt!r} has none"
+                f"options.reward: {rule!r} needs an answer; the row with prompt {shown(problem.prompt, BRIEF)} has none"
             )
     return [str(problem.facts["answer"]) for problem in problems]
 
 
 def unreadable(rule: str, problem: Problem) -> UserError:
     """The error of a row whose answer a rule cannot read: every completion would be wrong."""
+    answer = shown(problem.facts["answer"], BRIEF)
     return UserError(
-        f"options.reward: {rule!r} cannot read the answer {problem.facts['answer']!r} of the row with prompt "
-        f"{problem.prompt!r}; mend or remove the row"
+        f"options.reward: {rule!r} cannot read the answer {answer} of the row with prompt "
+        f"{shown(problem.prompt, BRIEF)}; mend or remove the row"
     )

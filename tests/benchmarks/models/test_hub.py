@@ -18,6 +18,7 @@ from hub_server import COMMIT
 from ppo_vs_grpo.benchmarks.models import hub, store
 from ppo_vs_grpo.benchmarks.suites.load import load_suite
 from ppo_vs_grpo.benchmarks.suites.resolve import resolve
+from ppo_vs_grpo.tasks.cache import CACHE_VARIABLE
 from ppo_vs_grpo.tasks.errors import UserError
 from tiny_models import save_model
 
@@ -40,7 +41,7 @@ def known(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "refs" / "main").write_text(COMMIT)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setenv(store.CACHE_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
     hub.commit_of.cache_clear()
     return folder
 
