@@ -21,7 +21,7 @@ from ppo_vs_grpo.tasks.errors import BRIEF, UserError, shown
 from ppo_vs_grpo.tasks.rewards import rules
 from ppo_vs_grpo.tasks.rewards.base import Rated
 from ppo_vs_grpo.tasks.rewards.guard import Guard, Row, reward_of
-from ppo_vs_grpo.tasks.rewards.worker import FailedCall, NotLoaded, Place, Signature
+from ppo_vs_grpo.tasks.rewards.worker import FailedCall, NotLoaded, Place, Signature, Worker
 
 OURS = ("prompts", "completions", "completion_ids")
 """Arguments that are no columns of a row."""
@@ -34,6 +34,9 @@ STATE = "trainer_state"
 
 MESSAGES_ONLY = "trl.rewards"
 """The module whose functions read conversations and nothing else."""
+
+MATH_VERSION = 2
+"""Of the rule `math`; it changes whenever one of its rewards changes."""
 
 CHECKED = 256
 """Right answers that are read in one call."""
@@ -97,7 +100,8 @@ class Mathematics:
     """
 
     name: str
-    guard: Guard
+    limit_s: float
+    worker: Worker
 
     def rate(
         self, problems: Sequence[Problem], completions: Sequence[str], completion_ids: Sequence[Sequence[int]]
@@ -120,7 +124,7 @@ class Mathematics:
     def digest(self) -> str:
         """The rule with its version, and that of math-verify. Raises UserError where it is not installed."""
         try:
-            return f"math {rules.VERSION}, math-verify {version('math-verify')}"
+            return f"math {MATH_VERSION}, math-verify {version('math-verify')}"
         except PackageNotFoundError:
             raise UserError(
                 "options.reward: 'math' needs math-verify; install this package with the extra 'math'"
@@ -129,7 +133,7 @@ class Mathematics:
     def _rate(self, text: str, answer: str) -> Rated:
         try:
             asked = {"completions": [text], "answers": [answer]}
-            ((reward, parsed),) = self.guard.worker.call(_MATH, asked, self.guard.limit_s)
+            ((reward, parsed),) = self.worker.call(_MATH, asked, self.limit_s)
         except FailedCall:
             return Rated(0.0, {"parsed": 0.0})
         return Rated(reward, {"parsed": float(parsed)})
@@ -139,7 +143,7 @@ class Mathematics:
         for at in range(0, len(answers), CHECKED):
             some = list(answers[at : at + CHECKED])
             try:
-                found += self.guard.worker.call(_READABLE, {"answers": some}, self.guard.limit_s * len(some))
+                found += self.worker.call(_READABLE, {"answers": some}, self.limit_s * len(some))
             except (FailedCall, NotLoaded) as error:
                 raise UserError(f"options.reward: 'math' cannot read the answers: it {error}") from None
         return found

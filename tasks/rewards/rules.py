@@ -12,7 +12,7 @@ from ppo_vs_grpo.tasks.errors import BRIEF, UserError, shown
 from ppo_vs_grpo.tasks.rewards.base import Rated
 
 VERSION = 1
-"""Of the rules, `math` among them; it changes whenever one of their rewards changes."""
+"""Of `exact` and `number`; it changes whenever one of their rewards changes."""
 
 MARK = "####"
 """What stands before the final answer in GSM8K (Cobbe et al. 2021, arXiv 2110.14168)."""
@@ -26,6 +26,9 @@ _DIGITS = r"(?<![\w./])(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?|(?<![\w.
 _NUMBER = re.compile(
     rf"((?:(?<![\w.)\]}}/])[-+])?)\\?\$?((?:(?<=\$)[-+])?)({_DIGITS})(?:/([0-9]+))?(?!\w|\.[0-9]|,[0-9]{{3}}(?![0-9])|/[0-9])"
 )
+_SCANNED = re.compile(rf"{_NUMBER.pattern}|(?<![\w./])[0-9]{{1,3}}(?:,[0-9]{{3}})++")
+"""A number; or thousands that are none, since a letter follows, say. These are passed over at once: no group in them
+can begin a number either, and to ask each of them would take as many steps as the square of their number."""
 
 Rule = Callable[[str, str], tuple[float, bool]]
 """From a completion and the right answer to the reward, and whether the completion held an answer to compare."""
@@ -56,10 +59,15 @@ def final_number(text: str) -> Fraction | None:
     text = _behind_mark(text).replace(MINUS, "-")
     box = boxed(text)
     if box is not None:
-        whole = _NUMBER.fullmatch(box.rstrip("."))
-        return _value(whole) if whole else None
-    found = list(_NUMBER.finditer(text))
+        return whole_number(box)
+    found = [number for number in _SCANNED.finditer(text) if number[3]]
     return _value(found[-1]) if found else None
+
+
+def whole_number(text: str) -> Fraction | None:
+    """The value of a text that is nothing but a number, or None."""
+    found = _NUMBER.fullmatch(text.strip().replace(MINUS, "-").rstrip("."))
+    return _value(found) if found else None
 
 
 def marked(text: str) -> str | None:

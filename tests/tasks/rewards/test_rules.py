@@ -96,6 +96,13 @@ def test_expressions_are_equal_however_they_are_written() -> None:
     ]
 
 
+def test_the_last_number_of_an_expression_is_not_its_value() -> None:
+    assert rated("math", r"2\sqrt{3}", r"\boxed{3}", "#### 3", "so it is 3") == [(0, 1)] * 3
+    assert rated("math", r"\frac{1}{2}", "2", r"\boxed{2}", r"$\sqrt[9]{2}$") == [(0, 1)] * 3
+    assert rated("math", "3", r"#### 2\sqrt{3}", r"it is $2\sqrt{3}$", r"\boxed{2\sqrt{3}}") == [(0, 1)] * 3
+    assert rated("math", "1,018", "so $1018.00", "#### 1018", "#### 3") == [(1, 1), (1, 1), (0, 1)]
+
+
 @pytest.mark.parametrize(("rule", "answer"), [("number", "x + y"), ("exact", " "), ("math", ""), ("math", "x+")])
 def test_an_answer_that_nothing_can_equal_is_an_error_of_the_row(rule: str, answer: str) -> None:
     made = rewards.make(rule)
