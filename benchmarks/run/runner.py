@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ppo_vs_grpo.benchmarks.models import store
+from ppo_vs_grpo.benchmarks.models import reward, store
 from ppo_vs_grpo.benchmarks.models.start import is_built
 from ppo_vs_grpo.benchmarks.records import throughput
 from ppo_vs_grpo.benchmarks.records.folder import claimed, is_finished, run_folder
@@ -76,6 +76,11 @@ def run_suite(
             check_contexts([spec for spec in specs if models[spec.task] == path], path)
         except UserError as error:
             raise UserError(f"{source}: {error}") from None  # the error begins with its key
+    for label, (_, choice) in asked.items():
+        try:
+            reward.download(choice.options)
+        except UserError as error:
+            raise UserError(f"{source}: tasks.{label}.{error}") from None  # the error begins with its key
     missing = {path: label for label, path in models.items() if not is_built(path)}
     builds = {
         label: (*START, asked[label][0], asked[label][1].model_dump_json(), "--cache", str(folder))
