@@ -6,6 +6,7 @@ options.py  checks of a task's options
 dataset.py  rows of a file or of a Hugging Face dataset as a task: tables.py and hub.py read them, prompts.py makes
             problems of them, partition.py three splits, unusable.py leaves rows out; presets.py names shared ones
 gym.py      generators of Reasoning Gym
+cache.py    the folder of what was made or found out once
 embedded.py what the embedded models can read
 errors.py   UserError, and advice for a wrong name
 """
@@ -54,7 +55,7 @@ def make(task: str, options: Mapping[str, Any] | None = None) -> Task:
     Raises UserError for an unknown name, for a class that cannot be imported or is not a task, and for an
     unknown or wrong option.
     """
-    kind = _find(task)
+    kind = kind_of(task)
     given = dict(options or {})
     accepted = inspect.signature(kind).parameters
     if not any(p.kind is p.VAR_KEYWORD for p in accepted.values()):
@@ -91,10 +92,11 @@ def make_gold(task: str, options: Mapping[str, Any] | None = None) -> DrawingTas
     return cast(DrawingTask, made)
 
 
-def _find(task: str) -> Callable[..., Any]:
+def kind_of(task: str) -> Callable[..., Any]:
+    """What makes the task, a class as a rule. Raises UserError as `make` does for what is not there."""
     family, _, generator = task.partition("/")
     if generator and family == GYM:
-        return functools.partial(_find(GYM), generator)
+        return functools.partial(kind_of(GYM), generator)
     place = TASKS.get(task, task)
     module, colon, attribute = place.partition(":")
     if not (module and colon and attribute):

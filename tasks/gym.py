@@ -2,11 +2,15 @@
 
 Its item i under seed s is item 0 under seed s + i, so neighbouring seeds share nearly all their items. Here each draw
 has a seed of its own.
+
+The generators' rules read completions in a child process: some evaluate, parse or search what they are given, and no
+signal ends a power of huge numbers, or passes a rule that catches everything. A process can be ended from any thread.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from functools import lru_cache
 from typing import Any, ClassVar
@@ -18,6 +22,7 @@ from ppo_vs_grpo.tasks.embedded import foreign
 from ppo_vs_grpo.tasks.errors import UserError, nearest
 from ppo_vs_grpo.tasks.options import flag, whole_number
 from ppo_vs_grpo.tasks.rewards.rules import number
+from ppo_vs_grpo.tasks.rewards.worker import SCORING_BYTES, FailedCall, Place, Worker
 
 INSTRUCTION = "Write the final answer between <answer> and </answer>."
 
@@ -27,6 +32,8 @@ SEEDS = 2**32
 KEPT = 4096
 """Problems whose entries are kept for their scores; others are generated again."""
 
+LIMIT_S = 10.0
+"""For one score. The rules take milliseconds; a completion that takes longer is wrong."""
 
 FRESH = ("acre", "gsm_symbolic", "list_functions", "survo")
 """Generators whose item depends on the seed that they were made with. Seeding the others again is faster."""
@@ -44,6 +51,8 @@ class ReasoningGym:
 
     With `rule` "number" the prompt asks for no tags, and an answer passes if its final number is the right one: for
     models too small to follow a form.
+
+    The part `parsed` is 0 where the rule raised, took LIMIT_S seconds or too much memory, and so paid nothing.
     """
 
     version: ClassVar[int] = 1
@@ -60,6 +69,8 @@ class ReasoningGym:
         self.max_new_tokens = whole_number("max_new_tokens", max_new_tokens, 1, 10**6)
         self._generator, self._config = generator, config
         self._items = _generator(generator, config)
+        self._worker = Worker(SCORING_BYTES)
+        self._rule = Place(f"{__name__}:rule_of", {"generator": generator, "config": config})
         self._entry = lru_cache(maxsize=KEPT)(self._generate)
 
     def draw(self, rng: np.random.Generator) -> Problem:
@@ -83,16 +94,15 @@ class ReasoningGym:
         if self._by_number:
             reward, parsed = number(completion, str(problem.facts["answer"]))
             return Score(reward, reward == 1.0, {"parsed": float(parsed)})
-        from reasoning_gym.utils import extract_answer
-
-        tagged = extract_answer(completion)
-        answer = completion.strip() if tagged is None else tagged
+        asked = {"completion": completion, "entry": dict(self._entry(problem.facts["seed"]))}
         try:
-            credit = float(self._items.score_answer(answer, self._entry(problem.facts["seed"])))
-        except Exception:  # the rules of some generators raise for text that is no answer
-            credit = 0.0
+            (credit,) = self._worker.call(self._rule, asked, LIMIT_S)
+        except FailedCall:
+            credit, parsed = 0.0, False
+        else:
+            credit, parsed = (float(credit), True) if math.isfinite(credit) else (0.0, False)
         passed = credit == 1.0
-        return Score(credit if self.graded else float(passed), passed, {"credit": credit})
+        return Score(credit if self.graded else float(passed), passed, {"credit": credit, "parsed": float(parsed)})
 
     def _generate(self, seed: int) -> Mapping[str, Any]:
         if self._generator in FRESH:
@@ -100,6 +110,19 @@ class ReasoningGym:
         self._items.seed = seed
         entry: Mapping[str, Any] = self._items[0]
         return entry
+
+
+def rule_of(generator: str, config: Mapping[str, Any]) -> Callable[..., list[float]]:
+    """The generator's own rule, from a completion and the entry of its problem to the credit, in a list."""
+    from reasoning_gym.utils import extract_answer
+
+    items = _generator(generator, config)
+
+    def rule(completion: str, entry: dict[str, Any]) -> list[float]:
+        tagged = extract_answer(completion)
+        return [float(items.score_answer(completion.strip() if tagged is None else tagged, entry))]
+
+    return rule
 
 
 def _generator(name: str, config: Mapping[str, Any], seed: int = 0) -> Any:

@@ -6,9 +6,10 @@ import pytest
 
 
 @pytest.fixture(autouse=True)
-def _no_surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep tests, and the processes that they start, away from networks, displays and the user's own settings."""
+def _no_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep tests, and the processes that they start, away from networks, displays and the user's settings and cache."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("MPLBACKEND", "agg")
-    for variable in ("PPO_VS_GRPO_CACHE", "COLUMNS", "FORCE_COLOR"):
+    monkeypatch.setenv("PPO_VS_GRPO_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+    for variable in ("COLUMNS", "FORCE_COLOR"):
         monkeypatch.delenv(variable, raising=False)

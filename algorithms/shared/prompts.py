@@ -10,12 +10,9 @@ from transformers import PreTrainedTokenizerBase
 from ppo_vs_grpo.algorithms.shared.config import Chat
 from ppo_vs_grpo.algorithms.shared.types import Prompts
 from ppo_vs_grpo.tasks.base import Problem
-from ppo_vs_grpo.tasks.errors import UserError
+from ppo_vs_grpo.tasks.errors import BRIEF, UserError, shown
 
 AUTO = Chat()
-
-SHOWN = 60
-"""Characters of a prompt that an error shows."""
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, problems: Sequence[Problem], chat: Chat = AUTO) -> Prompts:
@@ -34,7 +31,9 @@ def encode(tokenizer: PreTrainedTokenizerBase, problems: Sequence[Problem], chat
     for problem, row in zip(problems, ids, strict=True):
         if not row or row[-1] == tokenizer.eos_token_id:
             what = "ends with the end token" if row else "has no token"
-            raise UserError(f"start: the prompt {problem.prompt[:SHOWN]!r} {what}; its tokenizer or template adds it")
+            raise UserError(
+                f"start: the prompt {shown(problem.prompt, BRIEF)} {what}; its tokenizer or template adds it"
+            )
     return Prompts(tuple(problems), tuple(tuple(row) for row in ids))
 
 
@@ -55,7 +54,7 @@ def rendered(tokenizer: PreTrainedTokenizerBase, problem: Problem, chat: Chat) -
     if chat.system is not None:
         if messages[0]["role"] == "system":
             raise UserError(
-                f"train.chat.system: the conversation {problem.prompt[:SHOWN]!r} has a system prompt of its own; "
+                f"train.chat.system: the conversation {shown(problem.prompt, BRIEF)} has a system prompt of its own; "
                 "leave one of them out"
             )
         messages.insert(0, {"role": "system", "content": chat.system})
@@ -66,14 +65,16 @@ def rendered(tokenizer: PreTrainedTokenizerBase, problem: Problem, chat: Chat) -
         )
     except Exception as error:  # a template raises what it likes
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise UserError(f"start: its chat template refuses the prompt {problem.prompt[:SHOWN]!r} ({reason})") from error
+        raise UserError(
+            f"start: its chat template refuses the prompt {shown(problem.prompt, BRIEF)} ({reason})"
+        ) from error
     return str(text)
 
 
 def _refuse_conversation(problem: Problem, chat: Chat) -> None:
     if problem.messages:
         why = "train.chat.template is off" if chat.template == "off" else "the tokenizer has no chat template"
-        raise UserError(f"start: the prompt {problem.prompt[:SHOWN]!r} is a conversation, and {why}")
+        raise UserError(f"start: the prompt {shown(problem.prompt, BRIEF)} is a conversation, and {why}")
 
 
 def _one_begin(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> Sequence[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from ppo_vs_grpo.benchmarks.models import hub
 from ppo_vs_grpo.tasks.base import Problem
 from ppo_vs_grpo.tasks.errors import UserError
 from ppo_vs_grpo.tasks.rewards.models import Judge, ModelReward
@@ -12,21 +13,25 @@ from ppo_vs_grpo.tasks.rewards.models import Judge, ModelReward
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+KEY = "options.reward.model"
+"""What a message about a reward model begins with."""
+
 
 def open_judge(asked: ModelReward) -> Judge:
     """The model that a reward names, on its own device. UserError where it cannot be loaded or is no reward model."""
     import torch
     from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
+    place = hub.download(hub.at_commit(asked.model, KEY), KEY) if hub.is_name(asked.model) else asked.model
     try:
-        config = AutoConfig.from_pretrained(asked.model)
+        config = AutoConfig.from_pretrained(place)
         if config.num_labels != 1:
             raise _refused(asked, f"it has {config.num_labels} labels; a reward model has one (num_labels=1)")
-        tokenizer = AutoTokenizer.from_pretrained(asked.model)
+        tokenizer = AutoTokenizer.from_pretrained(place)
         if tokenizer.pad_token_id is None:
             raise _refused(asked, "its tokenizer has no pad token; name one in its tokenizer_config.json")
         model, found = AutoModelForSequenceClassification.from_pretrained(
-            asked.model, dtype=getattr(torch, asked.dtype), use_safetensors=True, output_loading_info=True
+            place, dtype=getattr(torch, asked.dtype), use_safetensors=True, output_loading_info=True
         )
     except (OSError, ValueError, ImportError) as error:
         if isinstance(error, UserError):
@@ -105,4 +110,4 @@ def _limit(asked: ModelReward, model: PreTrainedModel, tokenizer: PreTrainedToke
 
 
 def _refused(asked: ModelReward, why: str) -> UserError:
-    return UserError(f"options.reward.model: {asked.model!r}: {why}")
+    return UserError(f"{KEY}: {asked.model!r}: {why}")

@@ -17,9 +17,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ppo_vs_grpo.benchmarks.models import saved
+from ppo_vs_grpo.benchmarks.models import hub, saved
 from ppo_vs_grpo.benchmarks.models.taught import TEACHING, told_steps
 from ppo_vs_grpo.tasks import tables
+from ppo_vs_grpo.tasks.cache import cache_folder
 from ppo_vs_grpo.tasks.errors import UserError
 from ppo_vs_grpo.tasks.rewards.models import ModelReward
 
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 RECIPE = 1
 """Version of `_make`; part of the content hash."""
+
+BASE_KEY = "options.reward.base"
+"""What a message about the base model begins with."""
 
 
 def train(
@@ -62,8 +66,6 @@ def taught(asked: ModelReward, start: Path) -> Path:
     It is taught unless it is there; several processes may ask at once. Raises UserError where that fails.
     """
     from filelock import FileLock
-
-    from ppo_vs_grpo.benchmarks.models.store import cache_folder
 
     recipe = _recipe(asked, asked.model or str(start))
     made_of = recipe | {"base": _digest(recipe["base"], cache_folder()), "pairs": _file_digest(recipe["pairs"])}
@@ -107,7 +109,10 @@ def _file_digest(path: str) -> str:
 def _make(recipe: Mapping[str, Any], folder: Path) -> None:
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(recipe["base"])
+    base = recipe["base"]
+    if hub.is_name(base):
+        base = str(hub.download(hub.at_commit(base, BASE_KEY), BASE_KEY))
+    tokenizer = AutoTokenizer.from_pretrained(base)
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     rows = tables.read("reward.preferences", recipe["pairs"])
     scratch = Path(tempfile.mkdtemp(prefix=".building-", dir=folder.parent))
@@ -120,7 +125,7 @@ def _make(recipe: Mapping[str, Any], folder: Path) -> None:
     }
     try:
         pairs = [_pair(row, tokenizer.chat_template is not None) for row in rows]
-        model = train(recipe["base"], tokenizer, pairs, scratch / ".trainer", **settings)
+        model = train(base, tokenizer, pairs, scratch / ".trainer", **settings)
         model.save_pretrained(scratch)
         tokenizer.save_pretrained(scratch)
         scratch.rename(folder)

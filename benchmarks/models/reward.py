@@ -5,20 +5,21 @@ Each is the start model's trunk with a new head of one number (Ouyang et al. 202
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ppo_vs_grpo.benchmarks.models.judge import judge_of, open_judge
+from ppo_vs_grpo.benchmarks.models import hub
+from ppo_vs_grpo.benchmarks.models.judge import KEY, judge_of, open_judge
 from ppo_vs_grpo.benchmarks.models.pairs import taught, train
 from ppo_vs_grpo.tasks.base import Problem, Task
 from ppo_vs_grpo.tasks.errors import UserError
 from ppo_vs_grpo.tasks.learned import Learned
 from ppo_vs_grpo.tasks.rewards import Rewards
-from ppo_vs_grpo.tasks.rewards.models import Judge
+from ppo_vs_grpo.tasks.rewards.models import Judge, ModelReward
 from ppo_vs_grpo.tasks.splits import problems, rng
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ STREAM = 10**6
 
 SAMPLES = 2
 """Completions of each problem by the start model; a demonstration comes on top."""
+
+MODEL_KEYS = ("model", "base")
+"""Where a suite's `reward` names models."""
 
 BATCH, EPOCHS, LEARNING_RATE = 64, 2, 1e-3
 
@@ -127,15 +131,47 @@ def teach(task: Learned, start: Path, number: int = 0) -> None:
     model.save_pretrained(saved(start, number))
 
 
+def at_commits(task: Task, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The task's options, its reward models of the hub named by their commits; so is each of its rewards' models.
+
+    A branch that moved thus gives other runs. UserError where a commit cannot be learned.
+    """
+    named = {asked.model for asked in _models(task) if hub.is_name(asked.model)}
+    commits = {model: hub.at_commit(model, KEY) for model in named}
+    for asked in _models(task):
+        asked.model = commits.get(asked.model, asked.model)
+    return {key: _renamed(value, commits) if key == "reward" else value for key, value in options.items()}
+
+
+def download(options: Mapping[str, Any]) -> None:
+    """Fetch the reward models of the hub that a run's options name, once for all runs, which ask no hub. UserError."""
+    given = options.get("reward")
+    for one in given if isinstance(given, list) else [given]:
+        for key in MODEL_KEYS:
+            if isinstance(one, dict) and isinstance(model := one.get(key), str) and hub.is_name(model):
+                hub.download(model, KEY)
+
+
+def _renamed(given: Any, names: Mapping[str, str]) -> Any:
+    if isinstance(given, list):
+        return [_renamed(one, names) for one in given]
+    if isinstance(given, dict):
+        return {key: names.get(value, value) if key in MODEL_KEYS else value for key, value in given.items()}
+    return given
+
+
+def _models(task: Task) -> tuple[ModelReward, ...]:
+    rewards = getattr(task, "rewards", None)
+    return rewards.models if isinstance(rewards, Rewards) else ()
+
+
 def give_judges(task: Task, start: Path, seed: int, device: str) -> None:
     """Load the models that judge a task in a run with this seed, and set them. Raises UserError."""
     if isinstance(task, Learned):
         task.judge = load(start, task.model_of(seed), device)
-    rewards = getattr(task, "rewards", None)
-    if isinstance(rewards, Rewards):
-        for asked in rewards.models:
-            model = asked if asked.taught is None else replace(asked, model=str(taught(asked, start)))
-            asked.judge = open_judge(model)
+    for asked in _models(task):
+        model = asked if asked.taught is None else replace(asked, model=str(taught(asked, start)))
+        asked.judge = open_judge(model)
 
 
 def load(start: Path, number: int = 0, device: str = "cpu") -> Judge:

@@ -17,41 +17,29 @@ from __future__ import annotations
 import argparse
 import functools
 import json
-import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from platformdirs import user_cache_path
-
 from ppo_vs_grpo.benchmarks.models import adapter, admission, embedded, gguf, hub, saved, smollm2
 from ppo_vs_grpo.benchmarks.models.start import Start, built, is_built
 from ppo_vs_grpo.benchmarks.models.tiny import SIZES
-from ppo_vs_grpo.tasks import make
+from ppo_vs_grpo.tasks import kind_of
+from ppo_vs_grpo.tasks.cache import cache_folder
 from ppo_vs_grpo.tasks.errors import UserError
 from ppo_vs_grpo.tasks.learned import Learned
 
-CACHE_VARIABLE = "PPO_VS_GRPO_CACHE"
-
 Options = Mapping[str, Any]
 """A task's constructor options."""
-
-
-def cache_folder(override: Path | None = None) -> Path:
-    """The folder of start models: the override, else the environment variable, else the user's cache folder."""
-    if override is not None:
-        return override.expanduser()
-    if named := os.environ.get(CACHE_VARIABLE):
-        return Path(named).expanduser()
-    return user_cache_path("ppo-vs-grpo") / "starts"
 
 
 def find(start: str, task: str, options: Options) -> Start:
     """The start model of this name. UserError, beginning with its key, where there is none or it cannot be one."""
     if start in SIZES:
         return embedded.find(start, task, options)
-    if isinstance(make(task, options), Learned):
+    kind = kind_of(task)
+    if isinstance(kind, type) and issubclass(kind, Learned):
         raise UserError(
             f"start: {start!r}: a learned reward is taught beside an embedded start model: {', '.join(SIZES)}"
         )

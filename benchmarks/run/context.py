@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ppo_vs_grpo.benchmarks.suites.run_spec import RunSpec
 from ppo_vs_grpo.tasks import make
 from ppo_vs_grpo.tasks.base import Problem, Task
-from ppo_vs_grpo.tasks.errors import UserError
+from ppo_vs_grpo.tasks.errors import BRIEF, UserError, shown
 from ppo_vs_grpo.tasks.splits import problems
 
 if TYPE_CHECKING:
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
 DRAWN = 64
 """Problems that a task is asked for which draws them without end."""
-
-SHOWN = 60
-"""Characters of a prompt that an error shows."""
 
 
 def check_contexts(specs: Sequence[RunSpec], folder: Path) -> None:
@@ -47,8 +44,8 @@ def check_context(spec: RunSpec, task: Task, tokenizer: PreTrainedTokenizerBase,
     tokens, problem = max(zip(map(len, prompts.ids), prompts.problems, strict=True), key=lambda pair: pair[0])
     if tokens + new_tokens > context:
         raise UserError(
-            f"tasks.{spec.task}: the prompt {problem.prompt[:SHOWN]!r} has {tokens} tokens and its completion up to "
-            f"{new_tokens}, and the start model's context is {context}; leave long prompts out, or lower "
+            f"tasks.{spec.task}: the prompt {shown(problem.prompt, BRIEF)} has {tokens} tokens and its completion up "
+            f"to {new_tokens}, and the start model's context is {context}; leave long prompts out, or lower "
             "train.max_new_tokens"
         )
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import psutil
 
-from ppo_vs_grpo.benchmarks.models.store import cache_folder
 from ppo_vs_grpo.benchmarks.run.machine import cores
+from ppo_vs_grpo.tasks.cache import cache_folder
 from ppo_vs_grpo.tasks.errors import UserError
 
 PACKAGES = ("torch", "transformers", "tokenizers", "trl", "pandas", "pyarrow")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ppo_vs_grpo.benchmarks.models import store
+from ppo_vs_grpo.benchmarks.models import reward, store
 from ppo_vs_grpo.benchmarks.models.start import is_built
 from ppo_vs_grpo.benchmarks.records import throughput
 from ppo_vs_grpo.benchmarks.records.folder import claimed, is_finished, run_folder
@@ -30,6 +30,7 @@ from ppo_vs_grpo.benchmarks.suites.resolve import lock_document, resolve
 from ppo_vs_grpo.benchmarks.suites.run_spec import RunSpec
 from ppo_vs_grpo.benchmarks.suites.sections import Throughput
 from ppo_vs_grpo.benchmarks.suites.suite import Suite
+from ppo_vs_grpo.tasks.cache import cache_folder
 from ppo_vs_grpo.tasks.errors import UserError
 
 ENGINES: dict[str, Callable[..., None]] = {"local": run_jobs}
@@ -68,7 +69,7 @@ def run_suite(
             f"{source}: --profile watches the timing pass, and this suite has none: add --set timing.updates=3"
         )
     worker = (*WORKER, "--profile") if profile else WORKER
-    folder = store.cache_folder(cache)
+    folder = cache_folder(cache)
     asked = {spec.task: (spec.start, spec.task_choice) for spec in specs}
     models = {
         label: store.locate(start, choice.task, choice.options, folder) for label, (start, choice) in asked.items()
@@ -78,6 +79,11 @@ def run_suite(
             check_contexts([spec for spec in specs if models[spec.task] == path], path)
         except UserError as error:
             raise UserError(f"{source}: {error}") from None  # the error begins with its key
+    for label, (_, choice) in asked.items():
+        try:
+            reward.download(choice.options)
+        except UserError as error:
+            raise UserError(f"{source}: tasks.{label}.{error}") from None  # the error begins with its key
     missing = {path: label for label, path in models.items() if not is_built(path)}
     builds = {
         label: (*START, asked[label][0], asked[label][1].model_dump_json(), "--cache", str(folder))

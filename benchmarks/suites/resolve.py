@@ -22,7 +22,8 @@ from ppo_vs_grpo.tasks.errors import UserError
 class _Place:
     """A task or a timing cell where arms run, looked up: its data, its length limit, its start model.
 
-    `start` is the name with the commit where a model of the hub was named by its branch. `start_quantization` says how
+    `start` is the name with the commit where a model of the hub was named by its branch; so are reward models in
+    `choice`. `start_quantization` says how
     its weights are quantised; None where they are not, or not there yet.
     """
 
@@ -135,12 +136,13 @@ def _spec(
 
 def _resolve_place(choice: TaskChoice, start: str, source: str, key: str, evaluating: Suite | None = None) -> _Place:
     """Look a task and its start model up; `key` is that of the task, `evaluating` the suite that evaluates there."""
-    from ppo_vs_grpo.benchmarks.models import store
+    from ppo_vs_grpo.benchmarks.models import reward, store
     from ppo_vs_grpo.tasks import make
     from ppo_vs_grpo.tasks.splits import data_hash, heldout
 
     try:
         task = make(choice.task, choice.options)
+        choice = choice.model_copy(update={"options": reward.at_commits(task, choice.options)})
         data = data_hash(task)
     except UserError as error:
         raise UserError(f"{source}: {key}.{error}") from None  # the error begins with its key

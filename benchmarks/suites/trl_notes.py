@@ -6,12 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from ppo_vs_grpo.benchmarks.suites.trl_config import LAUNCHER, OLDER, PARTS, QUIET, TrlConfig, TrlFile
+from ppo_vs_grpo.tasks.errors import BRIEF
 
 Note = tuple[str, str]
 """A field, or the setting of a suite, and what is different about it."""
-
-SHOWN = 60
-"""Characters of a value in a line."""
 
 FIELDS = {
     "trust_remote_code": "TRL runs code that a model brings; here only models that transformers knows are loaded",
@@ -109,7 +107,7 @@ def _line(file: TrlFile, key: str, text: str) -> str:
 
 def _short(value: Any) -> str:
     text = str(value)
-    return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
+    return text if len(text) <= BRIEF else f"{text[: BRIEF - 3]}..."
 
 
 def _on_the_task(config: TrlConfig) -> Iterator[Note]:

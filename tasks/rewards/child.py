@@ -1,4 +1,4 @@
-"""The process in which users' functions run: `python -P -m ppo_vs_grpo.tasks.rewards.child SOCKET`.
+"""The process in which users' functions run: `python -P -m ppo_vs_grpo.tasks.rewards.child SOCKET PARENT BYTES`.
 
 It answers requests over a socket, one after the other, in its main thread, so that functions may use signals. It ends
 with its parent, even while a function hangs.
@@ -7,6 +7,7 @@ with its parent, even while a function hangs.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import functools
 import importlib
@@ -14,6 +15,7 @@ import importlib.util
 import inspect
 import os
 import queue
+import resource
 import signal
 import sys
 import threading
@@ -22,6 +24,8 @@ from collections.abc import Awaitable, Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 LINUX_DIE_WITH_PARENT = 1
 """PR_SET_PDEATHSIG of prctl(2)."""
@@ -72,8 +76,8 @@ def arguments_of(function: Callable[..., Any]) -> tuple[list[str], list[str], bo
     return [p.name for p in named], required, any(p.kind is p.VAR_KEYWORD for p in taken)
 
 
-def serve(wire: Connection) -> None:
-    """Answer requests until the parent is gone."""
+def serve(wire: Connection, memory_bytes: int = 0) -> None:
+    """Answer requests until the parent is gone; calls have so much memory on top of what loading took, if it is set."""
     requests: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(wire, requests), daemon=True).start()
     loaded: dict[str, Callable[..., Any]] = {}
@@ -84,6 +88,8 @@ def serve(wire: Connection) -> None:
                 if kind == "load":
                     key, place, options = given
                     loaded[key] = unlogged(find(place, options))
+                    if memory_bytes:
+                        _bound_memory(memory_bytes)
                     reply: Reply = ("done", arguments_of(loaded[key]))
                 else:
                     key, arguments = given
@@ -148,7 +154,14 @@ def _die_with_parent(parent: int) -> None:
         os._exit(0)
 
 
+def _bound_memory(memory_bytes: int) -> None:
+    """Let allocations fail beyond what there is now and `memory_bytes`; some systems do not count them."""
+    _, most = resource.getrlimit(resource.RLIMIT_AS)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_AS, (psutil.Process().memory_info().vms + memory_bytes, most))
+
+
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     _die_with_parent(int(sys.argv[2]))
-    serve(Connection(int(sys.argv[1])))
+    serve(Connection(int(sys.argv[1])), int(sys.argv[3]))

@@ -11,16 +11,17 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from ppo_vs_grpo.tasks.base import Problem
-from ppo_vs_grpo.tasks.errors import UserError
+from ppo_vs_grpo.tasks.cache import Remembered
+from ppo_vs_grpo.tasks.errors import BRIEF, UserError, shown
 from ppo_vs_grpo.tasks.rewards import rules
 from ppo_vs_grpo.tasks.rewards.base import Rated
 from ppo_vs_grpo.tasks.rewards.guard import Guard, Row, reward_of
-from ppo_vs_grpo.tasks.rewards.worker import FailedCall, NotLoaded, Place, Signature
+from ppo_vs_grpo.tasks.rewards.worker import FailedCall, NotLoaded, Place, Signature, Worker
 
 OURS = ("prompts", "completions", "completion_ids")
 """Arguments that are no columns of a row."""
@@ -33,6 +34,9 @@ STATE = "trainer_state"
 
 MESSAGES_ONLY = "trl.rewards"
 """The module whose functions read conversations and nothing else."""
+
+MATH_VERSION = 2
+"""Of the rule `math`; it changes whenever one of its rewards changes."""
 
 CHECKED = 256
 """Right answers that are read in one call."""
@@ -61,7 +65,7 @@ class Function:
             if lacking := sorted(needed - problem.facts.keys()):
                 raise UserError(
                     f"options.reward: {self.function.place!r} needs the column {lacking[0]!r}; the row with prompt "
-                    f"{problem.prompt!r} has {', '.join(map(str, problem.facts)) or 'none'}"
+                    f"{shown(problem.prompt, BRIEF)} has {', '.join(map(str, problem.facts)) or 'none'}"
                 )
 
     def digest(self) -> str:
@@ -91,40 +95,58 @@ class Function:
 class Mathematics:
     """The reward by the rule `math`, with the part `parsed`: 1 if the completion's final answer equals the row's.
 
-    A strict comparison comes first; math-verify decides the rest, as far as the time limit lets it.
+    A strict comparison comes first; math-verify decides the rest. Completions are asked one by one, so that one which
+    takes longer than the limit, or more memory than there is, costs no other its time: it is wrong and not parsed.
     """
 
     name: str
-    guard: Guard
+    limit_s: float
+    worker: Worker
 
     def rate(
         self, problems: Sequence[Problem], completions: Sequence[str], completion_ids: Sequence[Sequence[int]]
     ) -> list[Rated]:
-        """Rate each completion against its row's answer. Raises RatingError."""
-        rows = list(zip(problems, completions, completion_ids, strict=True))
-
-        def arguments(asked: Sequence[Row]) -> Mapping[str, Any]:
-            right = rules.answers(self.name, [problem for problem, _, _ in asked])
-            return {"completions": [text for _, text, _ in asked], "answers": right}
-
-        return self.guard.rate(self.name, _MATH, rows, arguments, _read_pair)
+        """Rate each completion against its row's answer."""
+        right = rules.answers(self.name, problems)
+        return [self._rate(text, answer) for text, answer in zip(completions, right, strict=True)]
 
     def check(self, problems: Sequence[Problem]) -> None:
-        """Raise UserError where an answer is no expression: every completion would be wrong."""
-        for at in range(0, len(problems), CHECKED):
-            some = problems[at : at + CHECKED]
-            right = rules.answers(self.name, some)
-            try:
-                readable = self.guard.worker.call(_READABLE, {"answers": right}, self.guard.limit_s * len(some))
-            except (FailedCall, NotLoaded) as error:
-                raise UserError(f"options.reward: 'math' cannot read the answers: it {error}{_advice(error)}") from None
-            for problem, known in zip(some, readable, strict=True):
-                if not known:
-                    raise rules.unreadable(self.name, problem)
+        """Raise UserError where an answer is no expression: every completion would be wrong.
+
+        Which answers are one is remembered from one process to the next: reading them takes a millisecond and more.
+        """
+        right = rules.answers(self.name, problems)
+        readable = Remembered(f"readable by {self.digest()}").of(right, self._readable)
+        for problem, known in zip(problems, readable, strict=True):
+            if not known:
+                raise rules.unreadable(self.name, problem)
 
     def digest(self) -> str:
-        """The rule and its version."""
-        return f"math {rules.VERSION}"
+        """The rule with its version, and that of math-verify. Raises UserError where it is not installed."""
+        try:
+            return f"math {MATH_VERSION}, math-verify {version('math-verify')}"
+        except PackageNotFoundError:
+            raise UserError(
+                "options.reward: 'math' needs math-verify; install this package with the extra 'math'"
+            ) from None
+
+    def _rate(self, text: str, answer: str) -> Rated:
+        try:
+            asked = {"completions": [text], "answers": [answer]}
+            ((reward, parsed),) = self.worker.call(_MATH, asked, self.limit_s)
+        except FailedCall:
+            return Rated(0.0, {"parsed": 0.0})
+        return Rated(reward, {"parsed": float(parsed)})
+
+    def _readable(self, answers: Sequence[str]) -> list[bool]:
+        found: list[bool] = []
+        for at in range(0, len(answers), CHECKED):
+            some = list(answers[at : at + CHECKED])
+            try:
+                found += self.worker.call(_READABLE, {"answers": some}, self.limit_s * len(some))
+            except (FailedCall, NotLoaded) as error:
+                raise UserError(f"options.reward: 'math' cannot read the answers: it {error}") from None
+        return found
 
 
 _MATH = Place("ppo_vs_grpo.tasks.rewards.mathematics:rate")
@@ -147,10 +169,6 @@ def checked_place(place: str) -> str:
     elif not _source(module):
         raise UserError(f"options.reward: {place!r}: there is no module {module!r}")
     return f"{module}:{name}"
-
-
-def _advice(error: Exception) -> str:
-    return "; install this package with the extra 'math'" if "No module named 'math_verify'" in str(error) else ""
 
 
 def _source(module: str) -> str | None:
@@ -188,8 +206,3 @@ def _completion(problem: Problem, text: str, as_messages: bool) -> Any:
 
 def _read(value: Any) -> Rated:
     return Rated(reward_of(value))
-
-
-def _read_pair(value: Any) -> Rated:
-    reward, parsed = value
-    return Rated(reward, {"parsed": float(parsed)})

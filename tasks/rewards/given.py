@@ -15,7 +15,7 @@ from ppo_vs_grpo.tasks.rewards.guard import Guard
 from ppo_vs_grpo.tasks.rewards.labels import read_labels
 from ppo_vs_grpo.tasks.rewards.models import model_reward, preference_reward
 from ppo_vs_grpo.tasks.rewards.rules import RULES, Ruled
-from ppo_vs_grpo.tasks.rewards.worker import Place, Worker
+from ppo_vs_grpo.tasks.rewards.worker import SCORING_BYTES, Place, Worker
 
 MATH = "math"
 ON_ERROR = ("raise", "skip")
@@ -77,7 +77,7 @@ def _rule_or_function(given: Mapping[str, Any], guard: Guard, alone: bool) -> Re
         if options:
             raise UserError(f"options.reward.options: the rule {asked!r} has none")
         name = _name(given, asked)
-        return Mathematics(name, guard) if asked == MATH else Ruled(name, asked)
+        return Mathematics(name, guard.limit_s, Worker(SCORING_BYTES)) if asked == MATH else Ruled(name, asked)
     if ":" not in asked and "." not in asked:
         raise UserError(
             f"options.reward: unknown {asked!r}; {nearest(asked, (*RULES, MATH))}, or 'package.module:function' or "

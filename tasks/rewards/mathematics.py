@@ -13,7 +13,7 @@ from typing import Any
 
 from math_verify import parse, verify
 
-from ppo_vs_grpo.tasks.rewards.rules import exact, marked, number
+from ppo_vs_grpo.tasks.rewards.rules import exact, marked, whole_number
 
 for _name in ("math_verify.parser", "math_verify.grader"):
     logging.getLogger(_name).setLevel(logging.ERROR)  # they warn that their time limits are off
@@ -26,17 +26,25 @@ def rate(completions: Sequence[str], answers: Sequence[str]) -> list[tuple[float
 
 def readable(answers: Sequence[str]) -> list[bool]:
     """Whether each right answer can be compared with something."""
-    return [number(answer, answer)[1] or _understood(_parsed(_final(answer))) for answer in answers]
+    finals = map(_final, answers)
+    return [whole_number(final) is not None or _understood(_parsed(final)) for final in finals]
 
 
 def _rate(text: str, answer: str) -> tuple[float, bool]:
     final = marked(text)
     given = text if final is None else final
-    if (exact(given, _final(answer))[0] or number(text, answer)[0]) and given.strip():
+    right = _final(answer)
+    if given.strip() and (exact(given, right)[0] or _same_number(given, right)):
         return 1.0, True
     parsed = _parsed(text, whole=False) if final is None else _parsed(final)
-    equal = bool(parsed) and verify(list(_parsed(_final(answer))), list(parsed), timeout_seconds=None)
+    equal = bool(parsed) and verify(list(_parsed(right)), list(parsed), timeout_seconds=None)
     return float(equal), _understood(parsed)
+
+
+def _same_number(given: str, right: str) -> bool:
+    """Whether both are nothing but a number: the last one in 2\\sqrt{3} says little about it."""
+    value = whole_number(given)
+    return value is not None and value == whole_number(right)
 
 
 def _understood(parsed: Sequence[Any]) -> bool:

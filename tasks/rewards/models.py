@@ -65,7 +65,7 @@ class ModelReward:
         """Any row will do."""
 
     def digest(self) -> str:
-        """What the model is told by, and a hash of its files; a model of the hub counts by its name."""
+        """What the model is told by, and a hash of its files; a model of the hub counts by its name with the commit."""
         taught = "" if self.taught is None else f" taught {self.taught.digest()}"
         return f"{_files_digest(self.model)}{taught} {self.template} {self.dtype} {self.max_tokens}"
 
@@ -109,8 +109,8 @@ def preference_reward(name: str, given: Mapping[str, Any]) -> ModelReward:
 
 
 def _is_path(model: str) -> bool:
-    """Whether it is no name of the hub, which is maker/model."""
-    return model.startswith((".", "/", "~")) or model.count("/") != 1
+    """Whether it is no name of the hub, which is maker/model or maker/model@revision."""
+    return model.startswith((".", "/", "~")) or model.partition("@")[0].count("/") != 1
 
 
 def _settings(given: Mapping[str, Any]) -> dict[str, Any]:

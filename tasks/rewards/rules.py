@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from ppo_vs_grpo.tasks.base import Problem
-from ppo_vs_grpo.tasks.errors import UserError
+from ppo_vs_grpo.tasks.errors import BRIEF, UserError, shown
 from ppo_vs_grpo.tasks.rewards.base import Rated
 
 VERSION = 1
-"""Of the rules, `math` among them; it changes whenever one of their rewards changes."""
+"""Of `exact` and `number`; it changes whenever one of their rewards changes."""
 
 MARK = "####"
 """What stands before the final answer in GSM8K (Cobbe et al. 2021, arXiv 2110.14168)."""
@@ -26,6 +26,9 @@ _DIGITS = r"(?<![\w./])(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?|(?<![\w.
 _NUMBER = re.compile(
     rf"((?:(?<![\w.)\]}}/])[-+])?)\\?\$?((?:(?<=\$)[-+])?)({_DIGITS})(?:/([0-9]+))?(?!\w|\.[0-9]|,[0-9]{{3}}(?![0-9])|/[0-9])"
 )
+_SCANNED = re.compile(rf"{_NUMBER.pattern}|(?<![\w./])[0-9]{{1,3}}(?:,[0-9]{{3}})++")
+"""A number; or thousands that are none, since a letter follows, say. These are passed over at once: no group in them
+can begin a number either, and to ask each of them would take as many steps as the square of their number."""
 
 Rule = Callable[[str, str], tuple[float, bool]]
 """From a completion and the right answer to the reward, and whether the completion held an answer to compare."""
@@ -56,10 +59,15 @@ def final_number(text: str) -> Fraction | None:
     text = _behind_mark(text).replace(MINUS, "-")
     box = boxed(text)
     if box is not None:
-        whole = _NUMBER.fullmatch(box.rstrip("."))
-        return _value(whole) if whole else None
-    found = list(_NUMBER.finditer(text))
+        return whole_number(box)
+    found = [number for number in _SCANNED.finditer(text) if number[3]]
     return _value(found[-1]) if found else None
+
+
+def whole_number(text: str) -> Fraction | None:
+    """The value of a text that is nothing but a number, or None."""
+    found = _NUMBER.fullmatch(text.strip().replace(MINUS, "-").rstrip("."))
+    return _value(found) if found else None
 
 
 def marked(text: str) -> str | None:
@@ -134,14 +142,15 @@ def answers(rule: str, problems: Sequence[Problem]) -> list[str]:
     for problem in problems:
         if problem.facts.get("answer") is None:
             raise UserError(
-                f"options.reward: {rule!r} needs an answer; the row with prompt {problem.prompt!r} has none"
+                f"options.reward: {rule!r} needs an answer; the row with prompt {shown(problem.prompt, BRIEF)} has none"
             )
     return [str(problem.facts["answer"]) for problem in problems]
 
 
 def unreadable(rule: str, problem: Problem) -> UserError:
     """The error of a row whose answer a rule cannot read: every completion would be wrong."""
+    answer = shown(problem.facts["answer"], BRIEF)
     return UserError(
-        f"options.reward: {rule!r} cannot read the answer {problem.facts['answer']!r} of the row with prompt "
-        f"{problem.prompt!r}; mend or remove the row"
+        f"options.reward: {rule!r} cannot read the answer {answer} of the row with prompt "
+        f"{shown(problem.prompt, BRIEF)}; mend or remove the row"
     )

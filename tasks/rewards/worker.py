@@ -15,6 +15,9 @@ from typing import Any
 LOAD_LIMIT_S = 300.0
 """To import a function's module: TRL's rewards take 3 s on an idle machine."""
 
+SCORING_BYTES = 2 * 2**30
+"""Memory for one call of a rule that reads a completion: a hostile text is to be wrong, not to take the machine."""
+
 
 class FailedCall(Exception):
     """A function that raised, took too long or ended its process; the message says which."""
@@ -53,10 +56,12 @@ class Signature:
 class Worker:
     """A child process for functions, started when first needed. Functions keep their state from call to call.
 
-    Its standard output is the parent's standard error. It ends when this object does, and with its parent.
+    Its standard output is the parent's standard error. It ends when this object does, and with its parent. With
+    `memory_bytes` a call that takes more memory than that raises MemoryError in it, where the system can tell.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, memory_bytes: int = 0) -> None:
+        self._memory_bytes = memory_bytes
         self._process: _Process | None = None
         self._loaded: dict[str, Signature] = {}
 
@@ -91,7 +96,7 @@ class Worker:
     def _running(self) -> _Process:
         if self._process is None or self._process.popen.poll() is not None:
             self.close()
-            self._process = _start()
+            self._process = _start(self._memory_bytes)
             weakref.finalize(self, self._process.end)
         return self._process
 
@@ -125,9 +130,10 @@ class _Process:
         self.popen.wait()
 
 
-def _start() -> _Process:
+def _start(memory_bytes: int) -> _Process:
     ours, theirs = Pipe()
-    command = [sys.executable, "-P", "-m", "ppo_vs_grpo.tasks.rewards.child", str(theirs.fileno()), str(os.getpid())]
+    given = map(str, (theirs.fileno(), os.getpid(), memory_bytes))
+    command = [sys.executable, "-P", "-m", "ppo_vs_grpo.tasks.rewards.child", *given]
     started = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,

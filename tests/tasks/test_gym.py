@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -12,6 +12,7 @@ from ppo_vs_grpo.tasks import make
 from ppo_vs_grpo.tasks.base import Score
 from ppo_vs_grpo.tasks.errors import UserError
 from ppo_vs_grpo.tasks.gym import INSTRUCTION, WITHOUT_ANSWER, ReasoningGym
+from ppo_vs_grpo.tasks.rewards.worker import Place
 from ppo_vs_grpo.tasks.splits import data_hash, demonstrations, heldout, problems, rng, split_of
 
 GENERATORS = sorted(DATASETS.keys() - {"composite"})
@@ -40,7 +41,7 @@ def test_every_generator_passes_its_own_answer(name: str) -> None:
         assert problem.facts["answer"] is None
     else:
         answer = problem.facts["answer"]
-        assert task.score(problem, answer) == Score(1.0, True, {"credit": 1.0})
+        assert task.score(problem, answer) == Score(1.0, True, {"credit": 1.0, "parsed": 1.0})
         assert task.score(problem, f"It is <answer>{answer}</answer>").passed
     fresh = create_dataset(name, seed=problem.facts["seed"], size=1, **options)[0]
     assert problem.prompt == f"{fresh['question']}\n{INSTRUCTION}"
@@ -82,8 +83,8 @@ def test_part_credit_is_paid_only_where_it_is_asked_for() -> None:
     answer = problem.facts["answer"]
     near = f"{answer} or {answer}"
     share = len(answer) / len(near)
-    assert strict.score(problem, near) == Score(0.0, False, {"credit": share})
-    assert graded.score(problem, near) == Score(share, False, {"credit": share})
+    assert strict.score(problem, near) == Score(0.0, False, {"credit": share, "parsed": 1.0})
+    assert graded.score(problem, near) == Score(share, False, {"credit": share, "parsed": 1.0})
     assert graded.score(problem, f" {answer}\n").passed
 
 
@@ -107,10 +108,25 @@ def test_blanks_around_an_answer_do_not_count() -> None:
 def test_any_text_has_a_score(name: str) -> None:
     task = gym(name)
     problem = task.draw(rng("gym", 4))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # numpy warns of what it cannot read
-        for text in ("", "<answer></answer>", "nonsense", "1 2\n3", "((", "\x00é"):
-            assert not task.score(problem, text).passed
+    for text in ("", "<answer></answer>", "nonsense", "1 2\n3", "((", "\x00é"):
+        assert not task.score(problem, text).passed
+
+
+def test_a_rule_that_hangs_raises_or_swallows_memory_pays_nothing_and_the_next_one_is_judged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    task = gym("chain_sum")
+    problem = task.draw(rng("gym", 1))
+    right = problem.facts["answer"]
+    assert task.score(problem, right).passed  # the process has started
+    monkeypatch.setattr("ppo_vs_grpo.tasks.gym.LIMIT_S", 1.0)
+    task._rule = Place("odd_rules:rule_of", {"swallowed_bytes": 3 * 2**30})
+    wrong = Score(0.0, False, {"credit": 0.0, "parsed": 0.0})
+    for text in ("hang", "raise", "swallow", "nan"):
+        assert task.score(problem, text) == wrong, text
+    assert task.score(problem, "right") == Score(1.0, True, {"credit": 1.0, "parsed": 1.0})
+    with ThreadPoolExecutor(1) as other:
+        assert other.submit(task.score, problem, "hang").result() == wrong
 
 
 def test_options_reach_the_generator() -> None:

@@ -10,6 +10,7 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from ppo_vs_grpo.benchmarks.models import adapter, store
+from ppo_vs_grpo.tasks.cache import CACHE_VARIABLE, cache_folder
 from ppo_vs_grpo.tasks.errors import UserError
 from tiny_models import change_json, save_adapter, save_model
 
@@ -20,7 +21,7 @@ CHOICE = ("countdown", {})
 
 @pytest.fixture
 def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv(store.CACHE_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
     save_model(tmp_path / "base")
     return tmp_path / "base"
 
@@ -32,7 +33,7 @@ def adapted(base: Path, tmp_path: Path) -> Path:
 
 
 def build(start: Path) -> Path:
-    return store.build(str(start), *CHOICE, store.cache_folder())
+    return store.build(str(start), *CHOICE, cache_folder())
 
 
 def test_merged_logits_are_those_of_base_and_adapter(base: Path, adapted: Path) -> None:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from ppo_vs_grpo.benchmarks.models import admission, store
+from ppo_vs_grpo.benchmarks.models import admission
 from ppo_vs_grpo.benchmarks.suites.load import load_suite
 from ppo_vs_grpo.benchmarks.suites.resolve import resolve
+from ppo_vs_grpo.tasks.cache import CACHE_VARIABLE
 from ppo_vs_grpo.tasks.errors import UserError
 from tiny_models import change_json, save_model
 
@@ -17,7 +18,7 @@ QUANTISED = {"quant_method": "gptq", "bits": 4}
 
 @pytest.fixture
 def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv(store.CACHE_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
     save_model(tmp_path / "model")
     (tmp_path / "model" / "model.safetensors").write_bytes(b"never read")
     return tmp_path / "model"

@@ -11,6 +11,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from ppo_vs_grpo.benchmarks.models import admission, gguf, store
+from ppo_vs_grpo.tasks.cache import CACHE_VARIABLE
 from ppo_vs_grpo.tasks.errors import UserError
 from tiny_models import SPECIAL, TEMPLATE, save_gguf
 
@@ -19,7 +20,7 @@ CHOICE = ("countdown", {})
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv(store.CACHE_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
     return tmp_path / "cache"
 
 

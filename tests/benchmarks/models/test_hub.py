@@ -15,10 +15,14 @@ from huggingface_hub import constants
 
 import hub_server
 from hub_server import COMMIT
-from ppo_vs_grpo.benchmarks.models import hub, store
+from ppo_vs_grpo.benchmarks.models import hub, reward, store
+from ppo_vs_grpo.benchmarks.models.judge import open_judge
 from ppo_vs_grpo.benchmarks.suites.load import load_suite
 from ppo_vs_grpo.benchmarks.suites.resolve import resolve
+from ppo_vs_grpo.benchmarks.suites.run_spec import RunSpec
+from ppo_vs_grpo.tasks.cache import CACHE_VARIABLE
 from ppo_vs_grpo.tasks.errors import UserError
+from ppo_vs_grpo.tasks.rewards.models import ModelReward
 from tiny_models import save_model
 
 CHOICE = ("countdown", {})
@@ -40,7 +44,7 @@ def known(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "refs" / "main").write_text(COMMIT)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setenv(store.CACHE_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
     hub.commit_of.cache_clear()
     return folder
 
@@ -157,3 +161,52 @@ def test_what_was_downloaded_is_admitted_before_it_appears(known: Path, tmp_path
     with pytest.raises(UserError, match="its tokenizer cannot be read"):
         store.build("org/model", *CHOICE, tmp_path / "cache")
     assert not [path for path in (tmp_path / "cache").iterdir() if path.is_dir()]
+
+
+def of_rewards(folder: Path, rewarded: object) -> list[RunSpec]:
+    """The runs of a suite whose rows are rewarded so."""
+    (folder / "rows.jsonl").write_text("\n".join(json.dumps({"q": f"{n}="}) for n in range(60)))
+    options = {"source": str(folder / "rows.jsonl"), "prompt": "q", "reward": rewarded}
+    suite = {"tasks": {"sums": {"task": "dataset", "options": options}}, "start": "org/model", "seeds": 1}
+    path = folder / "mine.yaml"
+    path.write_text(json.dumps(suite | {"arms": {"g": {"algorithm": "grpo"}}, "eval": {"prompts": 4}, "timing": None}))
+    return resolve(load_suite(path), "mine.yaml")
+
+
+def test_a_reward_model_counts_by_its_commit(known: Path, model: Path, tmp_path: Path) -> None:
+    pairs = tmp_path / "pairs.jsonl"
+    pairs.write_text(json.dumps({"prompt": "p", "chosen": "a", "rejected": "b"}))
+    asked = [
+        {"model": "org/model", "name": "one"},
+        {"model": f"org/model@{COMMIT}", "name": "two"},
+        {"preferences": str(pairs), "base": "org/model@main"},
+        {"model": str(model), "name": "here"},
+    ]
+    (before,) = of_rewards(tmp_path, asked)
+    named = [{"model": f"org/model@{COMMIT}"}] * 2 + [{"base": f"org/model@{COMMIT}"}, {}]
+    assert before.task_choice.options["reward"] == [given | name for given, name in zip(asked, named, strict=True)]
+    assert of_rewards(tmp_path, asked)[0].key == before.key
+    (known / "refs" / "main").write_text(OTHER)
+    hub.commit_of.cache_clear()
+    (after,) = of_rewards(tmp_path, asked)
+    assert after.task_choice.options["reward"][0]["model"] == f"org/model@{OTHER}"
+    assert after.task_data != before.task_data
+    assert of_rewards(tmp_path, asked[1])[0].task_choice.options["reward"] == asked[1]
+    with pytest.raises(UserError, match=r"^mine.yaml: tasks.sums.options.reward.model: 'org/other@main' is no folder"):
+        of_rewards(tmp_path, {"model": "org/other"})
+
+
+def test_reward_models_are_fetched_once_and_judge_without_a_network(
+    online: list[str], model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reward.download({"reward": [{"reward": "number"}, {"model": f"org/model@{COMMIT}"}]})
+    assert set(online) >= {"config.json", "model.safetensors", "tokenizer.json"}
+    assert "onnx/model.safetensors" not in online
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(UserError, match=rf"^options.reward.model: 'org/model@{COMMIT}': it has 2 labels"):
+        open_judge(ModelReward("m", f"org/model@{COMMIT}"))
+    with pytest.raises(
+        UserError, match=r"^options.reward.model: 'org/model@f.* cannot be reached .* nor has its cache"
+    ):
+        reward.download({"reward": {"model": f"org/model@{OTHER}"}})
+    reward.download({"reward": {"model": str(model)}})

@@ -13,9 +13,9 @@ from transformers import AutoTokenizer
 from ppo_vs_grpo.benchmarks.models import reward, tiny
 from ppo_vs_grpo.benchmarks.models.judge import open_judge
 from ppo_vs_grpo.benchmarks.models.pairs import taught
-from ppo_vs_grpo.benchmarks.models.store import CACHE_VARIABLE
 from ppo_vs_grpo.tasks import rewards
 from ppo_vs_grpo.tasks.base import Problem
+from ppo_vs_grpo.tasks.cache import CACHE_VARIABLE
 from ppo_vs_grpo.tasks.errors import UserError
 
 SIZE = tiny.Size(hidden=32, layers=1, heads=2, intermediate=32, learning_rate=1e-2)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ppo_vs_grpo.benchmarks.models import saved, store
+from ppo_vs_grpo.tasks.cache import CACHE_VARIABLE, cache_folder
 from ppo_vs_grpo.tasks.errors import UserError
 
 CHOICE = ("countdown", {})
@@ -16,7 +17,7 @@ CHOICE = ("countdown", {})
 
 @pytest.fixture
 def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv(store.CACHE_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
     folder = tmp_path / "model"
     folder.mkdir()
     (folder / "config.json").write_text("{}")
@@ -58,7 +59,7 @@ def test_files_are_read_once_until_one_has_another_size_or_time(model: Path, mon
 @pytest.mark.parametrize("memory", ["", "[]", '{"x": 1}', "{"])
 def test_a_damaged_memory_costs_only_the_time_to_read(model: Path, memory: str) -> None:
     before = digest(model)
-    place = store.cache_folder() / saved.MEMORY
+    place = cache_folder() / saved.MEMORY
     assert json.loads(place.read_text())[str(model)]["digest"] == before
     place.write_text(memory)
     assert digest(model) == before

@@ -10,6 +10,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from ppo_vs_grpo.benchmarks.models import smollm2, store
+from ppo_vs_grpo.tasks.cache import CACHE_VARIABLE
 from ppo_vs_grpo.tasks.errors import UserError
 
 CHOICE = ("countdown", {})
@@ -52,7 +53,7 @@ def test_make_fetches_the_release_that_the_message_names() -> None:
 )
 def test_the_real_model_is_converted_and_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """About a minute. The chat template greets with the model's own system prompt."""
-    monkeypatch.setenv(store.CACHE_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
     folder = store.build("smollm2", *CHOICE, tmp_path)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)

@@ -12,6 +12,7 @@ import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from ppo_vs_grpo.benchmarks.models import embedded, start, store, tiny
+from ppo_vs_grpo.tasks.cache import CACHE_VARIABLE, cache_folder
 from ppo_vs_grpo.tasks.errors import UserError
 
 CHOICE: tuple[str, dict[str, Any]] = ("countdown", {})
@@ -26,11 +27,11 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_cache_folder_is_the_option_then_the_variable_then_the_users(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv(store.CACHE_VARIABLE, str(tmp_path / "variable"))
-    assert store.cache_folder(tmp_path / "option") == tmp_path / "option"
-    assert store.cache_folder() == tmp_path / "variable"
-    monkeypatch.delenv(store.CACHE_VARIABLE)
-    assert "ppo-vs-grpo" in str(store.cache_folder())
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "variable"))
+    assert cache_folder(tmp_path / "option") == tmp_path / "option"
+    assert cache_folder() == tmp_path / "variable"
+    monkeypatch.delenv(CACHE_VARIABLE)
+    assert "ppo-vs-grpo" in str(cache_folder())
 
 
 def test_what_makes_a_start_model_decides_its_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
 from fractions import Fraction
+from importlib.metadata import PackageNotFoundError
+from pathlib import Path
 
 import pytest
 
 from ppo_vs_grpo.tasks import rewards
 from ppo_vs_grpo.tasks.base import Problem
+from ppo_vs_grpo.tasks.cache import CACHE_VARIABLE
 from ppo_vs_grpo.tasks.errors import UserError
 from ppo_vs_grpo.tasks.rewards import Rated
 from ppo_vs_grpo.tasks.rewards.rules import final_number, marked
+from ppo_vs_grpo.tasks.rewards.worker import Place, Worker
 
 
 @pytest.mark.parametrize(
@@ -90,6 +96,13 @@ def test_expressions_are_equal_however_they_are_written() -> None:
     ]
 
 
+def test_the_last_number_of_an_expression_is_not_its_value() -> None:
+    assert rated("math", r"2\sqrt{3}", r"\boxed{3}", "#### 3", "so it is 3") == [(0, 1)] * 3
+    assert rated("math", r"\frac{1}{2}", "2", r"\boxed{2}", r"$\sqrt[9]{2}$") == [(0, 1)] * 3
+    assert rated("math", "3", r"#### 2\sqrt{3}", r"it is $2\sqrt{3}$", r"\boxed{2\sqrt{3}}") == [(0, 1)] * 3
+    assert rated("math", "1,018", "so $1018.00", "#### 1018", "#### 3") == [(1, 1), (1, 1), (0, 1)]
+
+
 @pytest.mark.parametrize(("rule", "answer"), [("number", "x + y"), ("exact", " "), ("math", ""), ("math", "x+")])
 def test_an_answer_that_nothing_can_equal_is_an_error_of_the_row(rule: str, answer: str) -> None:
     made = rewards.make(rule)
@@ -105,11 +118,43 @@ def test_a_row_without_answer_is_named() -> None:
         made.check([Problem("p", {"answer": "1"}), Problem("q", {"answer": None})])
 
 
-def test_an_expression_that_takes_for_ever_is_cut_off() -> None:
+def test_an_expression_that_takes_for_ever_is_wrong_at_the_cost_of_one_limit() -> None:
     """A power of huge numbers never lets Python handle a signal, so math-verify's own limit would not end it."""
-    asked = [Problem("p", {"answer": "1"})] * 2
-    made = rewards.make("math", limit_s=1, on_error="skip")
-    assert made.rate(asked, [r"\boxed{9^{9^{9^{9}}}}", r"\boxed{2}"], [()] * 2) == [
-        Rated(None, {"reward_error": 1.0}),
-        Rated(0.0, {"math": 0.0, "parsed": 1.0, "reward_error": 0.0}),
-    ]
+    asked = [Problem("p", {"answer": "2"})] * 64
+    made = rewards.make("math", limit_s=1)
+    made.rate(asked[:1], ["2"], [()])
+    before_s = time.monotonic()
+    rated = made.rate(asked, [r"\boxed{9^{9^{9^{9}}}}", *[r"\boxed{2}"] * 63], [()] * 64)
+    assert rated == [Rated(0.0, {"math": 0.0, "parsed": 0.0}), *[Rated(1.0, {"math": 1.0, "parsed": 1.0})] * 63]
+    assert time.monotonic() - before_s < 40, "all together have 64 seconds"
+
+
+def test_answers_are_read_once_and_a_new_one_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    read: list[list[str]] = []
+
+    def call(worker: Worker, function: Place, arguments: Mapping[str, list[str]], limit_s: float) -> list[bool]:
+        read.append(arguments["answers"])
+        return [answer != "x+" for answer in arguments["answers"]]
+
+    monkeypatch.setattr(Worker, "call", call)
+    rows = [Problem("p", {"answer": answer}) for answer in ("1", "2", "1")]
+    rewards.make("math").check(rows)
+    rewards.make("math").check(rows)
+    assert read == [["1", "2"]]
+    for _ in range(2):
+        with pytest.raises(UserError, match=r"cannot read the answer 'x.' of the row with prompt 'q'"):
+            rewards.make("math").check([*rows, Problem("q", {"answer": "x+"})])
+    assert read == [["1", "2"], ["x+"]]
+    monkeypatch.setattr("ppo_vs_grpo.tasks.rewards.functions.version", lambda package: "99")
+    rewards.make("math").check(rows)
+    assert read[2:] == [["1", "2"]], "another math-verify may read other answers"
+
+
+def test_the_rule_math_without_its_package_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(package: str) -> str:
+        raise PackageNotFoundError(package)
+
+    monkeypatch.setattr("ppo_vs_grpo.tasks.rewards.functions.version", missing)
+    with pytest.raises(UserError, match="'math' needs math-verify; install this package with the extra 'math'"):
+        rewards.make("math").check([Problem("p", {"answer": "1"})])
