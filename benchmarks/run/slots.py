@@ -64,7 +64,7 @@ def run_bytes(spec: RunSpec, folder: Path) -> int:
 
     train = TrainConfig(**spec.train.model_dump(include=READ))
     work = Work(train, PROMPT_TOKENS, spec.train.max_new_tokens or 0, getattr(torch, spec.train.start_dtype))
-    kind = (spec.config.get("critic") or {}).get("kind")
+    kind = str((spec.config.get("critic") or {}).get("kind"))
     alike = {"head": "ppo", "model": "ppo-critic"}.get(kind, "grpo")
     form = closed_form(AutoConfig.from_pretrained(folder), alike, work)
     return 0 if form is None else form.total_peak_bytes + LIBRARIES_BYTES
