@@ -63,9 +63,10 @@ class Function:
         needed = set(self._signature().required) - {*OURS, STATE}
         for problem in problems:
             if lacking := sorted(needed - problem.facts.keys()):
+                has = ", ".join(map(str, problem.facts)) or "none"
                 raise UserError(
                     f"options.reward: {self.function.place!r} needs the column {lacking[0]!r}; the row with prompt "
-                    f"{shown(problem.prompt, BRIEF)} has {', '.join(map(str, problem.facts)) or 'none'}"
+                    f"{shown(problem.prompt, BRIEF)} has {has}; rename a column, or name another reward"
                 )
 
     def digest(self) -> str:

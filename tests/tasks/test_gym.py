@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -12,7 +13,7 @@ from ppo_vs_grpo.tasks import make
 from ppo_vs_grpo.tasks.base import Score
 from ppo_vs_grpo.tasks.errors import UserError
 from ppo_vs_grpo.tasks.gym import INSTRUCTION, WITHOUT_ANSWER, ReasoningGym
-from ppo_vs_grpo.tasks.rewards.worker import Place
+from ppo_vs_grpo.tasks.rewards.worker import SCORING_BYTES, Place, Worker
 from ppo_vs_grpo.tasks.splits import data_hash, demonstrations, heldout, problems, rng, split_of
 
 GENERATORS = sorted(DATASETS.keys() - {"composite"})
@@ -23,6 +24,16 @@ QUICK = {
     "knight_swap": {"impossible_ratio": 1.0},
 }
 """Options of the generators that take seconds a problem by default; a possible knight_swap takes 10 to 35 s."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_process() -> Iterator[None]:
+    """The tasks of these tests share the process of their rules, which takes a second or two to start."""
+    worker = Worker(SCORING_BYTES)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ppo_vs_grpo.tasks.gym.Worker", lambda memory_bytes: worker)
+        yield
+    worker.close()
 
 
 def gym(name: str, **options: Any) -> ReasoningGym:
