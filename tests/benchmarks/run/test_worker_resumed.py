@@ -47,12 +47,12 @@ def killed_after(update: int, monkeypatch: pytest.MonkeyPatch, error: BaseExcept
     monkeypatch.setattr(worker.Run, "_record", record)
 
 
-def begin(folder: Path, model: Path, *options: str) -> int:
+def begin(folder: Path, model: Path, *options: str, checkpoint: str = EVERY_TWO) -> int:
     """Start the run or go on with it, as the runner does."""
     state = RunState(RUN, folder)
     state.prepare()
     going_on = [] if state.goes_on_from is None else ["--go-on", str(state.goes_on_from)]
-    return worker.main([str(folder), str(model), "--contended", "--checkpoint", EVERY_TWO, *going_on, *options])
+    return worker.main([str(folder), str(model), "--contended", "--checkpoint", checkpoint, *going_on, *options])
 
 
 def manifest_of(folder: Path) -> dict[str, Any]:
@@ -123,7 +123,7 @@ def test_a_run_that_fails_by_itself_begins_anew(tmp_path: Path, monkeypatch: pyt
     folder = tmp_path / "failed"
     with monkeypatch.context() as patch:
         killed_after(5, patch, RuntimeError("a reward that is no number"))
-        assert begin(folder, model) == 1
+        assert begin(folder, model, checkpoint='{"updates": 2, "keep": true}') == 1
     assert manifest_of(folder)["status"] == "failed"
     state = RunState(RUN, folder)
     assert (state.prepare(), state.goes_on_from) == ([], None)

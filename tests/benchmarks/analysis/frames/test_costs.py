@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
@@ -73,6 +74,16 @@ def test_operations_between_moments_are_added_up_on_a_straight_line(monkeypatch:
     changed = Results(**{**{f: getattr(found, f) for f in found.__dataclass_fields__}, "probes": probes})
     curve = scores_by_cost(changed).query("arm == 'grpo' and seed == 0")
     assert list(curve["flops"]) == pytest.approx([0, 256 + 128, 512 + 512, 768 + 1152, 1024 + 2048])
+
+
+def test_seconds_of_a_run_that_went_on_after_a_kill_count_as_contended() -> None:
+    found = results(timing=False)
+    runs = found.runs.assign(contended=False, resumed=0)
+    assert not scores_by_cost(replace(found, runs=runs))["contended"].any()
+    runs.loc[runs.index[1], "resumed"] = 2
+    seconds = phase_seconds(replace(found, runs=runs))
+    assert set(seconds.loc[seconds["contended"], "key"]) == {runs["key"].iloc[1]}
+    assert scores_by_cost(replace(found, runs=runs.assign(resumed=1)))["contended"].all()
 
 
 def test_without_probes_or_an_idle_machine_the_curve_says_so() -> None:

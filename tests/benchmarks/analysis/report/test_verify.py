@@ -17,6 +17,7 @@ from ppo_vs_grpo.benchmarks.__main__ import app
 from ppo_vs_grpo.benchmarks.analysis.report import write
 from ppo_vs_grpo.benchmarks.analysis.report.compare import compare, differing
 from ppo_vs_grpo.benchmarks.analysis.report.verify import Mismatch, verify
+from ppo_vs_grpo.benchmarks.records.folder import fingerprint
 from ppo_vs_grpo.tasks.errors import UserError
 from synthetic import make_suite, write_results
 
@@ -89,6 +90,23 @@ def test_a_changed_run_is_named_first_with_its_fields_where_the_index_has_them(f
     assert named[f"{run.name}/manifest.json, contended"] == ("False", "True")
     assert named[run.name][0].startswith(f"runs/{run.name}/manifest.json: changed since the run ended: its seal is ")
     assert {one.where.partition(",")[0] for one in found[4:]} > {"tables/summary.csv", "tables/final_scores.csv"}
+
+
+def test_saved_weights_that_changed_are_named_and_deleted_ones_are_not(folder: Path) -> None:
+    run = run_folder(folder, "grpo.recall.s1")
+    (run / "policy").mkdir()
+    weights = run / "policy" / "model.safetensors"
+    weights.write_bytes(b"weights")
+    by_hand(weights={"policy/model.safetensors": fingerprint(weights)})(run)
+    rehash(run)
+    write.write(load(folder), folder / "report")
+    assert verify(folder / "report") == []
+    weights.write_bytes(b"Weights")
+    assert verify(folder / "report") == [
+        Mismatch(f"{run.name}/policy/model.safetensors", "other content", "what the run saved")
+    ]
+    weights.unlink()
+    assert verify(folder / "report") == []
 
 
 def test_a_shorter_table_is_named_cell_by_cell(folder: Path) -> None:
