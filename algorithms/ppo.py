@@ -39,7 +39,7 @@ class PPO:
         gamma: float = Field(1.0, gt=0, le=1)
         lam: float = Field(0.95, ge=0, le=1)
         lam_alpha: float | None = Field(None, gt=0)  # in lam's place 1 - 1 / (lam_alpha * tokens), arXiv 2504.05118
-        value_lam: float | None = Field(None, ge=0, le=1)  # of the critic's targets, arXiv 2503.01491; None: the policy's
+        value_lam: float | None = Field(None, ge=0, le=1)  # of the critic's targets, arXiv 2503.01491; None: as above
         whiten: bool = True
         value_coef: float = Field(0.5, ge=0)
         value_clip: float | None = Field(0.2, gt=0)
