@@ -51,6 +51,12 @@ ALGORITHMS = {
     "reinforce++": Entry("reinforce_pp:ReinforcePP"),
     "reinforce": Entry("reinforce:Reinforce", train=lambda t: {"epochs": 1, "mini_batches": 1}),
     "vine-ppo": Entry("vine_ppo:VinePPO"),
+    "evpo": Entry("evpo:EVPO"),
+    "sao": Entry(
+        "sao:SAO",
+        config={"value_lam": 1.0, "critic": {"kind": "model", "passes": 2}},
+        train=lambda t: {"prompts_per_update": t.batch_completions, "group_size": 1},
+    ),
     "ppo-group": Entry("ppo_group:PPOGroup"),
     "grpo-value": Entry("grpo_value:GRPOValue"),
 }

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from ppo_vs_grpo.algorithms.shared.advantages import gae, penalised, terminal, whiten
+from ppo_vs_grpo.algorithms.shared.advantages import gae, length_lambda, penalised, terminal, whiten
 from ppo_vs_grpo.algorithms.shared.config import CriticConfig, Frozen, Needs, TrainConfig
 from ppo_vs_grpo.algorithms.shared.losses import clipped, k1, squared_value_error, token_mean, token_ratio
 from ppo_vs_grpo.algorithms.shared.types import (
@@ -38,7 +38,8 @@ class PPO:
 
         gamma: float = Field(1.0, gt=0, le=1)
         lam: float = Field(0.95, ge=0, le=1)
-        value_lam: float | None = Field(None, ge=0, le=1)  # of the critic's targets, arXiv 2503.01491; None: lam
+        lam_alpha: float | None = Field(None, gt=0)  # in lam's place 1 - 1 / (lam_alpha * tokens), arXiv 2504.05118
+        value_lam: float | None = Field(None, ge=0, le=1)  # of the critic's targets, arXiv 2503.01491; None: as above
         whiten: bool = True
         value_coef: float = Field(0.5, ge=0)
         value_clip: float | None = Field(0.2, gt=0)
@@ -57,7 +58,8 @@ class PPO:
         if context.reference_logp_BT is not None:
             kl_BT = k1(rollouts.logp_BT, context.reference_logp_BT)
             rewards_BT = penalised(rewards_BT, kl_BT, self.train.beta, mask_BT)
-        advantages_BT, returns_BT = gae(rewards_BT, values_BT, mask_BT, c.gamma, c.lam, context.bootstrap_B)
+        lam = c.lam if c.lam_alpha is None else length_lambda(mask_BT, c.lam_alpha)
+        advantages_BT, returns_BT = gae(rewards_BT, values_BT, mask_BT, c.gamma, lam, context.bootstrap_B)
         if c.value_lam is not None:
             _, returns_BT = gae(rewards_BT, values_BT, mask_BT, c.gamma, c.value_lam, context.bootstrap_B)
         if c.whiten:

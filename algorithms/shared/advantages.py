@@ -22,12 +22,13 @@ def gae(
     values_BT: Tensor,
     mask_BT: Tensor,
     gamma: float,
-    lam: float,
+    lam: float | Tensor,
     bootstrap_B: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Generalised advantage estimation (arXiv 1506.02438, eq. 16): advantages and returns, both (B, T).
 
-    d_t = r_t + gamma * V_{t+1} - V_t and A_t = d_t + gamma * lam * A_{t+1}; returns are A + V.
+    d_t = r_t + gamma * V_{t+1} - V_t and A_t = d_t + gamma * lam * A_{t+1}; returns are A + V. `lam` is a number or one
+    a row, (B,). At 1, returns are Monte Carlo returns: V cancels, but for `bootstrap_B`.
     V after the last token is `bootstrap_B`. It is 0 by default, even for a row cut at the length limit.
     Tokens outside the mask get 0; V and A pass over them unchanged.
     """
@@ -43,6 +44,16 @@ def gae(
         next_advantage_B = torch.where(mask_BT[:, t], advantage_B, next_advantage_B)
     returns = torch.where(mask_BT, advantages + values, 0.0)
     return advantages.to(values_BT.dtype), returns.to(values_BT.dtype)
+
+
+def length_lambda(mask_BT: Tensor, alpha: float) -> Tensor:
+    """A lambda for each row that grows with its n tokens, 1 - 1 / (alpha * n) (VAPO, arXiv 2504.05118, length-adaptive
+    GAE): (B,) float64.
+
+    The weights of a row's temporal-difference errors, 1 / (1 - lambda) in all, then add up to alpha * n. A row of at
+    most 1 / alpha tokens has lambda 0, where the formula would be negative.
+    """
+    return (1 - 1 / (alpha * mask_BT.sum(1).double().clamp(min=1))).clamp(min=0)
 
 
 def whiten(advantages_BT: Tensor, mask_BT: Tensor) -> Tensor:

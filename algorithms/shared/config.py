@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -150,6 +151,13 @@ class CriticConfig(Frozen):
     During the first `warmup_updates` only the critic learns, and a shared trunk does not change.
     `bootstrap_truncated` uses V after the last token as the value of what would have followed a completion
     that was cut at the length limit. Otherwise such a completion counts as ended.
+
+    `bounds` are the least and the largest value: V = low + (high - low) * sigmoid of the head's output, which starts
+    half way (values within the reward's range: BPCO, arXiv 2608.23566). No task says its rewards' range, so it is
+    written out: [0, 1] for a rule that is right or wrong. A penalty in the reward may leave it, and a reward model has
+    none.
+    `passes` is how often the critic goes over a batch for each time that the policy does (2 in SAO, arXiv 2607.07508,
+    section 3.2). Those beyond the first follow the policy's, and a shared trunk does not change in them.
     """
 
     kind: Literal["head", "model"] = "head"
@@ -157,6 +165,15 @@ class CriticConfig(Frozen):
     detach: bool = False
     warmup_updates: int = Field(0, ge=0)
     bootstrap_truncated: bool = False
+    bounds: tuple[float, float] | None = None
+    passes: int = Field(1, ge=1)
+
+    @field_validator("bounds")
+    @classmethod
+    def _bounds_enclose_values(cls, bounds: tuple[float, float] | None) -> tuple[float, float] | None:
+        if bounds is not None and not -math.inf < bounds[0] < bounds[1] < math.inf:
+            raise ValueError("should be the least and the largest reward, such as [0, 1], or null for none")
+        return bounds
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,15 +182,17 @@ class Needs:
 
     `group` is true if a completion is compared with others of its prompt. `reference` is the policy that the KL
     penalty refers to: the start model, or the policy before the update. With `exact_kl` the KL to it is summed
-    over the vocabulary. With `sampling_rounds` above 1, prompts are drawn again until every group of the batch has
-    rewards that differ, in at most that many rounds. `continuations` fresh completions from every `step_tokens`-th
-    prefix estimate V.
+    over the vocabulary. With `ratio_to_sampler` the losses' `logp_old` is the log-probability under the distribution
+    drawn from, which a truncated sampler makes another than the policy's. With `sampling_rounds` above 1, prompts are
+    drawn again until every group of the batch has rewards that differ, in at most that many rounds. `continuations`
+    fresh completions from every `step_tokens`-th prefix estimate V.
     """
 
     group: bool = False
     critic: CriticConfig | None = None
     reference: Literal["initial", "previous_step"] = "initial"
     exact_kl: bool = False
+    ratio_to_sampler: bool = False
     sampling_rounds: int = 1
     continuations: int = 0
     step_tokens: int = 1

@@ -23,6 +23,17 @@ def clipped(log_ratio_BT: Tensor, advantages_BT: Tensor, clip: Clip) -> Tensor:
     return -gain_BT
 
 
+def masked(log_ratio_BT: Tensor, advantages_BT: Tensor, clip: Clip) -> Tensor:
+    """-ratio * A where the ratio lies in [1 - low, 1 + high], else 0 (SAO, arXiv 2607.07508, eq. 3): (B, T).
+
+    The mask has two sides: a token outside is left out whatever the sign of its advantage, where `clipped` leaves out
+    only what its advantage would push further. A dual clip has nothing left to bound.
+    """
+    ratio_BT = log_ratio_BT.exp()
+    inside_BT = (ratio_BT >= 1 - clip.low) & (ratio_BT <= 1 + clip.high)
+    return torch.where(inside_BT, -ratio_BT * advantages_BT, 0.0)
+
+
 def token_ratio(logp_BT: Tensor, logp_old_BT: Tensor) -> Tensor:
     """Log of each token's own ratio (PPO, GRPO): (B, T)."""
     return logp_BT - logp_old_BT

@@ -36,9 +36,11 @@ def group_spread(rewards_B: Tensor, group_B: Tensor) -> tuple[float | None, floa
 
 
 def explained_variance(values_BT: Tensor | None, returns_BT: Tensor | None, mask_BT: Tensor) -> float | None:
-    """1 - Var(returns - V) / Var(returns), against the lambda-returns that the critic was fitted to.
+    """1 - Var(returns - V) / Var(returns) over the batch's tokens.
 
-    It helps to watch training and is no measure of quality. None without a critic or with constant returns.
+    Against Monte Carlo returns it says how much V knows. Against the lambda-returns that the critic is fitted to, which
+    contain V, it helps to watch training and is no measure of quality: a critic that knows nothing may be far above 0.
+    None without a critic or with constant returns.
     """
     if values_BT is None or returns_BT is None:
         return None

@@ -248,6 +248,7 @@ class Trainer:
             "advantage_std": float(batch.advantages_BT[mask_BT].std(correction=0)),
             "value_explained_variance": explained_variance(batch.values_old_BT, batch.returns_BT, mask_BT),
             "learning_rate": rate,
+            **batch.metrics,
             **learned,
             **{f"{name}_s": seconds for name, seconds in self._clock.take().items()},
         }
@@ -275,21 +276,23 @@ def terminal_value(after_BT: Tensor, rollouts: Rollouts) -> Tensor:
 def make_batch(algorithm: Algorithm, scored: ScoredRollouts, context: Context, train: TrainConfig) -> Batch:
     """The batch that the losses read: advantages, returns, and the models' outputs before the update.
 
-    With `importance_correction` each token's advantage is weighted by policy / sampler.
+    With `importance_correction` each token's advantage is weighted by policy / sampler, unless the algorithm's ratio is
+    to the sampler, and has that weight in it.
     """
     rollouts, device = scored.rollouts, scored.rewards_B.device
     if device.type in NO_FLOAT64:
         made = moved(algorithm.advantages(moved(scored, "cpu"), moved(context, "cpu")), device)
     else:
         made = algorithm.advantages(scored, context)
-    advantages_BT = made.advantages_BT
-    if train.importance_correction:
+    advantages_BT, to_sampler = made.advantages_BT, algorithm.needs.ratio_to_sampler
+    if train.importance_correction and not to_sampler:
         advantages_BT = advantages_BT * (rollouts.logp_BT - rollouts.sampler_logp_BT).exp()
     return Batch(
         mask_BT=rollouts.mask_BT,
-        logp_old_BT=rollouts.logp_BT,
+        logp_old_BT=rollouts.sampler_logp_BT if to_sampler else rollouts.logp_BT,
         advantages_BT=advantages_BT,
         reference_logp_BT=context.reference_logp_BT,
         values_old_BT=context.values_BT if made.returns_BT is not None else None,
         returns_BT=made.returns_BT,
+        metrics=made.metrics,
     )

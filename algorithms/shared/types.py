@@ -14,7 +14,7 @@ Axes, by the letters that end a name:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import Field, dataclass, fields, is_dataclass, replace
+from dataclasses import Field, dataclass, field, fields, is_dataclass, replace
 from typing import Any, ClassVar, Protocol, TypeVar
 
 import torch
@@ -42,7 +42,7 @@ def moved(data: Data, device: torch.device | str) -> Data:
             return {key: there(inner) for key, inner in value.items()}
         return moved(value, device) if is_dataclass(value) and not isinstance(value, type) else value
 
-    return replace(data, **{field.name: there(getattr(data, field.name)) for field in fields(data)})
+    return replace(data, **{one.name: there(getattr(data, one.name)) for one in fields(data)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +115,14 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class Advantages:
-    """The learning signal per token, and the critic's targets if there is a critic."""
+    """The learning signal per token, and the critic's targets if there is a critic.
+
+    `metrics` are numbers that the algorithm says of the batch, by the column's name; the same names in every update.
+    """
 
     advantages_BT: Tensor
     returns_BT: Tensor | None
+    metrics: Mapping[str, float | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,11 +135,14 @@ class Batch:
     reference_logp_BT: Tensor | None
     values_old_BT: Tensor | None
     returns_BT: Tensor | None
+    metrics: Mapping[str, float | None] = field(default_factory=dict)
+    """Those of the advantages, of the whole batch."""
 
     def rows(self, index: Tensor, tokens: int) -> Batch:
         """The rows at `index`, cut to the first `tokens` columns."""
-        tensors = {name: getattr(self, name) for name in _names(self)}
-        return replace(self, **{name: t[index, :tokens] for name, t in tensors.items() if t is not None})
+        given = {name: getattr(self, name) for name in _names(self)}
+        cut: dict[str, Any] = {name: t[index, :tokens] for name, t in given.items() if isinstance(t, Tensor)}
+        return replace(self, **cut)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from ppo_vs_grpo.algorithms.base import Algorithm
 from ppo_vs_grpo.algorithms.shared.config import TrainConfig
 from ppo_vs_grpo.algorithms.shared.losses import k3
-from ppo_vs_grpo.algorithms.shared.networks.models import Models, policy_output
-from ppo_vs_grpo.algorithms.shared.networks.sequences import Sequences, micro_batches_by_half, pack
-from ppo_vs_grpo.algorithms.shared.types import Batch, Denominators, PolicyOutput
+from ppo_vs_grpo.algorithms.shared.networks.models import Models, policy_output, values
+from ppo_vs_grpo.algorithms.shared.networks.sequences import Sequences, micro_batches, micro_batches_by_half, pack
+from ppo_vs_grpo.algorithms.shared.types import Batch, Denominators, PolicyOutput, from_critic
 
 REPORTS = (
     "policy_loss",
@@ -71,17 +71,21 @@ def update(
 ) -> dict[str, float | None]:
     """Fit the models to one rollout batch; with `critic_only` the policy does not change.
 
-    Returns the means of REPORTS over the optimizer steps taken (the maximum for `ratio_error_max`), and the counts
-    `optimizer_steps` and `skipped_steps`. A step whose loss or gradient is not finite is skipped.
+    The critic's further passes come last. Returns the means of REPORTS over the optimizer steps taken that have them
+    (the maximum for `ratio_error_max`), and the counts `optimizer_steps` and `skipped_steps`, those of the critic alone
+    included. A step whose loss or gradient is not finite is skipped.
     """
-    rows, train = len(sequences.ids_BL), learner.train
+    rows, train, critic = len(sequences.ids_BL), learner.train, algorithm.needs.critic
     taken: dict[str, list[float]] = {}
     steps = skipped = 0
-    for _ in range(train.epochs):
+    for one_pass in range(train.epochs * (1 if critic is None else critic.passes)):
         order = torch.as_tensor(shuffle.permutation(rows), device=batch.mask_BT.device)
         for index in order.tensor_split(min(train.mini_batches, rows)):
-            seen = _accumulate(learner, algorithm, sequences, batch, index, critic_only)
-            if seen is None or not _step(learner, seen):
+            if critic_alone := one_pass >= train.epochs:
+                seen = _accumulate_value(learner, algorithm, sequences, batch, index)
+            else:
+                seen = _accumulate(learner, algorithm, sequences, batch, index, critic_only)
+            if seen is None or not _step(learner, seen, critic_alone):
                 skipped += 1
                 continue
             steps += 1
@@ -101,10 +105,7 @@ def _accumulate(
 ) -> dict[str, float] | None:
     """Add up the gradients of one optimizer step. Returns its metrics, or None if its loss is not finite."""
     learner.optimizer.zero_grad(set_to_none=True)
-    tokens = int(batch.mask_BT[index].sum())
-    longest = learner.train.max_new_tokens or batch.mask_BT.shape[1]
-    denominators = Denominators(tokens=tokens, rows=len(index), max_tokens=longest)
-    needs = algorithm.needs
+    denominators, needs = _denominators(learner, batch, index), algorithm.needs
     detach = critic_only or (needs.critic is not None and needs.critic.detach)
     sums: dict[str, Tensor] = {}
     ratio_error_max = torch.zeros(())
@@ -119,7 +120,7 @@ def _accumulate(
         loss = algorithm.loss(micro, output, denominators)
         terms = [term for term in (None if critic_only else loss.policy, loss.value) if term is not None]
         torch.stack(terms).sum().backward()
-        seen = {"policy_loss": loss.policy.detach(), **token_sums(micro, output, learner.train, tokens)}
+        seen = {"policy_loss": loss.policy.detach(), **token_sums(micro, output, learner.train, denominators.tokens)}
         if loss.value is not None:
             seen["value_loss"] = loss.value.detach()
         ratio_error_max = torch.maximum(ratio_error_max, seen.pop("ratio_error_max").cpu())
@@ -131,6 +132,30 @@ def _accumulate(
         means |= split_noise(float(half_square) * (units / of_one) ** 2, of_one, float(whole_square), units)
     finite = np.isfinite(means["policy_loss"] + means.get("value_loss", 0.0))
     return {**means, "ratio_error_max": float(ratio_error_max)} if finite else None
+
+
+def _accumulate_value(
+    learner: Learner, algorithm: Algorithm, sequences: Sequences, batch: Batch, index: Tensor
+) -> dict[str, float] | None:
+    """Add up the gradients of a step of the critic alone. Returns its loss, or None if that is not finite.
+
+    The policy is not read: its outputs are those of before the update.
+    """
+    learner.optimizer.zero_grad(set_to_none=True)
+    denominators, total = _denominators(learner, batch, index), 0.0
+    for rows in micro_batches(sequences, index, learner.train.micro_batch_tokens):
+        packed = pack(sequences, rows)
+        micro = batch.rows(rows, packed.mask_bT.shape[1])
+        output = PolicyOutput(micro.logp_old_BT, torch.zeros_like(micro.logp_old_BT), values(learner.models, packed))
+        loss = from_critic(algorithm.loss(micro, output, denominators).value)
+        loss.backward()
+        total += float(loss.detach())
+    return {"value_loss": total} if np.isfinite(total) else None
+
+
+def _denominators(learner: Learner, batch: Batch, index: Tensor) -> Denominators:
+    longest = learner.train.max_new_tokens or batch.mask_BT.shape[1]
+    return Denominators(tokens=int(batch.mask_BT[index].sum()), rows=len(index), max_tokens=longest)
 
 
 def split_noise(small_square: float, small_units: int, big_square: float, big_units: int) -> dict[str, float]:
@@ -173,10 +198,14 @@ def token_sums(batch: Batch, output: PolicyOutput, train: TrainConfig, tokens: i
     return sums
 
 
-def _step(learner: Learner, seen: dict[str, float]) -> bool:
-    """Clip each group's gradient by its own norm and step. Returns False, without a step, if a norm is not finite."""
+def _step(learner: Learner, seen: dict[str, float], critic_alone: bool) -> bool:
+    """Clip each group's gradient by its own norm and step. Returns False, without a step, if a norm is not finite.
+
+    With `critic_alone` the policy has no gradient, and the optimizer leaves it as it is.
+    """
     names = ("grad_norm", "grad_norm_value")
-    parameters = (learner.models.policy_parameters(), learner.models.value_parameters())
+    policy: list[nn.Parameter] = [] if critic_alone else learner.models.policy_parameters()
+    parameters = (policy, learner.models.value_parameters())
     norms = {}
     for name, group in zip(names, parameters, strict=True):
         if group:

@@ -18,11 +18,14 @@ FIXED = {
 
 OWN_FIXED: dict[str, dict[str, Any]] = {
     "grpo": {"ddof": 1, "eps": 1e-4, "kl": "k3"},
-    "ppo-critic": {"value_lam": None, "whiten": True},
+    "ppo-critic": {"lam_alpha": None, "value_lam": None, "whiten": True},
 }
 """The same for an algorithm's own settings."""
 
-CRITIC_FIXED = {"kind": "model", "detach": False, "warmup_updates": 0, "bootstrap_truncated": False}
+CRITIC_FIXED = {
+    **{"kind": "model", "detach": False, "warmup_updates": 0, "bootstrap_truncated": False},
+    **{"bounds": None, "passes": 1},
+}
 """The same for a critic's settings."""
 
 

@@ -139,6 +139,8 @@ UP = torch.tensor([[math.log(1.5), 0.0], [0.0, 0.0]])
     ("name", "expected"),
     [
         ("ppo", -(1.2 + 2 - 3) / 3),
+        ("evpo", -(1.2 + 2 - 3) / 3),
+        ("sao", -(0 + 2 - 3) / 3),
         ("ppo-group", -(1.2 + 2 - 3) / 3),
         ("reinforce++", -(1.2 + 2 - 3) / 3),
         ("grpo", -((1.2 + 2) / 2 - 3) / 2),
@@ -159,7 +161,7 @@ def test_the_surrogate_of_each_arm_with_one_token_past_the_clip(name: str, expec
 @pytest.mark.parametrize(
     ("name", "penalty"),
     [
-        *[(name, 0.0) for name in ("ppo", "ppo-group", "reinforce++", "rloo", "reinforce")],
+        *[(name, 0.0) for name in ("ppo", "evpo", "sao", "ppo-group", "reinforce++", "rloo", "reinforce")],
         *[(name, float(K3[0].sum() / 2 + K3[1].sum()) / 2) for name in ("grpo", "grpo-value", "gspo")],
         *[(name, float(K3.sum()) / 3) for name in ("dapo", "vine-ppo")],
         ("dr-grpo", float(K3.sum()) / 10),

@@ -13,6 +13,7 @@ import batches
 from copying import END, PAD, gpt2, llama, prompts, uniforms, whole_logp
 from graded import GROUPED, LIMIT, NAN, Graded, ragged, trainer_of, without_seconds
 from one_step import TRAIN as STEP
+from ppo_vs_grpo.algorithms.base import Algorithm
 from ppo_vs_grpo.algorithms.ppo import PPO
 from ppo_vs_grpo.algorithms.shared.advantages import group_centered, group_relative, leave_one_out
 from ppo_vs_grpo.algorithms.shared.advantages import terminal as at_the_end
@@ -184,9 +185,18 @@ class OneQuestion(Graded):
         return Problem("a:", {"letter": "a"})
 
 
+PER_TOKEN = ("ppo-group", "evpo")
+"""Those that compare rewards to come, and whiten."""
+
+
+def value_of_nothing(algorithm: Algorithm, scored: ScoredRollouts) -> Tensor | None:
+    """V of a new critic, where there is one: it explains nothing, and the group is the baseline."""
+    return torch.zeros(scored.rollouts.mask_BT.shape) if algorithm.needs.critic else None
+
+
 @pytest.mark.parametrize("name", GROUPED)
 def test_06_two_equal_prompts_stay_two_groups_and_permuting_rows_permutes_advantages(name: str) -> None:
-    config = {"whiten": False} if name == "ppo-group" else {}
+    config = {"whiten": False} if name in PER_TOKEN else {}
     algorithm, _ = batches.algorithm_of(name, LOOP.model_copy(update={"beta": 0.0}), **config)
     asked = prompts((3, 4), (3, 4), (8,))
     rollouts = HuggingFaceEngine(llama(), PAD, (END,), LIMIT, 1.0).generate(asked, 4, uniforms(LIMIT, 12))
@@ -195,7 +205,7 @@ def test_06_two_equal_prompts_stay_two_groups_and_permuting_rows_permutes_advant
 
     def advantages(rollouts: Rollouts, rewards_B: Tensor) -> Tensor:
         scored = ScoredRollouts(rollouts, rewards_B, rewards_B > 0.5, {})
-        return algorithm.advantages(scored, Context(None, None)).advantages_BT
+        return algorithm.advantages(scored, Context(None, value_of_nothing(algorithm, scored))).advantages_BT
 
     made_BT = advantages(rollouts, rewards_B)
     moved_BT = advantages(
@@ -248,11 +258,11 @@ def test_07_a_constant_group_is_exactly_zero_for_every_eps(reward: float, eps: f
 @pytest.mark.parametrize("name", GROUPED)
 def test_07_constant_groups_and_missing_rewards_have_advantage_zero_and_a_group_of_one_raises(name: str) -> None:
     """A missing reward leaves its group's statistics, whether the algorithm sees its row or the trainer dropped it."""
-    config = {"whiten": False} if name == "ppo-group" else {}
+    config = {"whiten": False} if name in PER_TOKEN else {}
     algorithm, _ = batches.algorithm_of(name, LOOP.model_copy(update={"beta": 0.0}), **config)
 
     def advantages(scored: ScoredRollouts) -> Tensor:
-        return algorithm.advantages(scored, Context(None, None)).advantages_BT
+        return algorithm.advantages(scored, Context(None, value_of_nothing(algorithm, scored))).advantages_BT
 
     constant_BT = advantages(two_groups([0.1] * 4 + [0.0, 1.0, 0.5, 0.2]))
     assert not constant_BT[:4].any()
@@ -262,7 +272,7 @@ def test_07_constant_groups_and_missing_rewards_have_advantage_zero_and_a_group_
     rated_BT = advantages(missing.rated())
     assert rated_BT[0].sum() > 0 > rated_BT[1].sum()
     assert not rated_BT[2].any()  # alone in its group
-    if name != "ppo-group":  # its mean wants every reward, as the trainer hands them over
+    if name not in PER_TOKEN:  # their mean wants every reward, as the trainer hands them over
         assert not advantages(missing)[~has_B].any()
         torch.testing.assert_close(advantages(missing)[has_B], rated_BT)
     with pytest.raises(ValueError, match="at least 2"):

@@ -56,6 +56,15 @@ def test_ppo_may_give_the_critic_a_lambda_of_its_own() -> None:
     torch.testing.assert_close(apart.returns_BT, torch.tensor([[1.05, 1.1], [-0.1, 0.0]]))
 
 
+def test_ppo_may_take_lambda_from_each_rows_length() -> None:
+    config = PPO.Config(whiten=False, lam=0.9, lam_alpha=1.0, value_lam=1.0)
+    made = PPO(config, TRAIN).advantages(scored(), Context(REFERENCE, VALUES))
+    # Two tokens: lambda 1 - 1/2; one token: 0. As above otherwise, and the critic keeps its own.
+    first = (-0.05 + 0.6 - 0.2) + 0.5 * 0.5
+    torch.testing.assert_close(made.advantages_BT, torch.tensor([[first, 0.5], [-0.6, 0.0]]))
+    torch.testing.assert_close(made.returns_BT, torch.tensor([[1.05, 1.1], [-0.1, 0.0]]))
+
+
 def test_ppo_whitens_by_default() -> None:
     made = PPO(PPO.Config(), TRAIN).advantages(scored(), Context(REFERENCE, VALUES))
     kept = made.advantages_BT[MASK]

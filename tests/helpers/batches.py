@@ -43,10 +43,15 @@ Shape = Callable[..., PreTrainedModel]
 
 
 def algorithm_of(name: str, train: TrainConfig = TRAIN, **config: object) -> tuple[Algorithm, TrainConfig]:
-    """An algorithm with the settings that its name declares, but with a reference penalty where it has one."""
+    """An algorithm with the settings that its name declares, but with a reference penalty where it has one, and without
+    passes of the critic alone: they would leave no gradient of the whole loss to read.
+    """
     declared, kind = entry(name), find(name)
     train = train.model_copy(update={**declared.train(train), "beta": train.beta})
-    return kind(kind.Config.model_validate({**declared.config, **config}), train), train
+    settings = {**declared.config, **config}
+    if "critic" in settings:
+        settings["critic"] = {**settings["critic"], "passes": 1}
+    return kind(kind.Config.model_validate(settings), train), train
 
 
 def models_of(

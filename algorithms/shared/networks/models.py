@@ -29,12 +29,16 @@ Network = TypeVar("Network", bound=nn.Module)
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """The networks of a run. `trunk` is the critic's own network; it is None if the critic reads the policy's."""
+    """The networks of a run. `trunk` is the critic's own network; it is None if the critic reads the policy's.
+
+    `bounds` are those of the critic's values, if it has any.
+    """
 
     policy: PreTrainedModel
     reference: PreTrainedModel | None
     value_head: nn.Linear | None
     trunk: PreTrainedModel | None
+    bounds: tuple[float, float] | None = None
 
     @property
     def packed(self) -> bool:
@@ -63,7 +67,8 @@ def build(
     """Set up a run's networks around a start model, which becomes the policy.
 
     Dropout is off in every pass, so that the ratio at the sampling policy is exactly 1. The value head
-    starts at zero: V = 0 everywhere, and the policy's gradient is the one without a critic.
+    starts at zero: V = 0 everywhere, or half way between its bounds, and the policy's gradient is the one without a
+    critic.
 
     With `lora_rank` the policy gets adapters in place, drawn by `seed`. Reference and trunk are copies with their own
     adapters around the same frozen tensors. Adapters start at zero: the logits equal those of the frozen start model
@@ -98,7 +103,7 @@ def build(
         for network in (policy, reference, trunk):
             if network is not None:
                 compute_in(dtype, network)
-    return Models(policy, reference, head, trunk)
+    return Models(policy, reference, head, trunk, None if critic is None else critic.bounds)
 
 
 def policy_output(
@@ -110,21 +115,34 @@ def policy_output(
     """
     read = likelihood(models.policy, packed, temperature, models.reference if with_kl else None)
     values_bT = None
-    if models.value_head is not None:
+    if (head := models.value_head) is not None:
         hidden_NH = read.hidden_NH if models.trunk is None else hidden(models.trunk, packed)[0]
         if models.trunk is None and detach_trunk:
             hidden_NH = hidden_NH.detach()
-        values_bT = packed.unflatten(models.value_head(hidden_NH.float())[:, 0])
+        values_bT = packed.unflatten(_value(head, hidden_NH, models.bounds))
     kl_bT = None if read.kl_N is None else packed.unflatten(read.kl_N)
     return PolicyOutput(packed.unflatten(read.logp_N), packed.unflatten(read.entropy_N), values_bT, kl_bT)
 
 
 def values(models: Models, packed: Packed) -> Tensor:
-    """V before each completion token, at the position that predicts it: (b, T)."""
+    """V before each completion token, at the position that predicts it: (b, T). A shared trunk gets no gradient."""
     if models.value_head is None:
         raise ValueError("values need a critic, and this run has none")
-    hidden_NH, _ = hidden(models.trunk if models.trunk is not None else _trunk(models.policy), packed)
-    return packed.unflatten(models.value_head(hidden_NH.float())[:, 0])
+    if models.trunk is not None:
+        hidden_NH, _ = hidden(models.trunk, packed)
+    else:
+        with torch.no_grad():
+            hidden_NH, _ = hidden(_trunk(models.policy), packed)
+    return packed.unflatten(_value(models.value_head, hidden_NH, models.bounds))
+
+
+def _value(head: nn.Linear, hidden_NH: Tensor, bounds: tuple[float, float] | None) -> Tensor:
+    """The head's output, within the bounds if there are any: (N,)."""
+    output_N: Tensor = head(hidden_NH.float())[:, 0]
+    if bounds is None:
+        return output_N
+    low, high = bounds
+    return low + (high - low) * output_N.sigmoid()
 
 
 def refresh_reference(models: Models) -> None:

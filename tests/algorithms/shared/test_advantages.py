@@ -16,6 +16,7 @@ from ppo_vs_grpo.algorithms.shared.advantages import (
     group_mean,
     group_relative,
     leave_one_out,
+    length_lambda,
     overlong_punishment,
     penalised,
     reward_to_go,
@@ -42,6 +43,25 @@ def test_gae_by_hand() -> None:
     expected = torch.tensor([[first, second, 0.9], [1.6, 0.0, 0.0]])
     torch.testing.assert_close(advantages, expected)
     torch.testing.assert_close(returns, torch.tensor([[first + 0.2, second + 0.5, 1.0], [2.0, 0.0, 0.0]]))
+
+
+def test_a_rows_lambda_grows_with_its_tokens_and_is_never_negative() -> None:
+    mask = torch.arange(40) < torch.tensor([[40], [4], [2], [1], [0]])
+    # alpha 0.5: 1 - 1/20, 1 - 1/2, and 1 - 1/1, then less than 0
+    assert length_lambda(mask, 0.5).tolist() == pytest.approx([0.95, 0.5, 0.0, 0.0, 0.0])
+    assert length_lambda(mask, 0.05)[0] == pytest.approx(0.5)  # the paper's alpha
+
+
+def test_gae_with_a_lambda_for_each_row() -> None:
+    rewards = torch.tensor([[0.0, 0.0, 1.0], [0.0, 2.0, 0.0]])
+    values = torch.tensor([[0.2, 0.5, 0.1], [0.4, 0.6, 9.0]])
+    mask = torch.tensor([[True, True, True], [True, True, False]])
+    advantages, returns = gae(rewards, values, mask, 0.9, torch.tensor([0.5, 0.25], dtype=torch.float64))
+    second = -0.41 + 0.45 * 0.9
+    # Row 1: d = (0.9*0.6 - 0.4, 2 - 0.6) = (0.14, 1.4); gamma*lam = 0.225.
+    expected = torch.tensor([[0.25 + 0.45 * second, second, 0.9], [0.14 + 0.225 * 1.4, 1.4, 0.0]])
+    torch.testing.assert_close(advantages, expected)
+    torch.testing.assert_close(returns, (expected + values) * mask)
 
 
 def test_gae_without_a_critic_is_the_reward_on_every_token() -> None:

@@ -71,6 +71,17 @@ def test_gae_with_the_true_value_is_unbiased_for_every_lambda(lam: float) -> Non
     assert moments.variance < group_moments(WORLD, 1, lambda r, g, row: r).variance
 
 
+@pytest.mark.parametrize("alpha", [1.0, 2.0, 10.0])
+def test_a_lambda_of_the_length_is_biased_even_with_the_true_value(alpha: float) -> None:
+    """At a token the length is not known yet, and lambda weighs later errors by it: the bias falls as 1 / alpha."""
+    lam_B = adv.length_lambda(WORLD.mask_BT, alpha)
+    rewards_BT = adv.terminal(WORLD.rewards_B, WORLD.mask_BT)
+    advantages_BT, _ = adv.gae(rewards_BT, WORLD.values_BT(), WORLD.mask_BT, 1.0, lam_B)
+    moments = group_moments(WORLD, 1, lambda r, g, row: advantages_BT[row])
+    assert alpha * relative_error(moments.mean_D, WORLD.gradient_D()) == pytest.approx(0.0519, abs=1e-4)
+    assert moments.variance < group_moments(WORLD, 1, lambda r, g, row: r).variance
+
+
 def test_gae_with_a_wrong_value_is_unbiased_at_lambda_one_only() -> None:
     generator = torch.Generator().manual_seed(5)
     rewards_BT = adv.terminal(WORLD.rewards_B, WORLD.mask_BT)

@@ -18,7 +18,7 @@ from ppo_vs_grpo.algorithms.shared.types import Context
 
 EVERY = pytest.mark.parametrize("name", ALGORITHMS)
 KL_IN_LOSS = ("grpo", "grpo-source", "dr-grpo", "dapo", "gspo", "vine-ppo", "grpo-value")
-CRITICS = ("ppo", "ppo-critic", "ppo-flat", "grpo-value")
+CRITICS = ("ppo", "ppo-critic", "ppo-flat", "evpo", "sao", "grpo-value")
 TERMS = {"whole": tuple(ALGORITHMS), "value": CRITICS, "kl": KL_IN_LOSS}
 
 

@@ -80,6 +80,42 @@ def test_critic_warm_up_moves_the_critic_only(kind: str) -> None:
     assert not torch.equal(weights(after.models.value_head), weights(before.models.value_head))
 
 
+@pytest.mark.parametrize("kind", ["head", "model"])
+def test_further_passes_of_the_critic_do_not_move_the_policy(kind: str) -> None:
+    train = TRAIN.model_copy(update={"epochs": 2, "mini_batches": 3})
+    once, seen_once = step(arm("ppo", train, critic=CriticConfig(kind=kind)), train)
+    thrice, seen = step(arm("ppo", train, critic=CriticConfig(kind=kind, passes=3)), train)
+    assert torch.equal(weights(thrice.models.policy), weights(once.models.policy))
+    for group in ("value_head", "trunk") if kind == "model" else ("value_head",):
+        assert not torch.equal(weights(getattr(thrice.models, group)), weights(getattr(once.models, group)))
+    assert (seen_once["optimizer_steps"], seen["optimizer_steps"], seen["skipped_steps"]) == (6, 18, 0)
+    of_all = {"value_loss", "grad_norm_value", "optimizer_steps"}
+    assert {k: v for k, v in seen.items() if k not in of_all} == {k: v for k, v in seen_once.items() if k not in of_all}
+    assert seen["value_loss"] < seen_once["value_loss"]
+
+
+@pytest.mark.parametrize("kind", ["head", "model"])
+@pytest.mark.parametrize("budget", [40, 10_000])
+def test_a_further_pass_is_another_step_of_the_warm_up(kind: str, budget: int) -> None:
+    train = TRAIN.model_copy(update={"micro_batch_tokens": budget})
+    twice, _ = step(arm("ppo", train, critic=CriticConfig(kind=kind, passes=2)), train, critic_only=True)
+    algorithm = arm("ppo", train, critic=CriticConfig(kind=kind))
+    learning, sequences, batch = prepared(algorithm, train)
+    for _ in range(2):
+        update(learning, algorithm, sequences, batch, np.random.default_rng(7), critic_only=True)
+    for group in ("value_head", "trunk") if kind == "model" else ("value_head",):
+        ours, theirs = (getattr(one.models, group) for one in (twice, learning))
+        torch.testing.assert_close(gradients(ours), gradients(theirs), atol=1e-6, rtol=1e-4)
+
+
+def test_a_pass_of_the_critic_that_is_not_finite_is_skipped_and_counted() -> None:
+    algorithm = arm("ppo", TRAIN, critic=CriticConfig(passes=2), value_coef=1.0)
+    learning, sequences, batch = prepared(algorithm, TRAIN)
+    batch.returns_BT[0, 0] = float("nan")
+    seen = update(learning, algorithm, sequences, batch, np.random.default_rng(7), critic_only=False)
+    assert (seen["skipped_steps"], seen["optimizer_steps"]) == (2, 0)
+
+
 def test_the_reference_never_moves() -> None:
     train = TRAIN.model_copy(update={"epochs": 3})
     learning, _ = step(arm("grpo", train), train)

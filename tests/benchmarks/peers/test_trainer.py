@@ -225,6 +225,9 @@ def test_models_that_a_peer_would_read_wrongly_are_refused(start: Path, tmp_path
             {},
             "config.value_clip: None: trl-ppo knows only a number here",
         ),
+        ("trl-ppo", {**CONFIGS["ppo-critic"], "lam_alpha": 0.5}, {}, "config.lam_alpha: 0.5: trl-ppo knows only None"),
+        ("trl-ppo", {"critic": {"kind": "model", "passes": 2}}, {}, "config.critic.passes: 2: trl-ppo knows only 1"),
+        ("trl-ppo", {"critic": {"kind": "model", "bounds": (0, 1)}}, {}, "config.critic.bounds: (0.0, 1.0): trl-ppo"),
         ("trl-grpo", {}, {"mini_batches": 3}, "train.mini_batches: 3: trl-grpo splits the 8 completions"),
     ],
 )

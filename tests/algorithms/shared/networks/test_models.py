@@ -92,6 +92,39 @@ def test_the_value_head_starts_at_zero_and_the_critic_as_the_start_model() -> No
     assert models.reference is None
 
 
+@pytest.mark.parametrize("kind", ["head", "model"])
+def test_values_stay_within_their_bounds_and_start_half_way(kind: str) -> None:
+    free, bounded = (build(llama(), CriticConfig(kind=kind, bounds=b), False) for b in (None, (-1.0, 3.0)))
+    packed = pack(join(rollouts_of(free.policy), PAD), torch.arange(24))
+    assert set(values(bounded, packed)[packed.mask_bT].tolist()) == {1.0}
+    assert not values(bounded, packed)[~packed.mask_bT].any()
+    for models in (free, bounded):
+        with torch.no_grad():
+            models.value_head.weight.normal_(std=20, generator=torch.Generator().manual_seed(1))
+    expected = -1 + 4 / (1 + torch.exp(-values(free, packed)[packed.mask_bT]))
+    found = values(bounded, packed)[packed.mask_bT]
+    assert found.min() < -0.9
+    assert found.max() > 2.9
+    torch.testing.assert_close(found, expected)
+    read = policy_output(bounded, packed, 0.7, detach_trunk=False).values_BT[packed.mask_bT]
+    torch.testing.assert_close(read, expected, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("bounds", [(1.0, 1.0), (1.0, 0.0), (0.0, math.inf), (math.nan, 1.0)])
+def test_bounds_that_enclose_nothing_are_refused(bounds: tuple[float, float]) -> None:
+    with pytest.raises(ValueError, match=r"should be the least and the largest reward, such as \[0, 1\]"):
+        CriticConfig(bounds=bounds)
+
+
+def test_values_give_a_shared_trunk_no_gradient_and_their_own_one() -> None:
+    for kind in ("head", "model"):
+        models = with_critic(kind)
+        packed = pack(join(rollouts_of(models.policy), PAD), torch.arange(24))
+        values(models, packed).sum().backward()
+        assert not any(p.grad is not None for p in models.policy.parameters())
+        assert all(p.grad is not None for p in models.value_parameters())
+
+
 def test_a_detached_trunk_gets_no_gradient_from_values() -> None:
     models = with_critic()
     packed = pack(join(rollouts_of(models.policy), PAD), torch.arange(24))
