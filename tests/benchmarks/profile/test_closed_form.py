@@ -149,6 +149,7 @@ def test_what_is_not_known_gets_no_number() -> None:
     assert shape_of(gpt2) is None
     assert shape_of(sliding) is None
     assert closed_form(WIDE, "vine-ppo", Work.of()) is None
+    assert closed_form(WIDE, "sao", Work.of()) is None
     assert closed_form(WIDE, "grpo-source", Work.of()) is None
     assert closed_form(WIDE, "dapo", Work.of()) is not None
     assert closed_form(WIDE, "grpo", Work.of().having(dtype="bfloat16")) is None
