@@ -53,7 +53,7 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """The prompts of a task under one seed. Those that one arm solves and another does not come first."""
+    """The prompts of a task under one seed. First come those that one arm solves and another does not."""
 
     task: str
     seed: int

@@ -21,6 +21,7 @@ from ppo_vs_grpo.benchmarks.records.manifest import changed_weights
 from ppo_vs_grpo.benchmarks.run import trainers, worker
 from ppo_vs_grpo.benchmarks.suites.run_spec import RunSpec
 from ppo_vs_grpo.benchmarks.suites.sections import EvalConfig
+from ppo_vs_grpo.tasks.cache import CACHE_VARIABLE
 from run_folders import prepared
 
 IDS = torch.tensor([[40, 41, 42, 43, 44]])
@@ -109,7 +110,7 @@ def test_peft_loads_an_adapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_a_run_starts_from_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rank: int | None) -> None:
     spec = a_run("grpo", rank)
     folder, _, trainer = saved(tmp_path, monkeypatch, spec)
-    monkeypatch.setenv(store.CACHE_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
     start = store.build(str(folder / "policy"), "countdown", {}, tmp_path / "cache")
     again = trainers.make_trainer(a_run("grpo", None), start)
     torch.testing.assert_close(logits(again.policy), logits(trainer.policy))
