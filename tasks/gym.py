@@ -10,6 +10,7 @@ signal ends a power of huge numbers, or passes a rule that catches everything. A
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from functools import lru_cache
@@ -116,6 +117,7 @@ def rule_of(generator: str, config: Mapping[str, Any]) -> Callable[..., list[flo
     """The generator's own rule, from a completion and the entry of its problem to the credit, in a list."""
     from reasoning_gym.utils import extract_answer
 
+    warnings.simplefilter("ignore")  # numpy quotes what it cannot read, and a run's log is no place for that
     items = _generator(generator, config)
 
     def rule(completion: str, entry: dict[str, Any]) -> list[float]:
