@@ -59,7 +59,7 @@ def find(start: str, file: Path, cache: Path, stem: str | None = None, other_end
 def _make(start: str, file: Path, other_ends: Sequence[str], folder: Path, cache: Path) -> None:
     try:
         convert(file, folder, other_ends)
-    # Not ours to keep: transformers raises each of these for an architecture or a tensor that it does not read.
+    # transformers raises each of these for an architecture or a tensor that it does not read.
     except (ValueError, NotImplementedError, KeyError) as error:
         raise UserError(
             f"start: {start!r}: this GGUF file cannot be converted: {str(error).splitlines()[0]}"
