@@ -6,6 +6,7 @@ options.py  checks of a task's options
 dataset.py  rows of a file or of a Hugging Face dataset as a task: tables.py and hub.py read them, prompts.py makes
             problems of them, partition.py three splits, unusable.py leaves rows out; presets.py names shared ones
 gym.py      generators of Reasoning Gym
+environments.py  environments of verifiers
 cache.py    the folder of what was made or found out once
 embedded.py what the embedded models can read
 errors.py   UserError, and advice for a wrong name
@@ -37,10 +38,11 @@ TASKS = {
     "gsm8k": "ppo_vs_grpo.tasks.presets:gsm8k",
     "math": "ppo_vs_grpo.tasks.presets:math",
     "reasoning-gym": "ppo_vs_grpo.tasks.gym:ReasoningGym",
+    "verifiers": "ppo_vs_grpo.tasks.environments:Environment",
 }
 
-GYM = "reasoning-gym"
-"""Its tasks are named with their generator, `reasoning-gym/chain_sum`."""
+FAMILIES = {"reasoning-gym": "generator", "verifiers": "environment"}
+"""Tasks that are named with one of many, as `reasoning-gym/chain_sum`, and what these are."""
 
 _MEMBERS = ("name", "version", "max_new_tokens", "best_score", "draw", "demonstrate", "score")
 _OF_DRAWING = ("draw", "demonstrate")
@@ -50,7 +52,7 @@ _OF_DRAWING = ("draw", "demonstrate")
 def make(task: str, options: Mapping[str, Any] | None = None) -> Task:
     """The task with a name in TASKS, or of `package.module:Class`, built with its constructor options.
 
-    `reasoning-gym/chain_sum` is a generator of Reasoning Gym.
+    `reasoning-gym/chain_sum` is a generator of Reasoning Gym, `verifiers/NAME` an environment of verifiers.
 
     Raises UserError for an unknown name, for a class that cannot be imported or is not a task, and for an
     unknown or wrong option.
@@ -94,9 +96,9 @@ def make_gold(task: str, options: Mapping[str, Any] | None = None) -> DrawingTas
 
 def kind_of(task: str) -> Callable[..., Any]:
     """What makes the task, a class as a rule. Raises UserError as `make` does for what is not there."""
-    family, _, generator = task.partition("/")
-    if generator and family == GYM:
-        return functools.partial(kind_of(GYM), generator)
+    family, _, member = task.partition("/")
+    if member and family in FAMILIES:
+        return functools.partial(kind_of(family), member)
     place = TASKS.get(task, task)
     module, colon, attribute = place.partition(":")
     if not (module and colon and attribute):

@@ -71,7 +71,7 @@ class Function:
 
     def digest(self) -> str:
         """The function's name and options, and a hash of the file that holds it."""
-        return f"{self.function.key} {_source_digest(self.function.place)}"
+        return f"{self.function.key} {source_digest(self.function.place)}"
 
     def _signature(self) -> Signature:
         try:
@@ -187,7 +187,8 @@ def _source(module: str) -> str | None:
     return None if spec is None else spec.origin or "built-in"
 
 
-def _source_digest(place: str) -> str:
+def source_digest(place: str) -> str:
+    """A hash of the file that holds the function of a place, or what it is of instead."""
     module = place.rpartition(":")[0]
     if module.startswith(MESSAGES_ONLY):
         return f"of trl {version('trl')}"

@@ -25,11 +25,7 @@ TAKEN = ("mean", "std", "std_within_group", "gold")
 
 def weighted_rewards(given: Any, limit_s: Any, on_error: Any) -> list[tuple[Reward, float]]:
     """The rewards and their weights. Functions share one process. Raises UserError."""
-    if isinstance(limit_s, bool) or not isinstance(limit_s, Real) or not 0 < float(limit_s) < math.inf:
-        raise UserError(f"options.limit_s: {limit_s!r}: should be the seconds that a reward may take for a completion")
-    if on_error not in ON_ERROR:
-        raise UserError(f"options.on_error: {on_error!r}: should be raise or skip")
-    guard = Guard(Worker(), float(limit_s), on_error == "skip")
+    guard = guard_of(limit_s, on_error)
     listed = given if isinstance(given, list | tuple) else [given]
     if not listed:
         raise UserError("options.reward: the list is empty; name a reward")
@@ -39,6 +35,15 @@ def weighted_rewards(given: Any, limit_s: Any, on_error: Any) -> list[tuple[Rewa
         if names.count(name) > 1:
             raise UserError(f"options.reward: {name!r} is there twice; give each a `name` of its own")
     return found
+
+
+def guard_of(limit_s: Any, on_error: Any) -> Guard:
+    """The guard of a task's options `limit_s` and `on_error`, with a process of its own. Raises UserError."""
+    if isinstance(limit_s, bool) or not isinstance(limit_s, Real) or not 0 < float(limit_s) < math.inf:
+        raise UserError(f"options.limit_s: {limit_s!r}: should be the seconds that a reward may take for a completion")
+    if on_error not in ON_ERROR:
+        raise UserError(f"options.on_error: {on_error!r}: should be raise or skip")
+    return Guard(Worker(), float(limit_s), on_error == "skip")
 
 
 def _weighted(given: Any, guard: Guard, alone: bool) -> tuple[Reward, float]:

@@ -66,6 +66,11 @@ def test_one_task_in_words(lead: np.ndarray, words: str) -> None:
     assert said({"a": lead}) == words
 
 
+def test_arms_that_pass_nothing_are_not_equally_high() -> None:
+    nothing = {arm: {"a": [(0.0, 0.0)] * 2} for arm in ("ppo", "grpo")}
+    assert "So far neither ppo nor grpo passes a held-out prompt" in answer(judge(made(nothing)))
+
+
 def test_tasks_are_grouped_by_what_they_say() -> None:
     leads = {"a": 0.2 + 0.01 * WAVE, "b": 0.1 + 0.01 * WAVE, "c": 0.01 * WAVE, "d": 0.3 * WAVE}
     assert "By task: grpo higher on a and b; no difference that matters on c; undecided on d." in said(leads)
