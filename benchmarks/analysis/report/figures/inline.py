@@ -101,8 +101,8 @@ def _font(weight: str, used: str) -> str:
     from fontTools.ttLib import TTFont
 
     font = TTFont(Path(findfont(f"DejaVu Sans:{weight}")), recalcTimestamp=False)
-    # no kerning and ligatures: cutting those tables to size takes longer than all the letters
-    options = Options(hinting=False, drop_tables=[*Options().drop_tables, "FFTM", "GSUB", "GPOS", "GDEF"])
+    # no kerning, ligatures and formulas: cutting those tables to size takes longer than all the letters
+    options = Options(hinting=False, drop_tables=[*Options().drop_tables, "FFTM", "GSUB", "GPOS", "GDEF", "MATH"])
     subset = Subsetter(options)
     subset.populate(text=used)
     subset.subset(font)

@@ -54,11 +54,11 @@ STYLE: dict[Any, Any] = {
     **{"xtick.major.size": TICK_POINTS, "ytick.major.size": TICK_POINTS},
     **{"legend.frameon": False, "font.family": "DejaVu Sans"},
     **{"figure.facecolor": "white", "axes.facecolor": "white", "svg.hashsalt": "ppo-vs-grpo", "svg.fonttype": "path"},
-    "pdf.fonttype": 3,
+    **{"pdf.fonttype": 3, "text.hinting": "no_hinting"},
 }
 """Settings of a figure: fonts that come with matplotlib, and SVG ids from its content: a rebuild is the same bytes.
 
-A PDF has its glyphs as drawings (type 3), whose text can be searched: cutting TrueType fonts to size took 0.2 s a font.
+Text is measured as it is drawn in a vector format, without hinting, which takes a third less time. A PDF has its glyphs as drawings (type 3), whose text can be searched: cutting TrueType fonts to size took 0.2 s a font.
 """
 
 

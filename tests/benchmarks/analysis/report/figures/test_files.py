@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pytest
 from matplotlib.lines import Line2D
 from PIL import Image
 
-from ppo_vs_grpo.benchmarks.analysis.report.figures import canvas, files
+from ppo_vs_grpo.benchmarks.analysis.report.figures import canvas, files, style
 
 
 def test_a_png_has_a_palette_and_looks_as_it_was_drawn(tmp_path: Path) -> None:
@@ -22,7 +23,8 @@ def test_a_png_has_a_palette_and_looks_as_it_was_drawn(tmp_path: Path) -> None:
                 ax.plot([0, 2], [place, 1 - place], color=mark.get_color(), alpha=0.3)
     files.save(figure, tmp_path / "bars.png")
     drawn = io.BytesIO()
-    figure.savefig(drawn, format="png", dpi=160)
+    with matplotlib.rc_context(style.STYLE):
+        figure.savefig(drawn, format="png", dpi=160)
     with Image.open(tmp_path / "bars.png") as png, Image.open(drawn) as full:
         assert png.mode == "P"
         assert png.size == full.size
