@@ -81,14 +81,11 @@ def _lead(one: Verdict) -> str:
         )
     if one.verdict == INCONCLUSIVE:
         return f"These runs cannot tell which arm ends higher: {leader} is {gap} ahead ({sure}).{close}"
-    return f"No verdict yet: {one.reason}. So far {_so_far(one, higher)}{f' ({sure})' if sure else ''}."
-
-
-def _so_far(one: Verdict, higher: str) -> str:
-    """Who is ahead where there is no verdict: `higher`, unless no one is."""
+    so_far = higher if float(points(abs(one.estimate))) else f"{one.first} and {one.second} end equally high"
+    so_far += f" ({sure})" if sure else ""
     if one.first_value == one.second_value == 0:
-        return f"neither {one.first} nor {one.second} passes a held-out prompt"
-    return higher if float(points(abs(one.estimate or 0.0))) else f"{one.first} and {one.second} end equally high"
+        so_far = f"neither {one.first} nor {one.second} passes a held-out prompt"
+    return f"No verdict yet: {one.reason}. So far {so_far}."
 
 
 def _memory(one: Verdict) -> str:

@@ -11,6 +11,13 @@ TABLES = {
         "all equal; where a reward says it, the share of completions in which it found an answer to read. Means over "
         "updates, then over runs.",
     ),
+    "signs": (
+        "Signs of breaking",
+        "Of each training run, what its records of updates show: a non-finite loss or gradient; a gradient or a "
+        "critic's loss ten times that of the run's first tenth; an entropy below 0.01 nats a token; fewer than a tenth "
+        "of the completions ending where half or more did; no two rewards that differ. All but the first for three "
+        "updates in a row.",
+    ),
     "lengths": (
         "Length of right and wrong completions",
         "Sampled held-out completions of all complete runs of an arm: how many passed and failed, their mean tokens, "

@@ -13,6 +13,7 @@ from ppo_vs_grpo.benchmarks.analysis.frames import outcomes, probes, speed
 from ppo_vs_grpo.benchmarks.analysis.frames.attribution import attribution_table
 from ppo_vs_grpo.benchmarks.analysis.frames.lengths import length_table, tasks_that_move
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
+from ppo_vs_grpo.benchmarks.analysis.frames.signs import signs
 from ppo_vs_grpo.benchmarks.analysis.frames.throughput import throughput_table
 from ppo_vs_grpo.benchmarks.analysis.judge import claims
 from ppo_vs_grpo.benchmarks.analysis.judge.claims import ClaimResult, judge_claims
@@ -79,6 +80,8 @@ def make_tables(results: Results, found: Judged) -> dict[str, pd.DataFrame]:
     }
     if len(beside := first_page.conditions_table(results, found.verdicts)):
         made["conditions"] = beside
+    if len(broken := signs(results)):
+        made["signs"] = broken
     if len(lengths := length_table(results)):
         made["lengths"] = lengths
     if found.claims:

@@ -12,7 +12,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from ppo_vs_grpo.benchmarks.analysis.frames import probes, speed
+from ppo_vs_grpo.benchmarks.analysis.frames import probes, signs, speed
 from ppo_vs_grpo.benchmarks.analysis.frames.arms import choose_pair
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results, unmatched
 from ppo_vs_grpo.benchmarks.analysis.judge import claims, verdicts
@@ -35,7 +35,7 @@ MANY = 6
 LISTED = 20
 """Runs up to this many that did not end well are listed in report.md."""
 
-FRONT = ("claims", "verdicts", "conditions", "lengths", "summary")
+FRONT = ("claims", "verdicts", "conditions", "signs", "lengths", "summary")
 """Tables that a page shows where they are needed; their CSV files have every column."""
 
 NARROW = "forest_narrow"
@@ -152,6 +152,7 @@ def _content(
         "verdicts": first_page.verdicts(found.verdicts),
         "verdicts_by_task": first_page.verdicts_by_task(found.verdicts),
         "conditions": made.get("conditions"),
+        "signs": signs.sentences(results),
         "lengths": tables.dashed(made["lengths"]) if "lengths" in made else None,
         "length_sentences": length_sentences(results),
         "forest": next((figure for figure in drawn if figure["stem"] == "forest"), None),

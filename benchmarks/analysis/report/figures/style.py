@@ -58,7 +58,8 @@ STYLE: dict[Any, Any] = {
 }
 """Settings of a figure: fonts that come with matplotlib, and SVG ids from its content: a rebuild is the same bytes.
 
-Text is measured as it is drawn in a vector format, without hinting, which takes a third less time. A PDF has its glyphs as drawings (type 3), whose text can be searched: cutting TrueType fonts to size took 0.2 s a font.
+Text is measured as it is drawn in a vector format, without hinting, which takes a third less time. A PDF has its glyphs
+as drawings (type 3), whose text can be searched: cutting TrueType fonts to size took 0.2 s a font.
 """
 
 
