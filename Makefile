@@ -8,6 +8,7 @@
 # make mutants            break the formulas in some hundred ways, one at a time: which do the tests not see?
 # make calibration        simulate suites of two equal arms: how often is a winner named? SUITES=50 a distribution, else 500
 # make chaos             changed suites, changed results and hostile completions: is any fault without a word? SHORT=1: a tenth of them
+# make endurance          a run of 5,000 updates: do memory, open files and seconds an update stay as they are? UPDATES=20000
 # make lock               requirements.lock again, from pyproject.toml; UPGRADE=1 takes the newest releases that it allows
 # make links              .links/ppo_vs_grpo/*, for editors and for PYTHONPATH=.links with no install
 # make clean              remove what was made, except results
@@ -34,7 +35,7 @@ SMOLLM2 := 0.1.2
 
 SHORT ?=
 
-.PHONY: help bench peers smollm2 test lint mutants calibration chaos lock links clean
+.PHONY: help bench peers smollm2 test lint mutants calibration chaos endurance lock links clean
 .DELETE_ON_ERROR:
 
 help:
@@ -66,6 +67,9 @@ calibration: $(READY) links
 
 chaos: $(READY) links
 	OMP_NUM_THREADS=1 $(BIN)/python -P tests/chaos/run.py $(if $(SHORT),--short)
+
+endurance: $(READY) links
+	OMP_NUM_THREADS=1 $(BIN)/python -P tests/endurance/run.py $(UPDATES)
 
 # One pin a package holds on every platform and Python, so the markers say nothing: tests/test_packaging.py sees to it.
 lock: $(READY)

@@ -14,16 +14,22 @@ from typing import Any
 
 from ppo_vs_grpo.benchmarks.records.folder import fingerprint, to_disk
 from ppo_vs_grpo.benchmarks.records.manifest import write_manifest
-from ppo_vs_grpo.benchmarks.records.schema import read_lines
+
+LINES = ("metrics", "evals", "probes")
+"""Files of lines, by their stem. What was measured of memory is written at the end alone."""
 
 
 class Recorder:
-    """Writes one run's folder. Lines are flushed as they are written, so that a killed run keeps its history."""
+    """Writes one run's folder. Lines are flushed as they are written, so that a killed run keeps its history.
+
+    They are not kept in memory: those of a thousand updates take 3 MB there, which a long run's meters would show.
+    """
 
     def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
         """Take the run's folder, and who the run is: `RunSpec.identity`."""
         self.folder, self.identity = folder, identity
-        self._lines: dict[str, list[dict[str, Any]]] = {"metrics": [], "evals": [], "memory": [], "probes": []}
+        self._columns: dict[str, tuple[str, ...]] = {}  # of each file's first line
+        self._memory: list[dict[str, Any]] = []
         self._transcripts: list[dict[str, Any]] = []
 
     def metrics(self, row: Mapping[str, Any]) -> None:
@@ -41,31 +47,30 @@ class Recorder:
 
     def memory(self, phase: str, source: str, peak_bytes: int, role: str = "process") -> None:
         """Keep a peak of memory: of the whole process, or of what a role held."""
-        row = {"phase": phase, "role": role, "source": source, "bytes": peak_bytes}
-        self._lines["memory"].append(row)
+        self._memory.append({"phase": phase, "role": role, "source": source, "bytes": peak_bytes})
 
     def standing(self) -> dict[str, Any]:
         """Where the records stand: each file's bytes and hash, and what is not in a file yet. The files are on disk."""
-        paths = [path for name in self._lines if (path := self.folder / f"{name}.jsonl").exists()]
+        paths = [path for name in LINES if (path := self.folder / f"{name}.jsonl").exists()]
         for path in paths:
             to_disk(path)
         files = {path.name: {"bytes": path.stat().st_size, "sha256": fingerprint(path)} for path in paths}
-        return {"files": files, "memory": self._lines["memory"], "transcripts": self._transcripts}
+        return {"files": files, "memory": self._memory, "transcripts": self._transcripts}
 
     def go_on(self, stood: Mapping[str, Any]) -> dict[str, Any]:
         """Go on with files that are as they stood then; returns the last update's numbers."""
-        for file in stood["files"]:
-            path = self.folder / file
-            self._lines[path.stem] = read_lines(path)
-        self._lines["memory"], self._transcripts = list(stood["memory"]), list(stood["transcripts"])
-        return self._lines["metrics"][-1]
+        stood_lines = {Path(file).stem: self._read(Path(file).stem) for file in stood["files"]}
+        self._columns = {name: tuple(rows[0]) for name, rows in stood_lines.items()}
+        self._memory, self._transcripts = list(stood["memory"]), list(stood["transcripts"])
+        return stood_lines["metrics"][-1]
 
     def finish(self, manifest: Mapping[str, Any]) -> None:
         """Write tables and transcripts, then the manifest with every file's hash."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        for name, rows in self._lines.items():
+        tables = {name: self._read(name) for name in LINES} | {"memory": self._memory}
+        for name, rows in tables.items():
             if rows:
                 columns = dict.fromkeys(column for row in rows for column in row)
                 table = pa.Table.from_pydict({column: [row.get(column) for row in rows] for column in columns})
@@ -76,11 +81,18 @@ class Recorder:
         write_manifest(self.folder, self.identity, manifest)
 
     def _append(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
-        before = dict.fromkeys(self._lines[name][0] if self._lines[name] else ())  # a part that no row has is null
+        before = dict.fromkeys(self._columns.get(name, ()))  # a part that no row has is null
         finite = [before | {key: _finite(value) for key, value in row.items()} for row in rows]
-        self._lines[name].extend(finite)
+        if finite:
+            self._columns.setdefault(name, tuple(finite[0]))
         with (self.folder / f"{name}.jsonl").open("a") as file:
             file.writelines(json.dumps(row, allow_nan=False) + "\n" for row in finite)
+
+    def _read(self, name: str) -> list[dict[str, Any]]:
+        """The lines that were written; half a one, which a full disk leaves, is none."""
+        path = self.folder / f"{name}.jsonl"
+        lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+        return [json.loads(line) for line in lines if line.endswith(b"\n")]
 
 
 def _finite(value: Any) -> Any:
