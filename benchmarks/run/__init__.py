@@ -1,6 +1,7 @@
 """How a suite is run.
 
-- runner.py: start models, training, timing, throughput
+- runner.py: what of a suite is to be run; the lock before and after
+- passes.py: start models, training, timing, throughput
 - worker.py: one process, one run
 - trainers.py: the trainer that a run asks for, ours or a peer's
 - checkpoints.py: what a training run needs to go on after a kill
