@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ppo_vs_grpo.benchmarks.records.folder import is_finished
 from ppo_vs_grpo.benchmarks.records.manifest import read_manifest, write_manifest
+from ppo_vs_grpo.benchmarks.run.attempts import retried
 from ppo_vs_grpo.benchmarks.run.engines.forkserver import ForkServer
 from ppo_vs_grpo.benchmarks.run.engines.job import Interruption, Job, reason_of
 from ppo_vs_grpo.benchmarks.run.engines.local import run_jobs
@@ -136,6 +137,7 @@ class Passes:
             **{"status": "failed", "error": reason, "contended": contended, "updates": run.updates},
             **{count: run.last.get(count, 0) for count in counts},
             **{"wall_s": run.elapsed_s, "startup_s": None, "eval_s": None, "peak_rss_bytes": None},
+            "retried": retried(run.folder),
         }
         write_manifest(run.folder, run.spec.identity, fields)
         self.board.ended(run)

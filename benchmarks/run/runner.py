@@ -13,6 +13,7 @@ from ppo_vs_grpo.benchmarks.records import throughput
 from ppo_vs_grpo.benchmarks.records.folder import claimed, is_finished, run_folder
 from ppo_vs_grpo.benchmarks.records.lock import Differences, seals_before, seals_of, throughput_seal, write_lock
 from ppo_vs_grpo.benchmarks.records.manifest import read_manifest
+from ppo_vs_grpo.benchmarks.run.attempts import Retry
 from ppo_vs_grpo.benchmarks.run.context import check_contexts
 from ppo_vs_grpo.benchmarks.run.device import Device, choose
 from ppo_vs_grpo.benchmarks.run.engines.forkserver import MODULE
@@ -45,11 +46,13 @@ def run_suite(
     save_policies: bool = False,
     console: Console | None = None,
     changed: Differences | None = None,
+    retry: Retry = Retry.failed,
 ) -> int:
     """Run what is not finished of a suite; the exit code is 0, 1 (a run failed) or 130 (interrupted).
 
     With `profile` each timing run leaves trace.json.gz and profile.txt beside its records, with `save_policies` each
-    training run the networks that it ended with. `changed` is for the lock.
+    training run the networks that it ended with. `changed` is for the lock; `retry` says which runs that have an end
+    begin again.
 
     Everything that can be wrong with the suite, its start model or the results folder is a UserError
     before the first process starts.
@@ -87,7 +90,7 @@ def run_suite(
         console.print(why, markup=False, highlight=False)
     return run_specs(
         suite, specs, into, models, builds, slots=slots, device=place, console=console, worker=worker, changed=changed,
-        training=["--save-policies"] if save_policies else [],
+        training=["--save-policies"] if save_policies else [], retry=retry,
     )  # fmt: skip
 
 
@@ -104,6 +107,7 @@ def run_specs(
     worker: Sequence[str] = WORKER,
     changed: Differences | None = None,
     training: Sequence[str] = (),
+    retry: Retry = Retry.failed,
 ) -> int:
     """Run resolved specs into a suite's folder.
 
@@ -117,12 +121,12 @@ def run_specs(
         before, document = seals_before(folder), lock_document(suite, specs, changed)
         if (folder / throughput.FILE).exists():
             throughput.read(folder, before.get(throughput.FILE))
-        runs = [_state_of(spec, folder, before.get(spec.key)) for spec in specs]
+        runs = [_state_of(spec, folder, before.get(spec.key), retry) for spec in specs]
         # What is yet to be written is not listed: were this process killed, an older seal of it would stay.
         write_lock(folder, document, seals_of(run.folder for run in runs if run.done))
         waiting = [run.spec for run in runs if not run.done]
         slots, lowered = holding(slots, waiting, models) if device == "cpu" else (slots, None)
-        board = Board(console or Console(), suite.name, runs, slots)
+        board = Board(console or Console(), suite.name, runs, slots, retry)
         with interruptible() as interruption, fork_servers() as servers, board:
             # The driver of an accelerator does not survive a fork: there each run imports for itself.
             forking = servers if device == "cpu" else None
@@ -148,15 +152,17 @@ def run_specs(
     return 1 if failed else 0
 
 
-def _state_of(spec: RunSpec, folder: Path, listed: str | None) -> RunState:
-    """A run's state: done already where a finished run's manifest says so. A failed one waits again.
+def _state_of(spec: RunSpec, folder: Path, listed: str | None, retry: Retry) -> RunState:
+    """A run's state: done already where its manifest says so and `retry` does not let it begin again.
 
     `listed` is the seal that the lock of an earlier call has for it.
     """
     run = RunState(spec, run_folder(folder, spec.purpose, spec.key))
     if is_finished(run.folder):
-        status = read_manifest(run.folder, listed)["status"]
-        if status != "failed":
-            run.end(status)
+        manifest = read_manifest(run.folder, listed)
+        if manifest["status"] in retry.ends:
+            run.before = manifest["status"]
+        else:
+            run.end(manifest["status"], manifest["error"])
             run.follow()
     return run

@@ -15,6 +15,7 @@ from ppo_vs_grpo.benchmarks.probes import ProbeConfig
 from ppo_vs_grpo.benchmarks.profile import trace
 from ppo_vs_grpo.benchmarks.records.recorder import Recorder
 from ppo_vs_grpo.benchmarks.run import checkpoints
+from ppo_vs_grpo.benchmarks.run.attempts import retried
 from ppo_vs_grpo.benchmarks.run.machine import CONTENDED_CORES, Neighbours, seconds_since_process_start
 from ppo_vs_grpo.benchmarks.run.trainers import make_trainer
 from ppo_vs_grpo.benchmarks.suites.run_spec import RunSpec
@@ -116,7 +117,8 @@ class Run:
             self.recorder.memory("process", source, peak_bytes)
         counts = {name: self._last.get(name, 0) for name in ("update", "completions", "tokens", "optimizer_steps")}
         counts["updates"] = counts.pop("update")
-        return {**counts, **self._meters(), "peak_rss_bytes": memory.get("peak_rss")}
+        attempts = {"retried": retried(self.recorder.folder)}
+        return {**counts, **self._meters(), "peak_rss_bytes": memory.get("peak_rss"), **attempts}
 
     def save_policies(self, start: Path) -> str | None:
         """Save the networks as they are. What goes wrong is returned: a run's records are worth more than they."""

@@ -38,6 +38,7 @@ def manifest(status: str, error: str | None) -> None:
         **dict.fromkeys(counts, 3),
         **{"status": status, "error": error, "key": folder.name, "cfg8": folder.name.split(".")[-1]},
         **{"peak_rss_bytes": 1, "contended": event["contended"]},
+        "retried": note.read_text().strip() if (note := folder / "retried").exists() else None,
         "files": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.glob("*.json*"))},
     }
     canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"))
