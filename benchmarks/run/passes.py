@@ -11,13 +11,14 @@ from ppo_vs_grpo.benchmarks.records.folder import is_finished
 from ppo_vs_grpo.benchmarks.records.manifest import read_manifest, write_manifest
 from ppo_vs_grpo.benchmarks.run.attempts import retried
 from ppo_vs_grpo.benchmarks.run.engines.forkserver import ForkServer
-from ppo_vs_grpo.benchmarks.run.engines.job import Interruption, Job, reason_of
+from ppo_vs_grpo.benchmarks.run.engines.job import Interruption, Job, Watch, reason_of
 from ppo_vs_grpo.benchmarks.run.engines.local import run_jobs
+from ppo_vs_grpo.benchmarks.run.heartbeat import HEARTBEAT, still
 from ppo_vs_grpo.benchmarks.run.machine import CONTENDED_CORES, busy_cores, cores
 from ppo_vs_grpo.benchmarks.run.progress import Board, Steps
 from ppo_vs_grpo.benchmarks.run.state import RunState
 from ppo_vs_grpo.benchmarks.run.throughput import due, measure
-from ppo_vs_grpo.benchmarks.suites.sections import Throughput
+from ppo_vs_grpo.benchmarks.suites.sections import Limits, Throughput
 
 ENGINES: dict[str, Callable[..., None]] = {"local": run_jobs}
 """By name, the functions that run jobs as `run_jobs` does, each a file of engines/."""
@@ -38,6 +39,7 @@ class Passes:
     servers: dict[int, ForkServer] | None
     lock_fd: int
     training: tuple[str, ...]
+    limits: Limits
 
     def build(self, builds: Mapping[str, Sequence[str]]) -> None:
         """Make the missing start models; the runs of a task whose start model fails have failed.
@@ -76,7 +78,7 @@ class Passes:
         command = partial(self._command, spec.task, contended=True)
         for slots, repeat in due(asked, self.folder):
             self.board.say(f"throughput: {asked.runs} short runs, {slots} at a time")
-            measure(asked, spec, self.folder, slots, repeat, command, self._run)
+            measure(asked, spec, self.folder, slots, repeat, command, self._run, self.limits)
 
     def _command(self, task: str, folder: Path, contended: bool) -> Sequence[str]:
         """The command that starts a run of a task in a folder."""
@@ -110,6 +112,8 @@ class Passes:
         return Job(log, 1, prepare, finish)
 
     def _job(self, run: RunState, threads: int, contended: bool) -> Job:
+        watch = Watch(run.folder / HEARTBEAT, self.limits)
+
         def prepare() -> Sequence[str]:
             for told in run.prepare():
                 self.board.say(f"{run.name} {told}")
@@ -125,9 +129,9 @@ class Passes:
                 run.end(manifest["status"], manifest["error"])
                 self.board.ended(run)
             else:
-                self._fail(run, reason_of(code, run.folder / "stdout.log"), contended)
+                self._fail(run, watch.exceeded or reason_of(code, run.folder / "stdout.log"), contended)
 
-        return Job(run.folder / "stdout.log", threads, prepare, finish)
+        return Job(run.folder / "stdout.log", threads, prepare, finish, watch)
 
     def _fail(self, run: RunState, reason: str, contended: bool) -> None:
         """Write the manifest that a run could not write itself."""
@@ -139,5 +143,6 @@ class Passes:
             **{"wall_s": run.elapsed_s, "startup_s": None, "eval_s": None, "peak_rss_bytes": None},
             "retried": retried(run.folder),
         }
+        still(run.folder)
         write_manifest(run.folder, run.spec.identity, fields)
         self.board.ended(run)

@@ -86,7 +86,9 @@ class Steps:
 class Board:
     """Shows the runs of a suite. A context: the terminal is restored when it ends, however it ends."""
 
-    def __init__(self, console: Console, suite: str, runs: Sequence[RunState], slots: int, retry: Retry = Retry.failed) -> None:
+    def __init__(
+        self, console: Console, suite: str, runs: Sequence[RunState], slots: int, retry: Retry = Retry.failed
+    ) -> None:
         """Take the suite's name and runs; `slots` is how many runs share the machine in training.
 
         `retry` says which runs the same command begins again.

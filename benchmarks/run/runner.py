@@ -132,8 +132,9 @@ def run_specs(
             forking = servers if device == "cpu" else None
             options = ("--checkpoint", suite.checkpoint.model_dump_json(), *training)
             passes = Passes(
-                folder, runs, dict(models), slots, device, worker, board, interruption, forking, lock_fd, options
-            )
+                folder, runs, dict(models), slots, device, worker, board, interruption, forking, lock_fd, options,
+                suite.limits,
+            )  # fmt: skip
             if lowered:
                 board.say(lowered)
             try:

@@ -2,7 +2,8 @@
 
 Arguments: a JSON object, then those of the worker. The object: `log` (a file to which each process
 appends when it began and ended), `seconds`, and `ends`: how the runs that are not to end well do, by
-the beginning of their key: "failed", "diverged", "killed" or "silent". Stdlib only: it starts in 20 ms.
+the beginning of their key: "failed", "diverged", "killed", "silent" (no manifest), "hangs", "stubborn" (it does not
+hear SIGTERM either) or "endless". Stdlib only: it starts in 20 ms.
 """
 
 import hashlib
@@ -50,6 +51,7 @@ def manifest(status: str, error: str | None) -> None:
 tell("began")
 for update in (1, 2, 3):
     time.sleep(orders.get("seconds", 0.1) / 3)
+    (folder / "heartbeat").touch()
     with (folder / "metrics.jsonl").open("a") as lines:
         lines.write(json.dumps({"update": update, "completions": 8 * update, "reward_mean": 0.25}) + "\n")
 ends = [how for beginning, how in orders.get("ends", {}).items() if folder.name.startswith(beginning)]
@@ -57,8 +59,16 @@ how = ends[0] if ends else "ok"
 tell("ended")
 if how == "killed":
     os.kill(os.getpid(), signal.SIGKILL)
+if how == "stubborn":
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if how in ("hangs", "stubborn"):
+    time.sleep(600)
+while how == "endless":
+    time.sleep(0.05)
+    (folder / "heartbeat").touch()
 if how == "silent":
     print("the last words")
     sys.exit(3)
+(folder / "heartbeat").unlink()
 manifest(how, "it went [wrong]" if how == "failed" else None)
 sys.exit(how == "failed")

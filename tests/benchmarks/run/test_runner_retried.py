@@ -51,9 +51,9 @@ def test_diverged_runs_begin_again_where_asked_and_the_lock_has_their_new_seals(
         with pytest.raises(RuntimeError, match="killed"):
             fake.run(retry=Retry.diverged)
     left = read_seals(fake.results) or {}
-    assert sorted(before.keys() - left.keys()) == sorted(
-        key for key in before if key.startswith((DIVERGED, FAILED))
-    ), "what is yet to be written is listed"
+    assert sorted(before.keys() - left.keys()) == sorted(key for key in before if key.startswith((DIVERGED, FAILED))), (
+        "what is yet to be written is listed"
+    )
     assert fake.run(retry=Retry.diverged) == 0
     assert sorted(begun_again(fake)) == [DIVERGED, FAILED]
     manifest = fake.manifest(DIVERGED)
