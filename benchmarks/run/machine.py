@@ -12,6 +12,8 @@ from typing import Any
 
 import psutil
 
+from ppo_vs_grpo.tasks.environment import allowed
+
 PACKAGES = ("torch", "transformers", "trl", "numpy", "pandas", "pyarrow")
 
 
@@ -57,7 +59,8 @@ def checkout() -> dict[str, Any]:
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(root), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=allowed(os.environ))
+        return done.stdout.strip()
 
     try:
         changed = git("status", "--porcelain", "--", "algorithms", "benchmarks", "tasks")

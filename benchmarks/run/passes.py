@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -40,6 +40,7 @@ class Passes:
     lock_fd: int
     training: tuple[str, ...]
     limits: Limits
+    environment: tuple[str, ...]
 
     def build(self, builds: Mapping[str, Sequence[str]]) -> None:
         """Make the missing start models; the runs of a task whose start model fails have failed.
@@ -87,6 +88,7 @@ class Passes:
 
     def _run(self, jobs: Sequence[Job], slots: int, tick: Callable[[], None] | None = None) -> None:
         tick = tick or self.board.refresh
+        jobs = [replace(job, environment=self.environment) for job in jobs]
         ENGINES["local"](jobs, slots, tick, self.interruption, self.servers, self.lock_fd)
 
     def _waiting(self, purpose: str) -> list[RunState]:

@@ -28,6 +28,7 @@ from ppo_vs_grpo.benchmarks.suites.resolve import lock_document, resolve
 from ppo_vs_grpo.benchmarks.suites.run_spec import RunSpec
 from ppo_vs_grpo.benchmarks.suites.suite import Suite
 from ppo_vs_grpo.tasks.cache import cache_folder
+from ppo_vs_grpo.tasks.environment import passing
 from ppo_vs_grpo.tasks.errors import UserError
 
 WORKER = (*MODULE, "ppo_vs_grpo.benchmarks.run.worker")
@@ -72,7 +73,8 @@ def run_suite(
     }
     for path in {path for path in models.values() if is_built(path)}:
         try:
-            check_contexts([spec for spec in specs if models[spec.task] == path], path)
+            with passing(suite.environment):
+                check_contexts([spec for spec in specs if models[spec.task] == path], path)
         except UserError as error:
             raise UserError(f"{source}: {error}") from None  # the error begins with its key
     for label, (_, choice) in asked.items():
@@ -133,7 +135,7 @@ def run_specs(
             options = ("--checkpoint", suite.checkpoint.model_dump_json(), *training)
             passes = Passes(
                 folder, runs, dict(models), slots, device, worker, board, interruption, forking, lock_fd, options,
-                suite.limits,
+                suite.limits, tuple(suite.environment),
             )  # fmt: skip
             if lowered:
                 board.say(lowered)
