@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import time
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -104,5 +105,11 @@ def busy_cores(over_s: float = 0.5) -> float:
 
 
 def seconds_since_process_start() -> float:
-    """Wall-clock seconds since the interpreter was launched."""
-    return time.time() - float(psutil.Process(os.getpid()).create_time())
+    """Seconds since the process was launched. A clock that is set after the first call changes nothing of it."""
+    return time.monotonic() - _launched_s(os.getpid())
+
+
+@lru_cache(maxsize=1)
+def _launched_s(pid: int) -> float:
+    """When a process was launched, on the monotonic clock."""
+    return time.monotonic() - (time.time() - float(psutil.Process(pid).create_time()))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from ppo_vs_grpo.benchmarks.records.folder import is_finished
+from ppo_vs_grpo.benchmarks.records.folder import MANIFEST, is_finished
 from ppo_vs_grpo.benchmarks.records.manifest import read_manifest, write_manifest
 from ppo_vs_grpo.benchmarks.run.attempts import retried
 from ppo_vs_grpo.benchmarks.run.engines.forkserver import ForkServer
@@ -18,6 +18,7 @@ from ppo_vs_grpo.benchmarks.run.machine import CONTENDED_CORES, busy_cores, core
 from ppo_vs_grpo.benchmarks.run.progress import Board, Steps
 from ppo_vs_grpo.benchmarks.run.state import RunState
 from ppo_vs_grpo.benchmarks.run.throughput import due, measure
+from ppo_vs_grpo.benchmarks.run.writing import check_still_held, writing
 from ppo_vs_grpo.benchmarks.suites.sections import Limits, Throughput
 
 ENGINES: dict[str, Callable[..., None]] = {"local": run_jobs}
@@ -87,9 +88,14 @@ class Passes:
         return (*self.worker, str(folder), str(self.models[task]), *options)
 
     def _run(self, jobs: Sequence[Job], slots: int, tick: Callable[[], None] | None = None) -> None:
-        tick = tick or self.board.refresh
+        redraw = tick or self.board.refresh
+
+        def look() -> None:
+            check_still_held(self.folder, self.lock_fd)
+            redraw()
+
         jobs = [replace(job, environment=self.environment) for job in jobs]
-        ENGINES["local"](jobs, slots, tick, self.interruption, self.servers, self.lock_fd)
+        ENGINES["local"](jobs, slots, look, self.interruption, self.servers, self.lock_fd)
 
     def _waiting(self, purpose: str) -> list[RunState]:
         return [run for run in self.runs if run.state == "waiting" and run.spec.purpose == purpose]
@@ -98,8 +104,10 @@ class Passes:
         log = self.folder / "starts" / f"{label}.log"
 
         def prepare() -> Sequence[str]:
-            log.parent.mkdir(exist_ok=True)
-            log.unlink(missing_ok=True)
+            check_still_held(self.folder, self.lock_fd)
+            with writing(log):
+                log.parent.mkdir(exist_ok=True)
+                log.unlink(missing_ok=True)
             return command
 
         def finish(code: int) -> None:
@@ -108,7 +116,8 @@ class Passes:
             reason = f"its start model could not be built: {reason_of(code, log)}; see {log}"
             for run in self.runs:
                 if run.state == "waiting" and self.models[run.spec.task] == self.models[label]:
-                    run.prepare()
+                    with writing(run.folder):
+                        run.prepare()
                     self._fail(run, reason, contended=False)
 
         return Job(log, 1, prepare, finish)
@@ -117,7 +126,10 @@ class Passes:
         watch = Watch(run.folder / HEARTBEAT, self.limits)
 
         def prepare() -> Sequence[str]:
-            for told in run.prepare():
+            check_still_held(self.folder, self.lock_fd)  # else the run would make a new one, which nobody holds
+            with writing(run.folder):
+                said = run.prepare()
+            for told in said:
                 self.board.say(f"{run.name} {told}")
             run.start()
             command = self._command(run.spec.task, run.folder, contended)
@@ -145,6 +157,8 @@ class Passes:
             **{"wall_s": run.elapsed_s, "startup_s": None, "eval_s": None, "peak_rss_bytes": None},
             "retried": retried(run.folder),
         }
+        check_still_held(self.folder, self.lock_fd)
         still(run.folder)
-        write_manifest(run.folder, run.spec.identity, fields)
+        with writing(run.folder / MANIFEST):
+            write_manifest(run.folder, run.spec.identity, fields)
         self.board.ended(run)

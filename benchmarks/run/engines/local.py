@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 
 from ppo_vs_grpo.benchmarks.run.engines.forkserver import ForkedProcess, ForkServer
 from ppo_vs_grpo.benchmarks.run.engines.job import Interruption, Job
+from ppo_vs_grpo.benchmarks.run.writing import writing
 from ppo_vs_grpo.tasks.environment import allowed
 
 POLL_S = 0.2
@@ -80,7 +81,9 @@ def _launch(job: Job, lock_fd: int | None, servers: dict[int, ForkServer] | None
         forked = servers.setdefault(job.threads, ForkServer(environment, lock_fd)).fork(command, job.log)
         if forked is not None:
             return forked
-    with job.log.open("ab") as log:
+    with writing(job.log):
+        log = job.log.open("ab")
+    with log:
         return subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
