@@ -10,11 +10,13 @@ from pathlib import Path
 from ppo_vs_grpo.benchmarks.records import throughput
 from ppo_vs_grpo.benchmarks.records.folder import is_finished, write_whole
 from ppo_vs_grpo.benchmarks.records.manifest import read_manifest
-from ppo_vs_grpo.benchmarks.run.engines.job import Job, reason_of
+from ppo_vs_grpo.benchmarks.run.engines.job import Job, Watch, reason_of
+from ppo_vs_grpo.benchmarks.run.heartbeat import HEARTBEAT
 from ppo_vs_grpo.benchmarks.run.machine import CONTENDED_CORES, busy_cores, cores
 from ppo_vs_grpo.benchmarks.run.state import RunState
+from ppo_vs_grpo.benchmarks.run.writing import writing
 from ppo_vs_grpo.benchmarks.suites.run_spec import RunSpec
-from ppo_vs_grpo.benchmarks.suites.sections import Throughput
+from ppo_vs_grpo.benchmarks.suites.sections import Limits, Throughput
 
 
 def due(asked: Throughput, folder: Path) -> Iterator[tuple[int, int]]:
@@ -23,7 +25,8 @@ def due(asked: Throughput, folder: Path) -> Iterator[tuple[int, int]]:
     Passes of other settings, and those in which a run failed, are forgotten.
     """
     rows = throughput.of(asked.model_dump(), throughput.read(folder))
-    write_whole(folder / throughput.FILE, "".join(json.dumps(row) + "\n" for row in rows))
+    with writing(folder / throughput.FILE):
+        write_whole(folder / throughput.FILE, "".join(json.dumps(row) + "\n" for row in rows))
     measured = {(row["slots"], row["repeat"]) for row in rows}
     for repeat in range(asked.repeats):
         for slots in asked.slots[:: -1 if repeat % 2 else 1]:
@@ -39,6 +42,7 @@ def measure(
     repeat: int,
     command: Callable[[Path], Sequence[str]],
     run: Callable[[Sequence[Job], int], None],
+    limits: Limits,
 ) -> None:
     """Add a pass to the suite's file: shortened copies of a run with seeds from 0, `slots` at a time.
 
@@ -51,26 +55,29 @@ def measure(
 
     def job(one: RunSpec) -> Job:
         run = RunState(one, folder / "throughput" / f"{slots}-{repeat}" / one.key)
-        log = run.folder / "stdout.log"
+        log, watch = run.folder / "stdout.log", Watch(run.folder / HEARTBEAT, limits)
 
         def prepare() -> Sequence[str]:
-            run.prepare()
+            with writing(run.folder):
+                run.prepare()
             return command(run.folder)
 
         def finish(code: int) -> None:
             ended_s, there = time.monotonic(), is_finished(run.folder)
-            manifest = read_manifest(run.folder) if there else {"status": "failed", "error": reason_of(code, log)}
+            reason = watch.exceeded or reason_of(code, log)
+            manifest = read_manifest(run.folder) if there else {"status": "failed", "error": reason}
             if manifest["status"] == "ok":
                 spans.append((ended_s - float(manifest["wall_s"]), ended_s))
             else:
                 errors.append(f"{one.key} {manifest['status']}: {manifest['error']}")
 
-        return Job(log, max(1, cores() // slots), prepare, finish)
+        return Job(log, max(1, cores() // slots), prepare, finish, watch)
 
     specs = [spec.model_copy(update={"train": train, "seed": i, "probes": None}) for i in range(asked.runs)]
     run([job(one) for one in specs], slots)
     seconds = None if errors else max(end for _, end in spans) - min(start for start, _ in spans)
     row = {name: getattr(asked, name) for name in throughput.SETTINGS} | {"slots": slots, "repeat": repeat}
     row |= {"seconds": seconds, "contended": contended, "error": errors[0] if errors else None}
-    with (folder / throughput.FILE).open("a", encoding="utf-8") as file:
+    path = folder / throughput.FILE
+    with writing(path), path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(row) + "\n")

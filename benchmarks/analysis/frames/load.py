@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -70,7 +70,7 @@ def load(path: str | Path, *, strict: bool = True) -> Results:
     timing = {key: run for key, run in of_tasks.items() if run.manifest["purpose"] == "timing"}
     return Results(
         suite=suite,
-        runs=pd.DataFrame([{"resumed": 0} | run.manifest for run in runs.values()], columns=[*RUN_COLUMNS, "resumed"]),
+        runs=_manifests([run.manifest for run in runs.values()]),
         metrics=_stack({key: run.metrics for key, run in training.items()}, training, METRIC_COLUMNS),
         evals=_stack({key: run.evals for key, run in training.items()}, training, EVAL_COLUMNS),
         memory=_memory(of_tasks),
@@ -88,6 +88,13 @@ def load(path: str | Path, *, strict: bool = True) -> Results:
         changed=read_changed(folder),
         samples=_stack({key: run.samples for key, run in training.items()}, training, SAMPLE_COLUMNS),
     )
+
+
+def _manifests(manifests: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """A row per run. `retried` is there where a run was tried again; records of before it was kept lack it too."""
+    again = any(manifest.get("retried") for manifest in manifests)
+    columns = [*RUN_COLUMNS, "resumed", *(["retried"] if again else [])]
+    return pd.DataFrame([{"resumed": 0, "retried": None} | dict(one) for one in manifests], columns=columns)
 
 
 def _unsealed(folder: Path, seals: Mapping[str, str] | None, runs: Mapping[str, RunFiles]) -> tuple[str, ...]:
