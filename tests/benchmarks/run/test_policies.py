@@ -16,7 +16,7 @@ from example_spec import SPEC
 from ppo_vs_grpo.algorithms import entry
 from ppo_vs_grpo.algorithms.shared.config import TrainConfig
 from ppo_vs_grpo.algorithms.shared.trainer import Trainer
-from ppo_vs_grpo.benchmarks.models import store
+from ppo_vs_grpo.benchmarks.models import store, tiny
 from ppo_vs_grpo.benchmarks.records.manifest import changed_weights
 from ppo_vs_grpo.benchmarks.run import trainers, worker
 from ppo_vs_grpo.benchmarks.suites.run_spec import RunSpec
@@ -65,6 +65,29 @@ def logits(network: PreTrainedModel) -> Tensor:
 
 def differing(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> list[str]:
     return [name for name in ours | theirs if not torch.equal(ours[name], theirs[name])]
+
+
+@pytest.mark.filterwarnings("ignore")  # TRL's own
+def test_a_peers_policy_is_kept_as_it_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = a_run("grpo", None).model_copy(update={"arm": "trl-grpo", "algorithm": "trl-grpo"})
+    folder, _ = prepared(tmp_path, spec)
+    start, characters = tmp_path / "rotary", tiny.tokenizer()
+    size = tiny.Size(hidden=32, layers=2, heads=2, intermediate=32, learning_rate=1e-3)
+    tiny.untrained(size, characters, tied=True).save_pretrained(start)
+    characters.save_pretrained(start)
+
+    def moved(*args: object, **options: object) -> object:
+        """A trainer whose policy has left the start, which so few rewards need not bring about."""
+        trainer = trainers.make_trainer(*args, **options)
+        with torch.no_grad():
+            trainer.policy.model.norm.weight.add_(1)
+        return trainer
+
+    monkeypatch.setattr(worker, "make_trainer", moved)
+    assert worker.main([str(folder), str(start), "--save-policies"]) == 0
+    kept, began = (AutoModelForCausalLM.from_pretrained(path).state_dict() for path in (folder / "policy", start))
+    assert "model.norm.weight" in differing(kept, began)
+    assert not (folder / "critic").exists()
 
 
 def test_transformers_loads_policy_and_critic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
