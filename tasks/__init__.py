@@ -6,7 +6,8 @@ options.py  checks of a task's options
 dataset.py  rows of a file or of a Hugging Face dataset as a task: tables.py and hub.py read them, prompts.py makes
             problems of them, partition.py three splits, unusable.py leaves rows out; presets.py names shared ones
 gym.py      generators of Reasoning Gym
-environments.py  environments of verifiers
+one_turn.py environments of verifiers that take one turn
+environment.py  the variables of child processes
 cache.py    the folder of what was made or found out once
 embedded.py what the embedded models can read
 errors.py   UserError, and advice for a wrong name
@@ -38,7 +39,7 @@ TASKS = {
     "gsm8k": "ppo_vs_grpo.tasks.presets:gsm8k",
     "math": "ppo_vs_grpo.tasks.presets:math",
     "reasoning-gym": "ppo_vs_grpo.tasks.gym:ReasoningGym",
-    "verifiers": "ppo_vs_grpo.tasks.environments:Environment",
+    "verifiers": "ppo_vs_grpo.tasks.one_turn:OneTurn",
 }
 
 FAMILIES = {"reasoning-gym": "generator", "verifiers": "environment"}

@@ -30,7 +30,7 @@ RUBRIC = "ppo_vs_grpo.tasks.rewards.rubric"
 """The module that runs in the child process."""
 
 
-class Environment:
+class OneTurn:
     """The rows of an environment under its rubric. `arguments` are those of its `load_environment`.
 
     The reward is the rubric's weighted sum, its functions are the parts. A completion passes with a reward of
