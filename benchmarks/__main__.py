@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ppo_vs_grpo.benchmarks.commands import machine, reports, runs, suites
+from ppo_vs_grpo.benchmarks.records.visible import visible
 from ppo_vs_grpo.tasks.errors import UserError
 
 COMMANDS: dict[str, dict[str, Callable[..., Any]]] = {
@@ -70,7 +71,7 @@ def main() -> None:
     try:
         app(prog_name="ppo-vs-grpo")
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {visible(str(error))}", file=sys.stderr)
         sys.exit(2)
     except ImportError as error:
         print(f"error: {error}; `ppo-vs-grpo doctor` says what is broken and how to mend it", file=sys.stderr)

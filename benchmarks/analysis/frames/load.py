@@ -24,6 +24,7 @@ from ppo_vs_grpo.benchmarks.records.schema import (
 )
 from ppo_vs_grpo.benchmarks.records.throughput import FILE as THROUGHPUT
 from ppo_vs_grpo.benchmarks.records.throughput import read as read_throughput
+from ppo_vs_grpo.benchmarks.records.visible import in_a_line
 from ppo_vs_grpo.tasks.errors import UserError
 
 AGAIN = "run the suite again: it goes on with what is missing"
@@ -54,7 +55,7 @@ def load(path: str | Path, *, strict: bool = True) -> Results:
         except UserError as error:
             if strict:
                 raise
-            missing.append((*name, "unreadable", str(error).replace(f"{folder}/", "")))
+            missing.append((*name, "unreadable", in_a_line(str(error).replace(f"{folder}/", ""))))
     if not runs and not any(state == "unreadable" for *_, state, _ in missing):
         why = "a published report lies there without its runs" if (folder / "report.html").exists() else AGAIN
         raise UserError(f"{folder}: none of the {len(keys)} runs that {LOCK} names is finished there; {why}")
@@ -70,7 +71,7 @@ def load(path: str | Path, *, strict: bool = True) -> Results:
     timing = {key: run for key, run in of_tasks.items() if run.manifest["purpose"] == "timing"}
     return Results(
         suite=suite,
-        runs=pd.DataFrame([{"resumed": 0} | run.manifest for run in runs.values()], columns=[*RUN_COLUMNS, "resumed"]),
+        runs=pd.DataFrame([_row(run.manifest) for run in runs.values()], columns=[*RUN_COLUMNS, "resumed"]),
         metrics=_stack({key: run.metrics for key, run in training.items()}, training, METRIC_COLUMNS),
         evals=_stack({key: run.evals for key, run in training.items()}, training, EVAL_COLUMNS),
         memory=_memory(of_tasks),
@@ -88,6 +89,12 @@ def load(path: str | Path, *, strict: bool = True) -> Results:
         changed=read_changed(folder),
         samples=_stack({key: run.samples for key, run in training.items()}, training, SAMPLE_COLUMNS),
     )
+
+
+def _row(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """A manifest as a row; its error, which may quote what a model wrote, as it can be shown."""
+    error = manifest["error"]
+    return {"resumed": 0} | dict(manifest) | {"error": error if error is None else in_a_line(str(error))}
 
 
 def _unsealed(folder: Path, seals: Mapping[str, str] | None, runs: Mapping[str, RunFiles]) -> tuple[str, ...]:
