@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -30,6 +31,9 @@ COMMANDS: dict[str, dict[str, Callable[..., Any]]] = {
     },
 }
 """Each group of the help: its commands by name."""
+
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
+"""What goes wrong with a disk: nobody's mistake, and no fault of the program."""
 
 app = typer.Typer(
     help="Train PPO and GRPO on identical tasks and compare reward, variance, memory and wall-clock.",
@@ -67,11 +71,17 @@ def shared(
 
 
 def main() -> None:
-    """Run the command line; a user's mistake is one line on stderr and exit code 2."""
+    """Run the command line; a user's mistake, or a disk that fails, is one line on stderr and exit code 2."""
     try:
         app(prog_name="ppo-vs-grpo")
     except UserError as error:
         print(f"error: {visible(str(error))}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        if error.errno not in DISK:
+            raise
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"error: {place}{error.strerror}; once that is mended the same command goes on", file=sys.stderr)
         sys.exit(2)
     except ImportError as error:
         print(f"error: {error}; `ppo-vs-grpo doctor` says what is broken and how to mend it", file=sys.stderr)

@@ -10,6 +10,7 @@ import typer
 
 from ppo_vs_grpo.benchmarks.commands.options import CacheOption, ResultsOption, SetOption, SuiteArgument
 from ppo_vs_grpo.benchmarks.commands.reports import written
+from ppo_vs_grpo.benchmarks.run.attempts import Retry
 from ppo_vs_grpo.benchmarks.run.device import Device
 from ppo_vs_grpo.benchmarks.tracking.beside import Mode, mirrored
 from ppo_vs_grpo.tasks.errors import UserError
@@ -43,6 +44,9 @@ def run(
     profile: Annotated[
         bool, typer.Option("--profile", help="Each timing run also leaves trace.json.gz and a table, profile.txt.")
     ] = False,
+    retry: Annotated[
+        Retry, typer.Option(help="Which ended runs begin again: failed ones, diverged ones too (reports say so), none.")
+    ] = Retry.failed,
     save_policies: Annotated[
         bool, typer.Option("--save-policies", help="Each training run keeps its final policy, and its critic.")
     ] = False,
@@ -67,7 +71,7 @@ def run(
     with mirrored(folder, wandb):
         code = run_suite(
             loaded, source, results, cache=cache, slots=slots, device=device, profile=profile, console=console,
-            changed=changed_from_file(path, loaded), save_policies=save_policies,
+            changed=changed_from_file(path, loaded), save_policies=save_policies, retry=retry,
         )  # fmt: skip
         if code == 130:
             raise typer.Exit(code)

@@ -1,8 +1,11 @@
 """How a suite is run.
 
-- runner.py: start models, training, timing, throughput
+- runner.py: what of a suite is to be run; the lock before and after
+- passes.py: start models, training, timing, throughput
 - worker.py: one process, one run
 - trainers.py: the trainer that a run asks for, ours or a peer's
+- attempts.py: which runs begin again, and what a run keeps of the attempts before
+- heartbeat.py: a run's sign of life
 - checkpoints.py: what a training run needs to go on after a kill
 - policies.py: the networks that a run ended with, as folders
 - context.py: whether a task's prompts fit a start model

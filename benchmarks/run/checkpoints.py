@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from ppo_vs_grpo.benchmarks.records.folder import fingerprint, to_disk
 from ppo_vs_grpo.benchmarks.records.schema import read_object
 from ppo_vs_grpo.benchmarks.records.seal import seal_of, sealed
+from ppo_vs_grpo.benchmarks.run.attempts import RETRIED
 from ppo_vs_grpo.benchmarks.run.machine import version_of
 from ppo_vs_grpo.benchmarks.suites.run_spec import RunSpec
 from ppo_vs_grpo.tasks.errors import UserError
@@ -36,7 +37,7 @@ KEPT = 2
 PART_BYTES = 2 * 1024**3
 """Tensors of an accelerator pass through the machine's memory, so many bytes at a time."""
 
-STAY = ("spec.json", "stdout.log", PLACE)
+STAY = ("spec.json", "stdout.log", RETRIED, PLACE)
 """What a run's folder keeps beside its records when the run goes back to a checkpoint."""
 
 

@@ -13,6 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from ppo_vs_grpo.benchmarks.run.attempts import Retry
 from ppo_vs_grpo.benchmarks.run.engines.job import Job
 from ppo_vs_grpo.benchmarks.run.state import RunState, State, left_s
 
@@ -85,8 +86,14 @@ class Steps:
 class Board:
     """Shows the runs of a suite. A context: the terminal is restored when it ends, however it ends."""
 
-    def __init__(self, console: Console, suite: str, runs: Sequence[RunState], slots: int) -> None:
-        """Take the suite's name and runs; `slots` is how many runs share the machine in training."""
+    def __init__(
+        self, console: Console, suite: str, runs: Sequence[RunState], slots: int, retry: Retry = Retry.failed
+    ) -> None:
+        """Take the suite's name and runs; `slots` is how many runs share the machine in training.
+
+        `retry` says which runs the same command begins again.
+        """
+        self.retry = retry
         self.console, self.suite, self.runs, self.slots = console, suite, runs, slots
         self.interrupted = False
         self._already = sum(run.done for run in runs)
@@ -142,7 +149,8 @@ class Board:
         for run in failed:
             self._print(f"✗ {run.name}: {run.error} ({run.folder})", style="red")
         if failed:
-            self._print(f"{len(failed)} of {len(self.runs)} runs failed; the same command runs them again.")
+            again = "with --retry failed the" if self.retry is Retry.none else "the same"
+            self._print(f"{len(failed)} of {len(self.runs)} runs failed; {again} command runs them again.")
         if self.interrupted:
             done = sum(run.state in ("ok", "diverged") for run in self.runs)
             self._print(

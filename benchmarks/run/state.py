@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from ppo_vs_grpo.benchmarks.records.folder import write_whole
 from ppo_vs_grpo.benchmarks.run import checkpoints
+from ppo_vs_grpo.benchmarks.run.attempts import RETRIED, Ended, retried
 from ppo_vs_grpo.benchmarks.suites.run_spec import RunSpec
 
 SMOOTHING = 0.8
@@ -26,7 +27,7 @@ class RunState:
 
     `reward` is the training reward, exponentially smoothed over updates; `last` the newest line. `evaluated` has the
     samples of each evaluation that passed, and all of them, by the completions before it. `goes_on_from` is the update
-    of the checkpoint from which this call goes on.
+    of the checkpoint from which this call goes on; `before` is how the attempt before this one ended, where it did.
     """
 
     spec: RunSpec
@@ -39,6 +40,7 @@ class RunState:
     elapsed_s: float = 0.0
     evaluated: dict[int, tuple[int, int]] = field(default_factory=dict)
     goes_on_from: int | None = None
+    before: Ended | None = None
     offsets_bytes: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -68,17 +70,34 @@ class RunState:
 
         Returns what is to be said of that, which its log says too.
         """
+        self._note_attempt()
+        if self.before == "diverged":  # from a checkpoint it would diverge again
+            checkpoints.discard(self.folder)
         self.goes_on_from, told = checkpoints.go_back(self.folder, self.spec)
         if self.goes_on_from is not None:
             told.append(f"goes on from update {self.goes_on_from} of {self.spec.train.updates}")
         else:
             told += ["starts again"] * bool(told)
-            shutil.rmtree(self.folder, ignore_errors=True)
-            self.folder.mkdir(parents=True)
+            self._clear()
         write_whole(self.folder / "spec.json", self.spec.model_dump_json(indent=1))
         with (self.folder / "stdout.log").open("a", encoding="utf-8") as log:
             log.writelines(f"{line}\n" for line in told)
         return told
+
+    def _note_attempt(self) -> None:
+        """Keep on disk how the attempts before ended, before anything of them is deleted; `diverged` stays for good.
+
+        A reader has to see a choice among attempts, whatever kills this one.
+        """
+        if self.before and retried(self.folder) != "diverged":
+            write_whole(self.folder / RETRIED, f"{self.before}\n")
+
+    def _clear(self) -> None:
+        """Make the folder anew: nothing of earlier attempts is left but how they ended."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for path in self.folder.iterdir():
+            if path.name != RETRIED:
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
     def start(self) -> None:
         """Note that the process starts now."""

@@ -10,11 +10,12 @@ from pathlib import Path
 from ppo_vs_grpo.benchmarks.records import throughput
 from ppo_vs_grpo.benchmarks.records.folder import is_finished, write_whole
 from ppo_vs_grpo.benchmarks.records.manifest import read_manifest
-from ppo_vs_grpo.benchmarks.run.engines.job import Job, reason_of
+from ppo_vs_grpo.benchmarks.run.engines.job import Job, Watch, reason_of
+from ppo_vs_grpo.benchmarks.run.heartbeat import HEARTBEAT
 from ppo_vs_grpo.benchmarks.run.machine import CONTENDED_CORES, busy_cores, cores
 from ppo_vs_grpo.benchmarks.run.state import RunState
 from ppo_vs_grpo.benchmarks.suites.run_spec import RunSpec
-from ppo_vs_grpo.benchmarks.suites.sections import Throughput
+from ppo_vs_grpo.benchmarks.suites.sections import Limits, Throughput
 
 
 def due(asked: Throughput, folder: Path) -> Iterator[tuple[int, int]]:
@@ -39,6 +40,7 @@ def measure(
     repeat: int,
     command: Callable[[Path], Sequence[str]],
     run: Callable[[Sequence[Job], int], None],
+    limits: Limits,
 ) -> None:
     """Add a pass to the suite's file: shortened copies of a run with seeds from 0, `slots` at a time.
 
@@ -51,7 +53,7 @@ def measure(
 
     def job(one: RunSpec) -> Job:
         run = RunState(one, folder / "throughput" / f"{slots}-{repeat}" / one.key)
-        log = run.folder / "stdout.log"
+        log, watch = run.folder / "stdout.log", Watch(run.folder / HEARTBEAT, limits)
 
         def prepare() -> Sequence[str]:
             run.prepare()
@@ -59,13 +61,14 @@ def measure(
 
         def finish(code: int) -> None:
             ended_s, there = time.monotonic(), is_finished(run.folder)
-            manifest = read_manifest(run.folder) if there else {"status": "failed", "error": reason_of(code, log)}
+            reason = watch.exceeded or reason_of(code, log)
+            manifest = read_manifest(run.folder) if there else {"status": "failed", "error": reason}
             if manifest["status"] == "ok":
                 spans.append((ended_s - float(manifest["wall_s"]), ended_s))
             else:
                 errors.append(f"{one.key} {manifest['status']}: {manifest['error']}")
 
-        return Job(log, max(1, cores() // slots), prepare, finish)
+        return Job(log, max(1, cores() // slots), prepare, finish, watch)
 
     specs = [spec.model_copy(update={"train": train, "seed": i, "probes": None}) for i in range(asked.runs)]
     run([job(one) for one in specs], slots)

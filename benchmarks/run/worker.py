@@ -15,6 +15,8 @@ from ppo_vs_grpo.benchmarks.probes import ProbeConfig
 from ppo_vs_grpo.benchmarks.profile import trace
 from ppo_vs_grpo.benchmarks.records.recorder import Recorder
 from ppo_vs_grpo.benchmarks.run import checkpoints
+from ppo_vs_grpo.benchmarks.run.attempts import retried
+from ppo_vs_grpo.benchmarks.run.heartbeat import Heartbeat, still
 from ppo_vs_grpo.benchmarks.run.machine import CONTENDED_CORES, Neighbours, seconds_since_process_start
 from ppo_vs_grpo.benchmarks.run.trainers import make_trainer
 from ppo_vs_grpo.benchmarks.suites.run_spec import RunSpec
@@ -56,6 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
         status, error = "failed", f"{type(failure).__name__}: {failure}".splitlines()[0]
     if status == "failed":  # by an error of its own, which would come again: the next attempt begins anew
         checkpoints.discard(args.folder)
+    still(args.folder)
     recorder.finish({"status": status, "error": error, **run.summary()})
     if not (args.checkpoint and args.checkpoint.keep):
         checkpoints.discard(args.folder)
@@ -78,6 +81,7 @@ class Run:
         """Take what the run is and how it is run; `go_on` is the update of the checkpoint from which it goes on."""
         self.spec, self.recorder, self.contended, self.profiled = spec, recorder, contended, profiled
         self.device, self.checkpoint, self.go_on = device, checkpoint, go_on
+        self._heart = Heartbeat(recorder.folder)
         self._resumed, self._earlier_s = 0, 0.0
         self._kept = (0, 0.0)  # update and moment of the last checkpoint
         self._neighbours = Neighbours()
@@ -97,6 +101,9 @@ class Run:
             torch.set_num_threads(self.spec.threads)
         trainer = make_trainer(self.spec, start, self.device, more_updates=trace.UPDATES if self.profiled else 0)
         self._trainer = trainer
+        self._heart.beat()
+        if self.spec.purpose == "train":  # in the timing pass nothing is hung into what is timed
+            self._heart.follow(trainer.policy)
         (self.recorder.folder / "env.json").write_text(json.dumps(surroundings(self.device), indent=1) + "\n")
         self._startup_s = seconds_since_process_start()
         self._neighbours = Neighbours()
@@ -116,7 +123,8 @@ class Run:
             self.recorder.memory("process", source, peak_bytes)
         counts = {name: self._last.get(name, 0) for name in ("update", "completions", "tokens", "optimizer_steps")}
         counts["updates"] = counts.pop("update")
-        return {**counts, **self._meters(), "peak_rss_bytes": memory.get("peak_rss")}
+        attempts = {"retried": retried(self.recorder.folder)}
+        return {**counts, **self._meters(), "peak_rss_bytes": memory.get("peak_rss"), **attempts}
 
     def save_policies(self, start: Path) -> str | None:
         """Save the networks as they are. What goes wrong is returned: a run's records are worth more than they."""
@@ -189,6 +197,7 @@ class Run:
             print(f"checkpoint of update {update}: {size_bytes / 1e6:.1f} MB in {perf_counter() - start_s:.2f} s")
         except OSError as error:
             print(f"checkpoint of update {update}: not written: {error}")
+        self._heart.beat()
         self._kept = (update, time.monotonic())
 
     def _restore(self, trainer: Trainer, update: int) -> None:
@@ -224,6 +233,7 @@ class Run:
         self._train_s += sum(metrics[f"{phase}_s"] for phase in PHASES)
         self._last = {**metrics, "warmup": warmup, "train_s": self._train_s}
         self.recorder.metrics(self._last)
+        self._heart.beat()
 
     def _probe(self, trainer: Trainer, probes: ProbeConfig, update: int, completions: int, memory: bool) -> None:
         from ppo_vs_grpo.benchmarks.probes.rows import probe_rows

@@ -1,7 +1,7 @@
 """What is asked: suites, and how they become runs. The suites that come with the package are the YAML files here.
 
 - suite.py: a suite, and what must fit in it
-- sections.py: what stands under its keys: tasks, arms, timing, throughput, claims, evaluation, checkpoints
+- sections.py: what stands under its keys: tasks, arms, timing, throughput, claims, evaluation, checkpoints, limits
 - run_spec.py: one run of it: what spec.json holds, its key, PROTOCOL
 - load.py: YAML and --set to a suite
 - resolve.py: a suite to its runs: names looked up, settings checked

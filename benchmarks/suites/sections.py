@@ -1,4 +1,4 @@
-"""The sections of a suite: tasks, arms, timing, throughput, claims, evaluation, checkpoints."""
+"""The sections of a suite: tasks, arms, timing, throughput, claims, evaluation, checkpoints, limits."""
 
 from __future__ import annotations
 
@@ -142,3 +142,14 @@ class Checkpoints(Frozen):
     updates: int | None = Field(None, ge=1)
     minutes: float | None = Field(5.0, gt=0)
     keep: bool = False
+
+
+class Limits(Frozen):
+    """When the runner ends a run, which has then failed: after `silent_minutes` without a sign of life, or after
+    `minutes` of this attempt. Null never comes.
+
+    They change no number and no key of a run.
+    """
+
+    silent_minutes: float | None = Field(60.0, gt=0)
+    minutes: float | None = Field(None, gt=0)

@@ -16,6 +16,7 @@ from ppo_vs_grpo.benchmarks.suites.sections import (
     Claim,
     EvalConfig,
     Label,
+    Limits,
     SuiteName,
     TaskChoice,
     Throughput,
@@ -48,6 +49,7 @@ class Suite(Frozen):
     timing: Timing | None = Timing()
     throughput: Throughput | None = None
     checkpoint: Checkpoints = Checkpoints()
+    limits: Limits = Limits()
     attribution: Attribution | None = None
     probes: ProbeConfig | None = None
     claims: dict[Label, Claim] = Field(default_factory=dict)

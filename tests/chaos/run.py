@@ -27,15 +27,15 @@ TRIALS = {"kills": 200, "disks": 50, "suites": 1500, "results": 500, "completion
 """By part, the longest first."""
 
 
-def part(name: str, trials: int) -> tuple[list[str], list[str], float]:
-    """One part's rows of the table, its faults, and its seconds. It imports for itself: kills fork what it has."""
+def part(asked: tuple[str, int]) -> tuple[str, list[str], list[str], float]:
+    """A part by name and trials: its name, rows of the table, faults and seconds. It imports for itself."""
     from outcome import table
 
-    began_s = time.monotonic()
+    (name, trials), began_s = asked, time.monotonic()
     with tempfile.TemporaryDirectory() as scratch:
         rows = [table(label, outcomes) for label, outcomes in outcomes_of(name, trials, Path(scratch)).items()]
     faults = [f"{one.name}: {one.ending}: {one.seen}" for _, found in rows for one in found]
-    return [row for row, _ in rows], faults, time.monotonic() - began_s
+    return name, [row for row, _ in rows], faults, time.monotonic() - began_s
 
 
 def outcomes_of(name: str, trials: int, scratch: Path) -> dict[str, Iterable[Outcome]]:
@@ -65,12 +65,11 @@ def main(short: bool) -> int:
     print("|---|---|---|---|---|---|---|", flush=True)
     faults, seconds = [], {}
     with get_context("spawn").Pool(2, maxtasksperchild=1) as pool:
-        share = 10 if short else 1
-        asked = {name: pool.apply_async(part, (name, trials // share)) for name, trials in TRIALS.items()}
-        for name, answer in asked.items():
-            rows, found, seconds[name] = answer.get()
+        asked = [(name, trials // (10 if short else 1)) for name, trials in TRIALS.items()]
+        for name, rows, found, took_s in pool.imap_unordered(part, asked):
             print("\n".join(rows), flush=True)
             faults += found
+            seconds[name] = took_s
     print("\n" + ", ".join(f"{name} {took_s:.0f} s" for name, took_s in seconds.items()))
     print("\n".join(faults))
     return 1 if faults else 0

@@ -116,8 +116,8 @@ class FakeRun:
         manifest: dict[str, Any] = json.loads(path.read_text())
         return manifest
 
-    def run(self, slots: int | None = 2, console: Console | None = None, device: str = "cpu") -> int:
-        """Run the suite, or what is left of it."""
+    def run(self, slots: int | None = 2, console: Console | None = None, device: str = "cpu", **more: Any) -> int:
+        """Run the suite, or what is left of it; `more` is for `run_specs`."""
         orders = json.dumps({"log": str(self.log), "seconds": self.seconds, "ends": dict(self.ends)})
         screen = StringIO()
         code = run_specs(
@@ -130,6 +130,7 @@ class FakeRun:
             device=device,
             console=console or Console(file=screen, width=100),
             worker=(sys.executable, "-I", str(WORKER), orders),
+            **more,
         )
         self.output = screen.getvalue()
         return code

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,7 @@ def load(path: str | Path, *, strict: bool = True) -> Results:
     timing = {key: run for key, run in of_tasks.items() if run.manifest["purpose"] == "timing"}
     return Results(
         suite=suite,
-        runs=pd.DataFrame([_row(run.manifest) for run in runs.values()], columns=[*RUN_COLUMNS, "resumed"]),
+        runs=_manifests([run.manifest for run in runs.values()]),
         metrics=_stack({key: run.metrics for key, run in training.items()}, training, METRIC_COLUMNS),
         evals=_stack({key: run.evals for key, run in training.items()}, training, EVAL_COLUMNS),
         memory=_memory(of_tasks),
@@ -91,10 +91,17 @@ def load(path: str | Path, *, strict: bool = True) -> Results:
     )
 
 
+def _manifests(manifests: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """A row per run. `retried` is there where a run was tried again; records of before it was kept lack it too."""
+    again = any(manifest.get("retried") for manifest in manifests)
+    columns = [*RUN_COLUMNS, "resumed", *(["retried"] if again else [])]
+    return pd.DataFrame([{"resumed": 0, "retried": None} | _row(one) for one in manifests], columns=columns)
+
+
 def _row(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """A manifest as a row; its error, which may quote what a model wrote, as it can be shown."""
     error = manifest["error"]
-    return {"resumed": 0} | dict(manifest) | {"error": error if error is None else in_a_line(str(error))}
+    return dict(manifest) | {"error": error if error is None else in_a_line(str(error))}
 
 
 def _unsealed(folder: Path, seals: Mapping[str, str] | None, runs: Mapping[str, RunFiles]) -> tuple[str, ...]:

@@ -111,6 +111,16 @@ class Results:
         return f"Changed from the suite's file: {each}." if each else ""
 
     @property
+    def retried_sentence(self) -> str:
+        """Which runs had diverged before and were tried again; empty where none."""
+        if "retried" not in self.runs:
+            return ""
+        again = self.runs[self.runs["retried"] == "diverged"]
+        each = [f"{arm} {len(of)} of {(self.runs['arm'] == arm).sum()}" for arm, of in again.groupby("arm", sort=False)]
+        late = "their last attempts stand here, so these arms look steadier than they are"
+        return f"Runs that had diverged were tried again ({', '.join(each)}): {late}." if each else ""
+
+    @property
     def unsealed_sentence(self) -> str:
         """What carries no seal, as a sentence; an empty text where everything does."""
         files = [name for name in self.unsealed if name not in self.specs]

@@ -15,6 +15,9 @@ from ppo_vs_grpo.benchmarks.run.engines.job import Interruption, Job
 
 POLL_S = 0.2
 GRACE_S = 5.0
+MOST_POLLS = 5
+"""A poll that came later counts as so many towards a run's limits: the runner itself had been stopped."""
+
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -42,11 +45,13 @@ def run_jobs(
 ) -> None:
     """Run jobs in order, `slots` at a time, calling `tick` at every poll.
 
-    A request to stop ends the children and raises KeyboardInterrupt. Without `servers` nothing is forked. `lock_fd`
-    is handed down, so that a child that outlives a killed runner still holds the runner's lock.
+    A process whose limits are exceeded is ended. A request to stop ends the children and raises KeyboardInterrupt.
+    Without `servers` nothing is forked. `lock_fd` is handed down, so that a child that outlives a killed runner still
+    holds the runner's lock.
     """
     waiting = deque(jobs)
     running: list[tuple[Process, Job]] = []
+    polled_s = time.monotonic()
     try:
         while waiting or running:
             while waiting and len(running) < slots and not interruption.requested:
@@ -55,6 +60,8 @@ def run_jobs(
             time.sleep(POLL_S)
             if interruption.requested:
                 raise KeyboardInterrupt
+            passed_s, polled_s = min(time.monotonic() - polled_s, MOST_POLLS * POLL_S), time.monotonic()
+            _stop([process for process, job in running if job.watch and job.watch.is_over(passed_s)])
             for process, job in [(p, job) for p, job in running if p.poll() is not None]:
                 running.remove((process, job))
                 job.finish(process.wait())

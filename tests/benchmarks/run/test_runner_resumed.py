@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import time
 from contextlib import suppress
 from io import StringIO
 from pathlib import Path
@@ -14,9 +15,12 @@ from typing import Any
 
 import numpy as np
 import psutil
+import pytest
 from rich.console import Console
 
 from ppo_vs_grpo.benchmarks.run.device import Device
+from ppo_vs_grpo.benchmarks.run.engines import local
+from ppo_vs_grpo.benchmarks.run.progress import Board
 from ppo_vs_grpo.benchmarks.run.runner import run_suite
 from ppo_vs_grpo.benchmarks.suites.suite import Suite
 from tiny_models import save_model
@@ -52,8 +56,10 @@ def workers() -> list[psutil.Process]:
     return found
 
 
-def kill_after(results: Path, updates: int, ended: Event, killed: list[int]) -> None:
-    """Kill the process that trains as soon as it has written so many updates."""
+def kill_after(
+    results: Path, updates: int, ended: Event, killed: list[int], number: signal.Signals = signal.SIGKILL
+) -> None:
+    """Send a signal to the process that trains as soon as it has written so many updates."""
 
     def lines() -> int:
         return sum(path.read_bytes().count(b"\n") for path in results.glob("*/runs/*/metrics.jsonl"))
@@ -67,14 +73,16 @@ def kill_after(results: Path, updates: int, ended: Event, killed: list[int]) -> 
             return
     for process in workers():
         with suppress(ProcessLookupError):
-            os.kill(process.pid, signal.SIGKILL)
+            os.kill(process.pid, number)
             killed.append(process.pid)
 
 
-def run(suite: Suite, results: Path, kill: int = 2 * UPDATES) -> tuple[int, str, int]:
+def run(
+    suite: Suite, results: Path, kill: int = 2 * UPDATES, number: signal.Signals = signal.SIGKILL
+) -> tuple[int, str, int]:
     """Run what is left of the suite, killing its worker after some updates; exit code, screen, processes killed."""
     screen, ended, killed = StringIO(), Event(), list[int]()
-    killer = Thread(target=kill_after, args=(results, kill, ended, killed))
+    killer = Thread(target=kill_after, args=(results, kill, ended, killed, number))
     killer.start()
     try:
         console = Console(file=screen, width=200)
@@ -100,11 +108,22 @@ def left(results: Path) -> dict[str, Any]:
     return said
 
 
-def test_kills_at_any_instant_change_nothing(tmp_path: Path) -> None:
-    start = tmp_path / "start"
+@pytest.fixture(scope="module")
+def suite(tmp_path_factory: pytest.TempPathFactory) -> Suite:
+    start = tmp_path_factory.mktemp("models") / "start"
     save_model(start)
-    suite = make_suite(start)
-    assert run(suite, tmp_path / "alone")[0] == 0
+    return make_suite(start)
+
+
+@pytest.fixture(scope="module")
+def alone(suite: Suite, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What a suite leaves that nobody disturbs."""
+    results = tmp_path_factory.mktemp("alone")
+    assert run(suite, results)[0] == 0
+    return left(results)
+
+
+def test_kills_at_any_instant_change_nothing(suite: Suite, alone: dict[str, Any], tmp_path: Path) -> None:
     after = np.random.default_rng().integers(4, 8, 2).tolist()  # at least one checkpoint later each time
     screens = []
     for updates in after:
@@ -116,6 +135,56 @@ def test_kills_at_any_instant_change_nothing(tmp_path: Path) -> None:
     assert (code, "failed" in screen) == (0, False), after
     for told in (screens[1], screen):
         assert re.search(rf"countdown ppo s0 goes on from update \d+ of {UPDATES}", told), after
-    assert left(tmp_path / "killed") == left(tmp_path / "alone"), after
+    assert left(tmp_path / "killed") == alone, after
     (manifest,) = tmp_path.glob("killed/killed/runs/*/manifest.json")
     assert json.loads(manifest.read_text())["resumed"] == 2, after
+
+
+def test_a_run_that_hangs_is_ended_and_goes_on_from_its_last_checkpoint(
+    suite: Suite, alone: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker stands still; an hour passes for the runner, whose polls count in full."""
+    now_s = time.monotonic
+
+    def stands_still() -> bool:
+        return any(process.status() == psutil.STATUS_STOPPED for process in workers())
+
+    def an_hour_passes(board: Board) -> None:
+        if stands_still():
+            monkeypatch.setattr(time, "monotonic", lambda: now_s() + 3601)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(local, "MOST_POLLS", 1_000_000)
+        patch.setattr(Board, "refresh", an_hour_passes)
+        code, screen, _ = run(suite, tmp_path / "hung", 8, signal.SIGSTOP)
+        patch.setattr(time, "monotonic", now_s)
+    assert code == 1
+    assert "countdown ppo s0: failed" in screen
+    assert "no sign of life for 60 minutes (limits.silent_minutes)" in screen
+    code, screen, _ = run(suite, tmp_path / "hung")
+    assert code == 0
+    assert re.search(rf"countdown ppo s0 goes on from update \d+ of {UPDATES}", screen)
+    assert left(tmp_path / "hung") == alone
+
+
+def test_a_run_that_stood_still_and_goes_on_leaves_the_same_records(
+    suite: Suite, alone: dict[str, Any], tmp_path: Path
+) -> None:
+
+    def go_on(ended: Event, stood: list[int]) -> None:
+        while not ended.wait(0.05):
+            for process in workers():
+                with suppress(psutil.NoSuchProcess):
+                    if process.status() == psutil.STATUS_STOPPED:
+                        time.sleep(0.5)
+                        stood.append(process.pid)
+                        process.resume()
+
+    ended, stood = Event(), list[int]()
+    nurse = Thread(target=go_on, args=(ended, stood))
+    nurse.start()
+    code, _, stopped = run(suite, tmp_path / "stopped", 8, signal.SIGSTOP)
+    ended.set()
+    nurse.join()
+    assert (code, stopped, len(stood)) == (0, 1, 1)
+    assert left(tmp_path / "stopped") == alone

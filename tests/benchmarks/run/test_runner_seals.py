@@ -12,7 +12,7 @@ from damage import by_hand, read_json, strip, without_seal
 from fake_suite import FakeRun, make_suite
 from ppo_vs_grpo.benchmarks.analysis.frames.load import load
 from ppo_vs_grpo.benchmarks.records.lock import read_seals
-from ppo_vs_grpo.benchmarks.run import runner, throughput
+from ppo_vs_grpo.benchmarks.run import passes, throughput
 from ppo_vs_grpo.benchmarks.run.engines import local
 from ppo_vs_grpo.benchmarks.suites.sections import Throughput
 from ppo_vs_grpo.tasks.errors import UserError
@@ -54,7 +54,7 @@ def test_a_failed_run_has_a_seal_too_until_it_is_run_again(fake: FakeRun, monkey
         raise RuntimeError("killed")
 
     with monkeypatch.context() as patch:
-        patch.setattr(runner._Passes, "train", die)
+        patch.setattr(passes.Passes, "train", die)
         with pytest.raises(RuntimeError, match="killed"):
             fake.run()
     assert read_seals(fake.results) == {key: seal for key, seal in before.items() if key not in (failed, killed)}
@@ -69,7 +69,7 @@ def test_an_interrupted_suite_lists_what_ended(fake: FakeRun, monkeypatch: pytes
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(runner._Passes, "time", interrupted)
+        patch.setattr(passes.Passes, "time", interrupted)
         assert fake.run() == 130
     assert read_seals(fake.results) == {key: one["seal"] for key, one in manifests(fake).items()}
     assert len(manifests(fake)) == 4

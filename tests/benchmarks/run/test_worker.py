@@ -93,6 +93,14 @@ def test_a_profiled_timing_run_leaves_a_trace_and_a_table(tmp_path: Path, arm: s
     assert {"profile.txt", "trace.json.gz"} <= set(manifest(folder)["files"])
 
 
+def test_a_run_that_is_tried_again_says_how_the_attempt_before_ended(tmp_path: Path) -> None:
+    folder, model = prepared(tmp_path, a_run("grpo"))
+    (folder / "retried").write_text("diverged\n")
+    assert worker.main([str(folder), str(model)]) == 0
+    assert manifest(folder)["retried"] == "diverged"
+    assert {"retried", "spec.json"} <= set(manifest(folder)["files"])
+
+
 def test_a_training_run_is_not_profiled(tmp_path: Path) -> None:
     folder, model = prepared(tmp_path, a_run("grpo"))
     assert worker.main([str(folder), str(model), "--profile"]) == 0
