@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import sys
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -10,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ppo_vs_grpo.benchmarks.commands import machine, reports, runs, suites
+from ppo_vs_grpo.benchmarks.records.folder import disk_failed
 from ppo_vs_grpo.benchmarks.records.visible import visible
 from ppo_vs_grpo.tasks.errors import UserError
 
@@ -31,9 +31,6 @@ COMMANDS: dict[str, dict[str, Callable[..., Any]]] = {
     },
 }
 """Each group of the help: its commands by name."""
-
-DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
-"""What goes wrong with a disk: nobody's mistake, and no fault of the program."""
 
 app = typer.Typer(
     help="Train PPO and GRPO on identical tasks and compare reward, variance, memory and wall-clock.",
@@ -78,7 +75,7 @@ def main() -> None:
         print(f"error: {visible(str(error))}", file=sys.stderr)
         sys.exit(2)
     except OSError as error:
-        if error.errno not in DISK:
+        if not disk_failed(error):
             raise
         place = f"{error.filename}: " if error.filename else ""
         print(f"error: {place}{error.strerror}; once that is mended the same command goes on", file=sys.stderr)
