@@ -14,7 +14,7 @@ from ppo_vs_grpo.benchmarks.suites.load import load_suite
 from stopped import RUNS, checkpoints, comes, finished, is_locked, kill_all, left, workers_of, write_suite
 
 
-def begin(suite: Path, results: Path) -> subprocess.Popen[str]:
+def begin(suite: Path, results: Path) -> subprocess.Popen[bytes]:
     """The command in a process of its own."""
     code = (
         "import sys; from pathlib import Path; from ppo_vs_grpo.benchmarks.run.device import Device; "
@@ -24,7 +24,7 @@ def begin(suite: Path, results: Path) -> subprocess.Popen[str]:
         "sys.exit(run_suite(load_suite(suite), str(suite), Path(sys.argv[2]), device=Device.cpu))"
     )
     command = [sys.executable, "-P", "-c", code, str(suite), str(results)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def newest(results: Path) -> list[int]:
