@@ -91,7 +91,10 @@ def _reported(folder: Path, code: int, console: Console) -> int:
             raise
         print(f"no report: {error}", file=sys.stderr)
         return code
-    made.runs.to_parquet(folder / "index.parquet", index=False)
+    from ppo_vs_grpo.benchmarks.run.writing import writing
+
+    with writing(folder / "index.parquet"):
+        made.runs.to_parquet(folder / "index.parquet", index=False)
     return code or int(made.missing["state"].eq("unreadable").any())
 
 

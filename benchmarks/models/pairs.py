@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from ppo_vs_grpo.benchmarks.models import hub, saved
 from ppo_vs_grpo.benchmarks.models.taught import TEACHING, told_steps
 from ppo_vs_grpo.tasks import tables
 from ppo_vs_grpo.tasks.cache import cache_folder
+from ppo_vs_grpo.tasks.environment import allowed
 from ppo_vs_grpo.tasks.errors import UserError
 from ppo_vs_grpo.tasks.rewards.models import ModelReward
 
@@ -76,7 +78,7 @@ def taught(asked: ModelReward, start: Path) -> Path:
         if not (folder / "config.json").is_file():
             module = "ppo_vs_grpo.benchmarks.models.pairs"
             command = [sys.executable, "-P", "-m", module, json.dumps(recipe), str(folder)]
-            done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
+            done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False, env=allowed(os.environ))
             if done.returncode:
                 last = (done.stderr.strip().splitlines() or ["no message"])[-1]
                 raise UserError(f"options.reward.preferences: no model could be taught from {recipe['pairs']}: {last}")

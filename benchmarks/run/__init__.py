@@ -11,6 +11,7 @@
 - context.py: whether a task's prompts fit a start model
 - evaluate.py: held-out evaluation
 - state.py: one run as the runner sees it
+- writing.py: the runner's own files, when they cannot be written
 - progress.py: the live board
 - throughput.py: short runs side by side
 - machine.py: versions, hardware, commit; cores, and how busy others keep them

@@ -6,11 +6,14 @@ import os
 import platform
 import subprocess
 import time
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import psutil
+
+from ppo_vs_grpo.tasks.environment import allowed
 
 PACKAGES = ("torch", "transformers", "trl", "numpy", "pandas", "pyarrow")
 
@@ -57,7 +60,8 @@ def checkout() -> dict[str, Any]:
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(root), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=allowed(os.environ))
+        return done.stdout.strip()
 
     try:
         changed = git("status", "--porcelain", "--", "algorithms", "benchmarks", "tasks")
@@ -101,5 +105,11 @@ def busy_cores(over_s: float = 0.5) -> float:
 
 
 def seconds_since_process_start() -> float:
-    """Wall-clock seconds since the interpreter was launched."""
-    return time.time() - float(psutil.Process(os.getpid()).create_time())
+    """Seconds since the process was launched. A clock that is set after the first call changes nothing of it."""
+    return time.monotonic() - _launched_s(os.getpid())
+
+
+@lru_cache(maxsize=1)
+def _launched_s(pid: int) -> float:
+    """When a process was launched, on the monotonic clock."""
+    return time.monotonic() - (time.time() - float(psutil.Process(pid).create_time()))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from ppo_vs_grpo.benchmarks.records.folder import is_finished
+from ppo_vs_grpo.benchmarks.records.folder import MANIFEST, is_finished
 from ppo_vs_grpo.benchmarks.records.manifest import read_manifest, write_manifest
 from ppo_vs_grpo.benchmarks.run.attempts import retried
 from ppo_vs_grpo.benchmarks.run.engines.forkserver import ForkServer
@@ -18,6 +18,7 @@ from ppo_vs_grpo.benchmarks.run.machine import CONTENDED_CORES, busy_cores, core
 from ppo_vs_grpo.benchmarks.run.progress import Board, Steps
 from ppo_vs_grpo.benchmarks.run.state import RunState
 from ppo_vs_grpo.benchmarks.run.throughput import due, measure
+from ppo_vs_grpo.benchmarks.run.writing import check_still_held, writing
 from ppo_vs_grpo.benchmarks.suites.sections import Limits, Throughput
 
 ENGINES: dict[str, Callable[..., None]] = {"local": run_jobs}
@@ -40,6 +41,7 @@ class Passes:
     lock_fd: int
     training: tuple[str, ...]
     limits: Limits
+    environment: tuple[str, ...]
 
     def build(self, builds: Mapping[str, Sequence[str]]) -> None:
         """Make the missing start models; the runs of a task whose start model fails have failed.
@@ -86,8 +88,14 @@ class Passes:
         return (*self.worker, str(folder), str(self.models[task]), *options)
 
     def _run(self, jobs: Sequence[Job], slots: int, tick: Callable[[], None] | None = None) -> None:
-        tick = tick or self.board.refresh
-        ENGINES["local"](jobs, slots, tick, self.interruption, self.servers, self.lock_fd)
+        redraw = tick or self.board.refresh
+
+        def look() -> None:
+            check_still_held(self.folder, self.lock_fd)
+            redraw()
+
+        jobs = [replace(job, environment=self.environment) for job in jobs]
+        ENGINES["local"](jobs, slots, look, self.interruption, self.servers, self.lock_fd)
 
     def _waiting(self, purpose: str) -> list[RunState]:
         return [run for run in self.runs if run.state == "waiting" and run.spec.purpose == purpose]
@@ -96,8 +104,10 @@ class Passes:
         log = self.folder / "starts" / f"{label}.log"
 
         def prepare() -> Sequence[str]:
-            log.parent.mkdir(exist_ok=True)
-            log.unlink(missing_ok=True)
+            check_still_held(self.folder, self.lock_fd)
+            with writing(log):
+                log.parent.mkdir(exist_ok=True)
+                log.unlink(missing_ok=True)
             return command
 
         def finish(code: int) -> None:
@@ -106,7 +116,8 @@ class Passes:
             reason = f"its start model could not be built: {reason_of(code, log)}; see {log}"
             for run in self.runs:
                 if run.state == "waiting" and self.models[run.spec.task] == self.models[label]:
-                    run.prepare()
+                    with writing(run.folder):
+                        run.prepare()
                     self._fail(run, reason, contended=False)
 
         return Job(log, 1, prepare, finish)
@@ -115,7 +126,10 @@ class Passes:
         watch = Watch(run.folder / HEARTBEAT, self.limits)
 
         def prepare() -> Sequence[str]:
-            for told in run.prepare():
+            check_still_held(self.folder, self.lock_fd)  # else the run would make a new one, which nobody holds
+            with writing(run.folder):
+                said = run.prepare()
+            for told in said:
                 self.board.say(f"{run.name} {told}")
             run.start()
             command = self._command(run.spec.task, run.folder, contended)
@@ -143,6 +157,8 @@ class Passes:
             **{"wall_s": run.elapsed_s, "startup_s": None, "eval_s": None, "peak_rss_bytes": None},
             "retried": retried(run.folder),
         }
+        check_still_held(self.folder, self.lock_fd)
         still(run.folder)
-        write_manifest(run.folder, run.spec.identity, fields)
+        with writing(run.folder / MANIFEST):
+            write_manifest(run.folder, run.spec.identity, fields)
         self.board.ended(run)

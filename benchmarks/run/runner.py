@@ -10,7 +10,7 @@ from rich.console import Console
 from ppo_vs_grpo.benchmarks.models import reward, store
 from ppo_vs_grpo.benchmarks.models.start import is_built
 from ppo_vs_grpo.benchmarks.records import throughput
-from ppo_vs_grpo.benchmarks.records.folder import claimed, is_finished, run_folder
+from ppo_vs_grpo.benchmarks.records.folder import LOCK, claimed, is_finished, run_folder
 from ppo_vs_grpo.benchmarks.records.lock import Differences, seals_before, seals_of, throughput_seal, write_lock
 from ppo_vs_grpo.benchmarks.records.manifest import read_manifest
 from ppo_vs_grpo.benchmarks.run.attempts import Retry
@@ -23,11 +23,13 @@ from ppo_vs_grpo.benchmarks.run.passes import Passes
 from ppo_vs_grpo.benchmarks.run.progress import Board
 from ppo_vs_grpo.benchmarks.run.slots import at_a_time, holding
 from ppo_vs_grpo.benchmarks.run.state import RunState
+from ppo_vs_grpo.benchmarks.run.writing import writing
 from ppo_vs_grpo.benchmarks.suites.continuation import refuse_another
 from ppo_vs_grpo.benchmarks.suites.resolve import lock_document, resolve
 from ppo_vs_grpo.benchmarks.suites.run_spec import RunSpec
 from ppo_vs_grpo.benchmarks.suites.suite import Suite
 from ppo_vs_grpo.tasks.cache import cache_folder
+from ppo_vs_grpo.tasks.environment import passing
 from ppo_vs_grpo.tasks.errors import UserError
 
 WORKER = (*MODULE, "ppo_vs_grpo.benchmarks.run.worker")
@@ -72,7 +74,8 @@ def run_suite(
     }
     for path in {path for path in models.values() if is_built(path)}:
         try:
-            check_contexts([spec for spec in specs if models[spec.task] == path], path)
+            with passing(suite.environment):
+                check_contexts([spec for spec in specs if models[spec.task] == path], path)
         except UserError as error:
             raise UserError(f"{source}: {error}") from None  # the error begins with its key
     for label, (_, choice) in asked.items():
@@ -123,7 +126,8 @@ def run_specs(
             throughput.read(folder, before.get(throughput.FILE))
         runs = [_state_of(spec, folder, before.get(spec.key), retry) for spec in specs]
         # What is yet to be written is not listed: were this process killed, an older seal of it would stay.
-        write_lock(folder, document, seals_of(run.folder for run in runs if run.done))
+        with writing(folder / LOCK):
+            write_lock(folder, document, seals_of(run.folder for run in runs if run.done))
         waiting = [run.spec for run in runs if not run.done]
         slots, lowered = holding(slots, waiting, models) if device == "cpu" else (slots, None)
         board = Board(console or Console(), suite.name, runs, slots, retry)
@@ -133,7 +137,7 @@ def run_specs(
             options = ("--checkpoint", suite.checkpoint.model_dump_json(), *training)
             passes = Passes(
                 folder, runs, dict(models), slots, device, worker, board, interruption, forking, lock_fd, options,
-                suite.limits,
+                suite.limits, tuple(suite.environment),
             )  # fmt: skip
             if lowered:
                 board.say(lowered)
@@ -145,7 +149,8 @@ def run_specs(
                     passes.measure_throughput(suite.throughput)
             except KeyboardInterrupt:
                 board.interrupted = True
-        write_lock(folder, document, seals_of(run.folder for run in runs) | throughput_seal(folder))
+        with writing(folder / LOCK):
+            write_lock(folder, document, seals_of(run.folder for run in runs) | throughput_seal(folder))
     board.conclude()
     if board.interrupted:
         return 130

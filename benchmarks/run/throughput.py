@@ -14,6 +14,7 @@ from ppo_vs_grpo.benchmarks.run.engines.job import Job, Watch, reason_of
 from ppo_vs_grpo.benchmarks.run.heartbeat import HEARTBEAT
 from ppo_vs_grpo.benchmarks.run.machine import CONTENDED_CORES, busy_cores, cores
 from ppo_vs_grpo.benchmarks.run.state import RunState
+from ppo_vs_grpo.benchmarks.run.writing import writing
 from ppo_vs_grpo.benchmarks.suites.run_spec import RunSpec
 from ppo_vs_grpo.benchmarks.suites.sections import Limits, Throughput
 
@@ -24,7 +25,8 @@ def due(asked: Throughput, folder: Path) -> Iterator[tuple[int, int]]:
     Passes of other settings, and those in which a run failed, are forgotten.
     """
     rows = throughput.of(asked.model_dump(), throughput.read(folder))
-    write_whole(folder / throughput.FILE, "".join(json.dumps(row) + "\n" for row in rows))
+    with writing(folder / throughput.FILE):
+        write_whole(folder / throughput.FILE, "".join(json.dumps(row) + "\n" for row in rows))
     measured = {(row["slots"], row["repeat"]) for row in rows}
     for repeat in range(asked.repeats):
         for slots in asked.slots[:: -1 if repeat % 2 else 1]:
@@ -56,7 +58,8 @@ def measure(
         log, watch = run.folder / "stdout.log", Watch(run.folder / HEARTBEAT, limits)
 
         def prepare() -> Sequence[str]:
-            run.prepare()
+            with writing(run.folder):
+                run.prepare()
             return command(run.folder)
 
         def finish(code: int) -> None:
@@ -75,5 +78,6 @@ def measure(
     seconds = None if errors else max(end for _, end in spans) - min(start for start, _ in spans)
     row = {name: getattr(asked, name) for name in throughput.SETTINGS} | {"slots": slots, "repeat": repeat}
     row |= {"seconds": seconds, "contended": contended, "error": errors[0] if errors else None}
-    with (folder / throughput.FILE).open("a", encoding="utf-8") as file:
+    path = folder / throughput.FILE
+    with writing(path), path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(row) + "\n")

@@ -46,6 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--save-policies", action="store_true", help="keep the final policy, and the critic")
     args = parser.parse_args(arguments)
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    seconds_since_process_start()  # notes when that was
     spec = RunSpec.model_validate_json((args.folder / "spec.json").read_text())
     recorder = Recorder(args.folder, spec.identity)
     profiled = args.profile and spec.purpose == "timing"

@@ -15,6 +15,7 @@ from ppo_vs_grpo.benchmarks.suites.mistakes import explain
 from ppo_vs_grpo.benchmarks.suites.run_spec import RunSpec
 from ppo_vs_grpo.benchmarks.suites.sections import Arm, TaskChoice, Timing
 from ppo_vs_grpo.benchmarks.suites.suite import Suite
+from ppo_vs_grpo.tasks.environment import passing
 from ppo_vs_grpo.tasks.errors import UserError
 
 
@@ -43,10 +44,11 @@ def resolve(suite: Suite, source: str) -> list[RunSpec]:
     in a message.
     """
     _check_claims(suite, source)
-    places = {
-        label: _resolve_place(choice, suite.start, source, f"tasks.{label}", suite)
-        for label, choice in suite.tasks.items()
-    }
+    with passing(suite.environment):
+        places = {
+            label: _resolve_place(choice, suite.start, source, f"tasks.{label}", suite)
+            for label, choice in suite.tasks.items()
+        }
     arms = {}
     for label, arm in suite.arms.items():
         limit = max(places[task].max_new_tokens for task in suite.runs_on(label))
@@ -73,7 +75,8 @@ def _resolve_cells(suite: Suite, timing: Timing, source: str) -> list[RunSpec]:
     by_cell = []
     for label, cell in timing.cells.items():
         key = f"timing.cells.{label}"
-        place = _resolve_place(cell.choice, cell.start, source, key)
+        with passing(suite.environment):
+            place = _resolve_place(cell.choice, cell.start, source, key)
         try:
             shared = TrainConfig.model_validate(suite.train.model_dump() | cell.train)
         except ValidationError as error:

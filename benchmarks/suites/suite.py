@@ -34,6 +34,7 @@ class Suite(Frozen):
     A list of names stands for a mapping of each name to itself, a number of seeds for the first so many. The first of
     `pairs` is the pair of arms that is judged; without it, it is PPO and GRPO, or the first two. A training run has
     `threads` threads on the CPU, since their number changes how sums are rounded; a timing run takes all cores.
+    Processes get the variables that `environment` names, besides those that every process gets.
     """
 
     name: SuiteName
@@ -50,6 +51,7 @@ class Suite(Frozen):
     throughput: Throughput | None = None
     checkpoint: Checkpoints = Checkpoints()
     limits: Limits = Limits()
+    environment: list[str] = Field(default_factory=list)
     attribution: Attribution | None = None
     probes: ProbeConfig | None = None
     claims: dict[Label, Claim] = Field(default_factory=dict)
@@ -64,6 +66,14 @@ class Suite(Frozen):
         if isinstance(seeds, bool) or not 1 <= seeds <= len(EVALUATION_SEEDS):
             raise ValueError(f"should be a list of seeds, or how many: 1 to {len(EVALUATION_SEEDS)}")
         return list(range(first, first + seeds))
+
+    @field_validator("environment", mode="after")
+    @classmethod
+    def _names_of_variables(cls, names: list[str]) -> list[str]:
+        for name in names:
+            if not name.isidentifier():
+                raise ValueError(f"{name.partition('=')[0]}: should be a variable's name, such as JUDGE_KEY, no value")
+        return names
 
     @field_validator("attribution", mode="after")
     @classmethod

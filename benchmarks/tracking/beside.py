@@ -6,6 +6,7 @@ The mirror itself is a process of its own (`tracking.__main__`), so that it can 
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from typing import IO
 
 from ppo_vs_grpo.benchmarks.records.folder import LOCK, MANIFEST, fingerprint, is_finished, run_folder
 from ppo_vs_grpo.benchmarks.tracking.account import ACCOUNT, account_is_damaged, mirrored_so_far
+from ppo_vs_grpo.tasks.environment import allowed
 
 WAIT_S = 30.0
 """How long a suite that is done waits for the rest to be mirrored."""
@@ -27,6 +29,9 @@ HURRY_S = 5.0
 
 OFFLINE = "offline-run-*"
 """What wandb calls a run's folder that waits to be sent."""
+
+OURS = re.compile(r"WANDB_.+|NETRC|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE|(HTTPS?|ALL|NO)_PROXY", re.IGNORECASE)
+"""Variables that a mirror gets besides those of every child: wandb's own, and those that lead to its server."""
 
 MODULE = "ppo_vs_grpo.benchmarks.tracking"
 
@@ -56,8 +61,9 @@ def mirrored(folder: Path, mode: Mode) -> Iterator[None]:
         try:
             log = open_files.enter_context(tempfile.TemporaryFile())
             process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=log, start_new_session=True
-            )
+                command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=log, start_new_session=True,
+                env=allowed(os.environ, filter(OURS.fullmatch, os.environ)),
+            )  # fmt: skip
         except OSError as error:  # no memory, no processes or no disk left: the suite may still do without
             reason = f"it cannot be started: {error.strerror or error}"
         try:

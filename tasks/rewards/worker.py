@@ -12,6 +12,8 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from typing import Any
 
+from ppo_vs_grpo.tasks.environment import of_children
+
 LOAD_LIMIT_S = 300.0
 """To import a function's module: TRL's rewards take 3 s on an idle machine."""
 
@@ -139,7 +141,7 @@ def _start(memory_bytes: int) -> _Process:
         stdin=subprocess.DEVNULL,
         stdout=2,
         pass_fds=[theirs.fileno()],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        env=of_children() | {"PYTHONPATH": os.pathsep.join(sys.path)},
     )
     theirs.close()
     return _Process(started, ours)

@@ -161,7 +161,7 @@ class Series:
                 process.kill()
         self.outcomes.append(Outcome(name, "survived"))
         if kind != "the runner":  # its runs work on
-            comes(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE)
+            comes(lambda: has_ended(process))
             ended = finished(self.results)
             for run, updates in had.items():
                 self.owed.setdefault(run, []).extend(() if run in ended else updates)
@@ -169,8 +169,10 @@ class Series:
     def _targets(self, kind: Kind, call: Call) -> list[tuple[psutil.Process, Path]]:
         if kind == "a worker":
             return workers_of(call.pid)
-        process = server_of(call.pid) if kind == "the fork server" else psutil.Process(call.pid)
-        return [(process, self.results)] if process else []
+        with suppress(psutil.NoSuchProcess):
+            process = server_of(call.pid) if kind == "the fork server" else psutil.Process(call.pid)
+            return [(process, self.results)] if process else []
+        return []
 
     def _look(self, call: Call) -> None:
         """After a call: is what had ended still there, and did the command explain itself?"""
@@ -188,9 +190,20 @@ class Series:
         self.outcomes.append(Outcome(name, ending, seen))
 
 
+def has_ended(process: psutil.Process) -> bool:
+    """Whether a process is gone, or waits for its parent only."""
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 def instant_of(process: psutil.Process, run: Path) -> str:
     """When in a run its process is killed, by the files that it has written so far."""
-    since = process.create_time()
+    try:
+        since = process.create_time()
+    except psutil.NoSuchProcess:
+        return "at its end"
 
     def wrote(pattern: str) -> bool:
         return any(os.path.exists(path) and path.stat().st_mtime >= since for path in run.glob(pattern))

@@ -17,7 +17,7 @@ from synthetic import make_suite, write_results
 FAKE = """
 import json, os, sys, time
 from pathlib import Path
-LOG = Path(os.environ["FAKE_LOG"])
+LOG = Path(os.environ["WANDB_FAKE_LOG"])
 def tell(*event):
     with LOG.open("a") as log:
         log.write(json.dumps([time.time(), *event]) + "\\n")
@@ -49,7 +49,7 @@ def put_fake(folder: Path, monkeypatch: pytest.MonkeyPatch, at_import: str = "pa
     (folder / "fake").mkdir()
     (folder / "fake" / "wandb.py").write_text(at_import + "\n" + FAKE.replace("BEHAVE", in_init))
     monkeypatch.setenv("PYTHONPATH", str(folder / "fake"), prepend=os.pathsep)
-    monkeypatch.setenv("FAKE_LOG", str(folder / "told"))
+    monkeypatch.setenv("WANDB_FAKE_LOG", str(folder / "told"))
     return folder / "told"
 
 

@@ -22,6 +22,7 @@ event = {
     "threads": os.environ["OMP_NUM_THREADS"],
     "contended": "--contended" in sys.argv,
     "start": start,
+    "environment": sorted(os.environ),
     "device": sys.argv[sys.argv.index("--device") + 1],
 }
 

@@ -20,6 +20,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ppo_vs_grpo.benchmarks.run.writing import writing
+
 # -P keeps the current folder, where a user's files may bear any name, off the child's import path.
 MODULE = (sys.executable, "-P", "-m")
 """The beginning of a command that a server can run: a module of this package follows; its `main` takes the rest."""
@@ -117,7 +119,9 @@ class ForkServer:
                 self.hear(None)
 
     def _start(self, log: Path) -> subprocess.Popen[bytes]:
-        with log.open("ab") as file:  # for what goes wrong before the first run begins, and takes its log
+        with writing(log):
+            file = log.open("ab")
+        with file:  # for what goes wrong before the first run begins, and takes its log
             return subprocess.Popen(
                 [*MODULE, "ppo_vs_grpo.benchmarks.run.engines.forkserver"],
                 stdin=subprocess.PIPE,

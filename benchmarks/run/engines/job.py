@@ -48,7 +48,8 @@ class Job:
     """One process. `prepare` makes its folder and returns its command; `finish` takes its return code.
 
     What the process prints is added to `log`. The return code is negative when a signal ended the process, as in
-    `subprocess`. An engine ends the process that `watch` says is over.
+    `subprocess`. An engine ends the process that `watch` says is over. The process gets the
+    variables that `tasks.environment` allows, and those that `environment` names.
     """
 
     log: Path
@@ -56,6 +57,7 @@ class Job:
     prepare: Callable[[], Sequence[str]]
     finish: Callable[[int], None]
     watch: Watch | None = None
+    environment: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)

@@ -12,6 +12,8 @@ from contextlib import contextmanager, suppress
 
 from ppo_vs_grpo.benchmarks.run.engines.forkserver import ForkedProcess, ForkServer
 from ppo_vs_grpo.benchmarks.run.engines.job import Interruption, Job
+from ppo_vs_grpo.benchmarks.run.writing import writing
+from ppo_vs_grpo.tasks.environment import allowed
 
 POLL_S = 0.2
 GRACE_S = 5.0
@@ -74,12 +76,14 @@ def _launch(job: Job, lock_fd: int | None, servers: dict[int, ForkServer] | None
     """Start a job in a process group of its own, which the terminal's Ctrl-C does not reach."""
     command = job.prepare()
     threads = dict.fromkeys(THREAD_VARIABLES, str(job.threads))
-    environment = os.environ | threads | {"PYTHONUNBUFFERED": "1", "PYTHONHASHSEED": "0"}
+    environment = allowed(os.environ, job.environment) | threads | {"PYTHONUNBUFFERED": "1", "PYTHONHASHSEED": "0"}
     if servers is not None:
         forked = servers.setdefault(job.threads, ForkServer(environment, lock_fd)).fork(command, job.log)
         if forked is not None:
             return forked
-    with job.log.open("ab") as log:
+    with writing(job.log):
+        log = job.log.open("ab")
+    with log:
         return subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,

@@ -116,6 +116,20 @@ def test_nothing_starts_unless_it_is_asked_for(fake: FakeRun, tmp_path: Path, mo
     assert not (fake.results / "wandb").exists()
 
 
+def test_a_mirror_gets_its_account_and_the_way_to_its_server_and_no_other_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = put_fake(tmp_path, monkeypatch, in_init="tell(id, 'environment', sorted(os.environ))")
+    given = {"WANDB_API_KEY", "WANDB_PROJECT", "https_proxy", "NETRC"}
+    for name in (*given, "GITHUB_TOKEN", "HF_TOKEN", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "x")
+    with mirrored(write_small(tmp_path), Mode.offline):
+        pass
+    ((names,), *_) = next(iter(told(log, "environment").values()))
+    assert given <= set(names)
+    assert not {"GITHUB_TOKEN", "HF_TOKEN", "AWS_SECRET_ACCESS_KEY"} & set(names)
+
+
 def test_a_suite_that_never_began_leaves_no_folder_and_no_line(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
