@@ -21,7 +21,7 @@ from ppo_vs_grpo.benchmarks.run.engines.forkserver import MODULE
 from stopped import NAME, RUNS, finished, left, write_suite
 
 UPDATES = 8
-SEEDS = 3
+SEEDS = 2
 """Runs of workers whose disks fail: twice so many a call."""
 
 NAMED = re.compile(r"Errno|os error|No space left|Input/output error")
@@ -38,7 +38,7 @@ def disks(trials: int, scratch: Path) -> dict[str, list[Outcome]]:
     in_workers, in_runner = scratch / "workers", scratch / "runner"
     for folder in (in_workers, in_runner):
         folder.mkdir()
-    workers = write_suite(in_workers, SEEDS, UPDATES)
+    workers = write_suite(in_workers, SEEDS, UPDATES, probes=False)
     alone = write_suite(in_runner, 1, UPDATES, probes=False)
     return {
         "failing disks of workers": list(of_workers(trials - trials // 2, workers, rng)),

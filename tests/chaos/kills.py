@@ -41,7 +41,7 @@ SHARES: dict[Kind, int] = {"a worker": 15, "the runner": 3, "all processes": 1, 
 PAUSES_S: dict[Kind, float] = {"a worker": 1.5, "the runner": 8, "all processes": 8, "the fork server": 8}
 """The longest time from a kill, or from the start of what is killed, to the next one."""
 
-SEEDS = 4
+SEEDS = 3
 CALLS = 200
 """A suite that has not ended after so many calls does not end."""
 

@@ -33,7 +33,7 @@ def newest(results: Path) -> list[int]:
 
 
 def test_a_killed_runner_and_a_killed_tree_of_processes_cost_no_number(tmp_path: Path) -> None:
-    suite, alone, results = write_suite(tmp_path, updates=40, probes=False), tmp_path / "alone", tmp_path / "killed"
+    suite, alone, results = write_suite(tmp_path, updates=30, probes=False), tmp_path / "alone", tmp_path / "killed"
     assert run_suite(load_suite(suite), str(suite), alone, device=Device.cpu) == 0
 
     whole = begin(suite, results)
