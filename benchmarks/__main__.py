@@ -9,6 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from ppo_vs_grpo.benchmarks.commands import machine, reports, runs, suites
+from ppo_vs_grpo.benchmarks.records.folder import disk_failed
+from ppo_vs_grpo.benchmarks.records.visible import visible
 from ppo_vs_grpo.tasks.errors import UserError
 
 COMMANDS: dict[str, dict[str, Callable[..., Any]]] = {
@@ -66,11 +68,17 @@ def shared(
 
 
 def main() -> None:
-    """Run the command line; a user's mistake is one line on stderr and exit code 2."""
+    """Run the command line; a user's mistake, or a disk that fails, is one line on stderr and exit code 2."""
     try:
         app(prog_name="ppo-vs-grpo")
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {visible(str(error))}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        if not disk_failed(error):
+            raise
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"error: {place}{error.strerror}; once that is mended the same command goes on", file=sys.stderr)
         sys.exit(2)
     except ImportError as error:
         print(f"error: {error}; `ppo-vs-grpo doctor` says what is broken and how to mend it", file=sys.stderr)

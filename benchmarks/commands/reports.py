@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ppo_vs_grpo.benchmarks.analysis.report.terminal import print_rows, print_summary
+from ppo_vs_grpo.benchmarks.records.visible import in_a_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -156,10 +157,10 @@ def _written(folder: Path, out: Path, console: Console, part: Part | None, kinds
     page = write(results, out, found, kinds)
     print_summary(console, summary(results))
     for line in [*lead_sentences(found), *speed.sentences(results)]:
-        console.print(line, markup=False, highlight=False)
+        console.print(in_a_line(line), markup=False, highlight=False)
     for run in results.missing[results.missing["state"] == "unreadable"].itertuples():
         print(f"left out: {run.message}", file=sys.stderr)
     if results.unsealed:
-        print(results.unsealed_sentence, file=sys.stderr)
+        print(in_a_line(results.unsealed_sentence), file=sys.stderr)
     console.print(f"report: {page}", style="bold", markup=False, highlight=False, soft_wrap=True)
     return results

@@ -7,6 +7,7 @@
 - manifest.py: written last, checked first; is a run complete?
 - recorder.py: writes a run's lines and tables
 - read.py: reads a run as frames
+- visible.py: texts as a page or a terminal can show them
 - yaml_text.py: YAML as suites and locks have it, bounded
 - throughput.py: throughput.jsonl
 - union.py: two results folders as one

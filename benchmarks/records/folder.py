@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -29,6 +30,10 @@ PARTS: dict[str, str] = {"train": "runs", "timing": "timing"}
 
 KEY = re.compile(r"(?P<arm>[^.]+)\.(?P<task>[^.]+)\.(?P<kind>[sr])(?P<seed>\d+)\.[0-9a-f]{8}")
 """A run's key. Its kind is `s` and a seed in training, `r` and a repeat in the timing pass."""
+
+
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
+"""What goes wrong with a disk: nobody's mistake, and no fault of the program."""
 
 
 class RunName(NamedTuple):
@@ -111,6 +116,11 @@ def write_whole(path: Path, text: str) -> None:
     half = path.with_name(path.name + ".part")
     half.write_text(text, encoding="utf-8")
     os.replace(half, path)
+
+
+def disk_failed(error: BaseException) -> bool:
+    """Whether an error says that a disk is full or does not work."""
+    return isinstance(error, OSError) and error.errno in DISK
 
 
 def to_disk(path: Path) -> None:

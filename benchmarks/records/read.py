@@ -25,6 +25,7 @@ from ppo_vs_grpo.benchmarks.records.schema import (
     read_lines,
     read_object,
 )
+from ppo_vs_grpo.benchmarks.records.visible import whole_characters
 from ppo_vs_grpo.tasks.errors import UserError
 
 
@@ -77,9 +78,13 @@ def read_samples(folder: Path) -> pd.DataFrame:
         rows = [json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()]
     except (OSError, EOFError, ValueError) as error:
         raise UserError(f"{path}: not gzipped JSON lines ({str(error).splitlines()[0]})") from None
-    frame = pd.DataFrame(rows)
+    frame = pd.DataFrame([{name: _written(value) for name, value in row.items()} for row in rows])
     check_columns(path, SAMPLE_COLUMNS, frame.columns)
     return frame
+
+
+def _written(value: Any) -> Any:
+    return whole_characters(value) if isinstance(value, str) else value
 
 
 def read_records(folder: Path, name: str, columns: tuple[str, ...], may_lack: bool = False) -> pd.DataFrame:

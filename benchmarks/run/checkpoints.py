@@ -50,26 +50,40 @@ def made_by(spec: RunSpec) -> dict[str, Any]:
 def write(run: Path, spec: RunSpec, state: State, rest: Mapping[str, Any]) -> int:
     """Add a checkpoint to a run's folder and remove all but the last KEPT. Returns its bytes; raises OSError.
 
-    `rest` has the run's meters as `run`, and `records` as `Recorder.standing` has them.
+    `rest` has the run's meters as `meters`, and `records` as `Recorder.standing` has them. What could not be written
+    whole is removed: it may be what fills the disk.
     """
-    from safetensors.torch import save_file
-
     half = run / PLACE / ".part"
     shutil.rmtree(half, ignore_errors=True)
+    try:
+        size_bytes = _write(half, spec, state, rest)
+        half.rename(run / PLACE / f"{state.numbers['number']:07}")
+    except OSError:
+        shutil.rmtree(half, ignore_errors=True)
+        raise
+    to_disk(run / PLACE)
+    for place in _places(run)[:-KEPT]:
+        shutil.rmtree(place)
+    return size_bytes
+
+
+def _write(half: Path, spec: RunSpec, state: State, rest: Mapping[str, Any]) -> int:
+    """Write a checkpoint's files and bring them to the disk. Returns their bytes; raises OSError."""
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
     half.mkdir(parents=True)
     for number, tensors in enumerate(_parts(state.tensors)):
-        save_file(tensors, half / f"tensors-{number}.safetensors")
+        try:
+            save_file(tensors, half / f"tensors-{number}.safetensors")
+        except SafetensorError as error:  # a full disk is no OSError to this library
+            raise OSError(str(error)) from error
     files = {path.name: fingerprint(path) for path in sorted(half.iterdir())}
     content = sealed({**made_by(spec), "numbers": state.numbers, **rest, "files": files})
     (half / CONTENT).write_text(json.dumps(content, allow_nan=False), encoding="utf-8")
     for path in (*half.iterdir(), half):
         to_disk(path)
-    size_bytes = sum(path.stat().st_size for path in half.iterdir())
-    half.rename(run / PLACE / f"{state.numbers['number']:07}")
-    to_disk(run / PLACE)
-    for place in _places(run)[:-KEPT]:
-        shutil.rmtree(place)
-    return size_bytes
+    return sum(path.stat().st_size for path in half.iterdir())
 
 
 def read(run: Path, update: int) -> tuple[State, dict[str, Any]]:

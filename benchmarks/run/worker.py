@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ppo_vs_grpo.benchmarks.probes import ProbeConfig
 from ppo_vs_grpo.benchmarks.profile import trace
+from ppo_vs_grpo.benchmarks.records.folder import disk_failed
 from ppo_vs_grpo.benchmarks.records.recorder import Recorder
 from ppo_vs_grpo.benchmarks.run import checkpoints
 from ppo_vs_grpo.benchmarks.run.attempts import retried
@@ -57,11 +58,11 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception as failure:
         traceback.print_exc()
         status, error = "failed", f"{type(failure).__name__}: {failure}".splitlines()[0]
-    if status == "failed":  # by an error of its own, which would come again: the next attempt begins anew
-        checkpoints.discard(args.folder)
+        if not disk_failed(failure):  # an error of its own, which would come again: the next attempt begins anew
+            checkpoints.discard(args.folder)
     still(args.folder)
     recorder.finish({"status": status, "error": error, **run.summary()})
-    if not (args.checkpoint and args.checkpoint.keep):
+    if status != "failed" and not (args.checkpoint and args.checkpoint.keep):
         checkpoints.discard(args.folder)
     return 1 if status == "failed" else 0
 

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from command import call, mistake
 from ppo_vs_grpo.algorithms import ALGORITHMS
-from ppo_vs_grpo.benchmarks.__main__ import COMMANDS, app
+from ppo_vs_grpo.benchmarks.__main__ import COMMANDS, app, main
 from ppo_vs_grpo.benchmarks.peers import PEERS
 from ppo_vs_grpo.benchmarks.run.machine import checkout
 from ppo_vs_grpo.benchmarks.suites.load import suite_names
@@ -200,3 +200,19 @@ def test_usage_errors_have_exit_code_2_and_no_traceback(arguments: list[str]) ->
     done = call(*arguments)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
+
+
+def test_a_full_disk_is_one_line_and_exit_code_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(path: Path, text: str) -> None:
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr("ppo_vs_grpo.benchmarks.records.lock.write_whole", full)
+    monkeypatch.setattr(sys, "argv", ["ppo-vs-grpo", "run", "memory", "--results", str(tmp_path)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    lock = tmp_path / "memory" / "suite.lock.yaml"
+    assert ended.value.code == 2
+    said = f"error: {lock}: No space left on device; once that is mended the same command goes on\n"
+    assert capsys.readouterr().err.endswith(said)

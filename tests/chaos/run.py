@@ -1,47 +1,77 @@
-"""A campaign of faults: changed suite files, changed results folders, hostile completions. A row a kind of trial.
+"""A campaign of faults: kills, failing disks, changed suite files, changed results folders, hostile completions.
 
-    make chaos              1,500 suites, 500 results folders, 500 completions a scorer
+    make chaos              200 kills, 50 failing disks, 1,500 suites, 500 results folders, 500 completions a scorer
     make chaos SHORT=1      a tenth of that
 
-Exit code 1 where a trial lost work, ended in a traceback or gave another number without a word. Kills of runs at random
-instants are tests: tests/benchmarks/run/test_runner_resumed.py.
+A row a kind of trial; two parts at a time. Exit code 1 where a trial lost work, ended in a traceback or gave another
+number without a word.
 """
 
 from __future__ import annotations
 
 import sys
 import tempfile
+import time
+from collections.abc import Iterable
+from multiprocessing import get_context
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from outcome import Outcome
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "helpers"))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from completions import completions
-from mutations import results, suites
-from outcome import table
+TRIALS = {"kills": 200, "disks": 50, "suites": 1500, "results": 500, "completions": 500}
+"""By part, the longest first."""
 
-TRIALS = {"suites": 1500, "results": 500, "completions": 500}
+
+def part(asked: tuple[str, int]) -> tuple[str, list[str], list[str], float]:
+    """A part by name and trials: its name, rows of the table, faults and seconds. It imports for itself."""
+    from outcome import table
+
+    (name, trials), began_s = asked, time.monotonic()
+    with tempfile.TemporaryDirectory() as scratch:
+        rows = [table(label, outcomes) for label, outcomes in outcomes_of(name, trials, Path(scratch)).items()]
+    faults = [f"{one.name}: {one.ending}: {one.seen}" for _, found in rows for one in found]
+    return name, [row for row, _ in rows], faults, time.monotonic() - began_s
+
+
+def outcomes_of(name: str, trials: int, scratch: Path) -> dict[str, Iterable[Outcome]]:
+    """The outcomes of one part, by row of the table."""
+    if name == "kills":
+        from kills import kills
+
+        return {**kills(trials, scratch)}
+    if name == "disks":
+        from disks import disks
+
+        return {**disks(trials, scratch)}
+    if name == "completions":
+        from completions import completions
+
+        return {"hostile completions": completions(trials)}
+    import mutations
+
+    if name == "suites":
+        return {"suite files with changes": mutations.suites(trials, scratch)}
+    return {"results folders with changes": mutations.results(trials, scratch)}
 
 
 def main(short: bool) -> int:
     """Print the table, then each fault; 0 where there is none."""
-    share = 10 if short else 1
-    print(
-        "| trials of | trials | survived | named | lost | traceback | wrong |\n|---|---|---|---|---|---|---|",
-        flush=True,
-    )
-    faults = []
-    with tempfile.TemporaryDirectory() as scratch:
-        for part, outcomes in {
-            "suite files with changes": suites(TRIALS["suites"] // share, Path(scratch)),
-            "results folders with changes": results(TRIALS["results"] // share, Path(scratch)),
-            "hostile completions": completions(TRIALS["completions"] // share),
-        }.items():
-            row, found = table(part, outcomes)
-            print(row, flush=True)
+    print("| trials of | trials | survived | named | lost | traceback | wrong |", flush=True)
+    print("|---|---|---|---|---|---|---|", flush=True)
+    faults, seconds = [], {}
+    with get_context("spawn").Pool(2, maxtasksperchild=1) as pool:
+        asked = [(name, trials // (10 if short else 1)) for name, trials in TRIALS.items()]
+        for name, rows, found, took_s in pool.imap_unordered(part, asked):
+            print("\n".join(rows), flush=True)
             faults += found
-    for fault in faults:
-        print(f"{fault.name}: {fault.ending}: {fault.seen}")
+            seconds[name] = took_s
+    print("\n" + ", ".join(f"{name} {took_s:.0f} s" for name, took_s in seconds.items()))
+    print("\n".join(faults))
     return 1 if faults else 0
 
 

@@ -24,6 +24,7 @@ from ppo_vs_grpo.benchmarks.records.schema import (
 )
 from ppo_vs_grpo.benchmarks.records.throughput import FILE as THROUGHPUT
 from ppo_vs_grpo.benchmarks.records.throughput import read as read_throughput
+from ppo_vs_grpo.benchmarks.records.visible import in_a_line
 from ppo_vs_grpo.tasks.errors import UserError
 
 AGAIN = "run the suite again: it goes on with what is missing"
@@ -54,7 +55,7 @@ def load(path: str | Path, *, strict: bool = True) -> Results:
         except UserError as error:
             if strict:
                 raise
-            missing.append((*name, "unreadable", str(error).replace(f"{folder}/", "")))
+            missing.append((*name, "unreadable", in_a_line(str(error).replace(f"{folder}/", ""))))
     if not runs and not any(state == "unreadable" for *_, state, _ in missing):
         why = "a published report lies there without its runs" if (folder / "report.html").exists() else AGAIN
         raise UserError(f"{folder}: none of the {len(keys)} runs that {LOCK} names is finished there; {why}")
@@ -94,7 +95,13 @@ def _manifests(manifests: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """A row per run. `retried` is there where a run was tried again; records of before it was kept lack it too."""
     again = any(manifest.get("retried") for manifest in manifests)
     columns = [*RUN_COLUMNS, "resumed", *(["retried"] if again else [])]
-    return pd.DataFrame([{"resumed": 0, "retried": None} | dict(one) for one in manifests], columns=columns)
+    return pd.DataFrame([{"resumed": 0, "retried": None} | _row(one) for one in manifests], columns=columns)
+
+
+def _row(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """A manifest as a row; its error, which may quote what a model wrote, as it can be shown."""
+    error = manifest["error"]
+    return dict(manifest) | {"error": error if error is None else in_a_line(str(error))}
 
 
 def _unsealed(folder: Path, seals: Mapping[str, str] | None, runs: Mapping[str, RunFiles]) -> tuple[str, ...]:

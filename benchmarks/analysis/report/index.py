@@ -9,11 +9,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from ppo_vs_grpo.benchmarks.analysis.frames.results import ALL_TASKS
 from ppo_vs_grpo.benchmarks.analysis.report.verify import rows_of
-from ppo_vs_grpo.benchmarks.analysis.report.write import TEMPLATES
+from ppo_vs_grpo.benchmarks.analysis.report.write import environment
 from ppo_vs_grpo.benchmarks.records.folder import LOCK
 from ppo_vs_grpo.benchmarks.records.lock import read_lock, run_names
 from ppo_vs_grpo.tasks.errors import UserError
@@ -49,12 +47,10 @@ def write_index(results: Path) -> Path:
     if not pages:
         raise UserError(f"{results}: no suite has a report there; `ppo-vs-grpo run smoke` makes one in a minute or two")
     suites = [_shown(results, folder, page) for folder, page in pages.items()]
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined, keep_trailing_newline=True,
-    )  # fmt: skip
     newest_first = sorted(suites, key=lambda suite: (suite.written, suite.name), reverse=True)
-    text = environment.get_template("index.html.j2").render(suites=newest_first, folder=results.absolute().name)
+    text = (
+        environment(html=True).get_template("index.html.j2").render(suites=newest_first, folder=results.absolute().name)
+    )
     try:
         (results / "index.html").write_text(text, encoding="utf-8", newline="\n")
     except OSError as error:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ppo_vs_grpo.benchmarks.records.visible import in_a_line
+
 if TYPE_CHECKING:
     from pandas import DataFrame
     from rich.console import Console
@@ -22,11 +24,12 @@ TERMINAL = {
 def print_rows(console: Console, rows: Sequence[tuple[str, ...]]) -> None:
     """Rows in columns, without a head."""
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for row in rows:
-        table.add_row(*row)
-    console.print(table, markup=False)
+        table.add_row(*[Text(in_a_line(str(cell))) for cell in row])
+    console.print(table)
 
 
 def print_summary(console: Console, frame: DataFrame) -> None:
@@ -40,12 +43,12 @@ def print_summary(console: Console, frame: DataFrame) -> None:
         labels = column in ("task", "arm")
         table.add_column(str(column), justify="left" if labels else "right", no_wrap=labels)
     for row in frame[columns].itertuples(index=False):
-        table.add_row(*[Text(str(value)) for value in row])
+        table.add_row(*[Text(in_a_line(str(value))) for value in row])
     console.print(table)
     for note, rows in frame.groupby("note", sort=False):
         if len(str(note)) > 1:  # a dash stands for none
             names = ", ".join(f"{task} {arm}" for task, arm in zip(rows["task"], rows["arm"], strict=True))
-            console.print(f"{note}: {names}", style="dim", markup=False, highlight=False)
+            console.print(in_a_line(f"{note}: {names}"), style="dim", markup=False, highlight=False)
 
 
 def summary(results: Results) -> DataFrame:

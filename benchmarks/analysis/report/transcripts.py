@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 
 import jinja2
 
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
 from ppo_vs_grpo.benchmarks.analysis.frames.transcripts import Beside, Transcript, side_by_side
+from ppo_vs_grpo.benchmarks.records.visible import LONGEST, shown
 
 PAGE = "transcripts.html"
-
-LONGEST = 2000
-"""Characters of a text that are shown at most: half from its beginning, half from its end."""
 
 SHORTEST = 60
 
 PAGE_BYTES = 500_000
 """A page larger than this is made again with shorter texts: what is published should stay below 2 MB."""
-
-JOINERS = "\u200c\u200d"
-"""Invisible, but letters of Persian, of Indian scripts and of emoji take their shape from them."""
 
 
 def transcripts_page(environment: jinja2.Environment, results: Results, name: str) -> str | None:
@@ -39,27 +33,6 @@ def transcripts_page(environment: jinja2.Environment, results: Results, name: st
         if len(page.encode()) <= PAGE_BYTES or longest <= SHORTEST:
             return page
         longest //= 2
-
-
-def shown(text: str, longest: int = LONGEST) -> str:
-    """A text as a page shows it: at most so many characters, and of what would not be seen the code point.
-
-    Such are control characters, as those before a terminal's colours, and marks that turn text round. Line ends and
-    tabs stay. Of a longer text the middle is left out, and how much of it is said.
-    """
-    if len(text) > longest:
-        half = longest // 2
-        left_out = f"\n[… {len(text) - 2 * half:,} characters left out …]\n"
-        return f"{shown(text[:half])}{left_out}{shown(text[-half:])}"
-    return "".join(map(_visible, text))
-
-
-def _visible(character: str) -> str:
-    if character in "\n\t" or character in JOINERS:
-        return character
-    if unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Zl", "Zp"):
-        return character
-    return f"⟨U+{ord(character):04X}⟩"
 
 
 def marks(one: Transcript) -> str:

@@ -25,6 +25,7 @@ from ppo_vs_grpo.benchmarks.analysis.report.other_pairs import largest_sentence
 from ppo_vs_grpo.benchmarks.analysis.report.terminal import summary
 from ppo_vs_grpo.benchmarks.analysis.report.transcripts import PAGE as TRANSCRIPTS
 from ppo_vs_grpo.benchmarks.analysis.report.transcripts import transcripts_page
+from ppo_vs_grpo.benchmarks.records.visible import in_a_line, shown, visible
 from ppo_vs_grpo.tasks.errors import UserError
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -65,7 +66,7 @@ def write(results: Results, out: Path, found: Judged | None = None, kinds: Colle
         for part in ("figures", "tables"):
             (out / part).mkdir(parents=True, exist_ok=True)
         for stem, table in made.items():
-            table.replace("", tables.DASH).to_csv(
+            table.map(_seen).replace("", tables.DASH).to_csv(
                 out / "tables" / f"{stem}.csv",
                 index=False,
                 na_rep=tables.DASH,
@@ -73,11 +74,11 @@ def write(results: Results, out: Path, found: Judged | None = None, kinds: Colle
                 lineterminator="\n",
             )
         drawn, rules = _draw(results, name, out, kinds)
-        beside = transcripts_page(_environment(html=True), results, name)
+        beside = transcripts_page(environment(html=True), results, name)
         page = _content(results, name, found, made, drawn) | {"drawn_with": rules, "transcripts": bool(beside)}
         _write_claims(results, name, found, out / "claims.json")
         for file in ("report.md", "report.html"):
-            text = _environment(html=file.endswith("html")).get_template(f"{file}.j2").render(page)
+            text = environment(html=file.endswith("html")).get_template(f"{file}.j2").render(page)
             (out / file).write_text(text, encoding="utf-8", newline="\n")
         (out / TRANSCRIPTS).unlink(missing_ok=True)  # of an earlier report
         if beside:
@@ -87,14 +88,20 @@ def write(results: Results, out: Path, found: Judged | None = None, kinds: Colle
     return out / "report.html"
 
 
-def _environment(html: bool) -> jinja2.Environment:
-    """What reads the templates; of HTML it escapes what is no markup."""
-    environment = jinja2.Environment(
+def environment(html: bool) -> jinja2.Environment:
+    """What reads the templates; of HTML it escapes what is no markup. What cannot be seen is shown as code points."""
+    made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=html, trim_blocks=True, lstrip_blocks=True,
         undefined=jinja2.StrictUndefined, keep_trailing_newline=True,
+        finalize=_seen,
     )  # fmt: skip
-    environment.filters |= {"markdown": _markdown, "kinds": _kinds}
-    return environment
+    made.filters |= {"markdown": _markdown, "kinds": _kinds, "shown": shown}
+    return made
+
+
+def _seen(value: Any) -> Any:
+    """A text as it can be shown; markup, and what is no text, as it is."""
+    return visible(value) if type(value) is str else value
 
 
 def _write_claims(results: Results, name: str, found: Judged, path: Path) -> None:
@@ -212,7 +219,9 @@ def _about(results: Results, stem: str) -> str:
 def _markdown(table: pd.DataFrame) -> str:
     """A table of text as Markdown."""
     rows = [list(table.columns), ["---"] * len(table.columns), *table.to_numpy().tolist()]
-    return "\n".join("| " + " | ".join(str(value).replace("|", "\\|") for value in row) + " |" for row in rows)
+    return "\n".join(
+        "| " + " | ".join(in_a_line(str(value)).replace("|", "\\|") for value in row) + " |" for row in rows
+    )
 
 
 def _kinds(table: pd.DataFrame) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from pathlib import Path
 
 import pytest
@@ -171,3 +172,15 @@ def test_a_run_without_one_is_made_anew(tmp_path: Path) -> None:
     assert state.prepare() == []
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["spec.json", "stdout.log"]
     assert state.goes_on_from is None
+
+
+def test_one_that_does_not_fit_on_the_disk_is_an_error_of_the_disk_and_leaves_nothing(run: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            checkpoints.write(run, SPEC, at(8), {"records": {"files": {}}})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["0000004", "0000006"]
+    assert checkpoints.go_back(run, SPEC)[0] == 6

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from example_spec import SPEC
 from ppo_vs_grpo.algorithms import entry
 from ppo_vs_grpo.algorithms.shared.config import TrainConfig
 from ppo_vs_grpo.benchmarks.probes import ProbeConfig
+from ppo_vs_grpo.benchmarks.records.recorder import Recorder
 from ppo_vs_grpo.benchmarks.run import checkpoints, worker
 from ppo_vs_grpo.benchmarks.run.state import RunState
 from ppo_vs_grpo.benchmarks.suites.sections import EvalConfig
@@ -127,6 +129,28 @@ def test_a_run_that_fails_by_itself_begins_anew(tmp_path: Path, monkeypatch: pyt
     assert manifest_of(folder)["status"] == "failed"
     state = RunState(RUN, folder)
     assert (state.prepare(), state.goes_on_from) == ([], None)
+
+
+def test_a_run_whose_disk_is_full_goes_on_where_it_stood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, model = prepared(tmp_path, RUN)
+    folder = tmp_path / "full"
+    assert begin(tmp_path / "whole", model, "--save-policies") == 0
+    append = Recorder._append
+
+    def fill(recorder: Recorder, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        if name == "metrics" and rows[0]["update"] == 5:
+            with (recorder.folder / "metrics.jsonl").open("a") as lines:
+                lines.write('{"update": 5, "rew')
+            raise OSError(28, "No space left on device")
+        append(recorder, name, rows)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Recorder, "_append", fill)
+        assert begin(folder, model) == 1
+    assert manifest_of(folder)["error"] == "OSError: [Errno 28] No space left on device"
+    assert RunState(RUN, folder).prepare() == ["goes on from update 4 of 7"]
+    assert begin(folder, model, "--save-policies") == 0
+    assert left(folder) == left(tmp_path / "whole")
 
 
 def test_a_checkpoint_that_cannot_be_written_is_a_line_of_the_log(

@@ -17,7 +17,8 @@ from ppo_vs_grpo.benchmarks import load
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
 from ppo_vs_grpo.benchmarks.analysis.frames.transcripts import Transcript
 from ppo_vs_grpo.benchmarks.analysis.report import transcripts, write
-from ppo_vs_grpo.benchmarks.analysis.report.transcripts import PAGE, marks, shown, transcripts_page
+from ppo_vs_grpo.benchmarks.analysis.report.transcripts import PAGE, marks, transcripts_page
+from ppo_vs_grpo.benchmarks.records.visible import shown
 from synthetic import make_suite, write_results
 
 ARMS = ("ppo", "grpo")
