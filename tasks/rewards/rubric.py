@@ -6,6 +6,7 @@ import asyncio
 import functools
 import json
 import logging
+import os
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import Any
@@ -58,13 +59,12 @@ class _Failures(logging.Handler):
 @functools.cache
 def _loaded(environment: str, arguments: str) -> Any:
     """The environment made with arguments, given as JSON."""
+    os.environ["HF_DATASETS_DISABLE_PROGRESS_BARS"] = "1"  # they would stand between a run's own lines
     try:
-        import datasets
         import verifiers as vf
         from verifiers import SingleTurnEnv
     except ImportError:
         raise ImportError("verifiers is not installed: pip install 'ppo-vs-grpo[verifiers]'") from None
-    datasets.disable_progress_bars()
     loaded = vf.load_environment(environment, **json.loads(arguments))
     if not isinstance(loaded, SingleTurnEnv):
         raise TypeError(f"{type(loaded).__name__} is no SingleTurnEnv; only environments of one turn can be used")
