@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,7 @@ def read_samples(folder: Path) -> pd.DataFrame:
         return pd.DataFrame(columns=list(SAMPLE_COLUMNS))
     try:
         rows = [json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()]
-    except (OSError, EOFError, ValueError) as error:
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise UserError(f"{path}: not gzipped JSON lines ({str(error).splitlines()[0]})") from None
     frame = pd.DataFrame([{name: _written(value) for name, value in row.items()} for row in rows])
     check_columns(path, SAMPLE_COLUMNS, frame.columns)

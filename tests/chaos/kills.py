@@ -38,7 +38,7 @@ Kind = Literal["a worker", "the runner", "all processes", "the fork server"]
 SHARES: dict[Kind, int] = {"a worker": 15, "the runner": 3, "all processes": 1, "the fork server": 1}
 """Of twenty kills."""
 
-PAUSES_S: dict[Kind, float] = {"a worker": 1.5, "the runner": 8, "all processes": 8, "the fork server": 8}
+PAUSES_S: dict[Kind, float] = {"a worker": 4, "the runner": 8, "all processes": 8, "the fork server": 8}
 """The longest time from a kill, or from the start of what is killed, to the next one."""
 
 SEEDS = 3
