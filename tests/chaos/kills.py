@@ -98,7 +98,7 @@ class Series:
             if code == 0:
                 return
             if code not in (1, -signal.SIGKILL) or len(self.outcomes) == before:
-                return self._fault("lost", f"exit code {code}: {call.said[-300:]}")
+                return self._fault("lost", f"exit code {code} and nobody was killed: {call.said[-300:]}")
         self._fault("lost", f"the suite has no end after {CALLS} calls")
 
     def judge(self, expected: Mapping[str, Any]) -> None:
