@@ -18,7 +18,7 @@ from stopped import kill_all
 for name in (*PRELOADED, "ppo_vs_grpo.benchmarks.run.runner", "ppo_vs_grpo.benchmarks.analysis.report.write"):
     importlib.import_module(name)
 
-CALL_S = 300.0
+CALL_S = 900.0
 """A call that has not ended by then hangs."""
 
 
@@ -38,12 +38,11 @@ class Call:
         return self.code
 
     def wait(self) -> int:
-        """Wait for the exit code. One that hangs is killed with all that it started: TimeoutError."""
+        """Wait for the exit code. One that hangs is killed with all that it started, which its code then says."""
         deadline = time.monotonic() + CALL_S
         while (code := self.poll()) is None:
             if time.monotonic() > deadline:
                 kill_all(self.pid)
-                raise TimeoutError(f"no end after {CALL_S:.0f} s")
             time.sleep(0.01)
         return code
 
