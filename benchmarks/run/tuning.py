@@ -48,7 +48,7 @@ TRIALS, TUNED = "trials.csv", "tuned.yaml"
 
 @dataclass(slots=True)
 class Trial:
-    """A point of an arm's space under a label of its own, and what became of it: a score, or none where a run failed."""
+    """A point of an arm's space under a label of its own, and what became of it: no score where a run failed."""
 
     arm: str
     label: str

@@ -1,4 +1,4 @@
-"""The space in which `tune` looks for an arm's settings: a suite's section `search`, and what it is where none is given."""
+"""The space in which `tune` looks for an arm's settings: a suite's section `search`, and what is sought without one."""
 
 from __future__ import annotations
 

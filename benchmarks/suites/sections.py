@@ -156,7 +156,7 @@ class Limits(Frozen):
 
 
 class Tuned(Frozen):
-    """Where the arms' settings come from: so many `trials` an arm, what they took together, and a hash of their runs."""
+    """Where the arms' settings come from: `trials` of each arm, what all of them took, and a hash of their runs."""
 
     trials: int = Field(ge=1)
     completions: int = Field(ge=0)
