@@ -18,6 +18,7 @@ from ppo_vs_grpo.benchmarks.records.lock import write_lock
 from ppo_vs_grpo.benchmarks.records.recorder import Recorder
 from ppo_vs_grpo.benchmarks.run import tuning
 from ppo_vs_grpo.benchmarks.run.tuning import tune
+from ppo_vs_grpo.benchmarks.suites.continuation import refuse_another
 from ppo_vs_grpo.benchmarks.suites.load import load_suite
 from ppo_vs_grpo.benchmarks.suites.resolve import lock_document, resolve
 from ppo_vs_grpo.benchmarks.suites.run_spec import RunSpec
@@ -62,6 +63,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
     def run_suite(suite: Suite, source: str, results: Path, **_: Any) -> int:
         specs = resolve(suite, source)
+        refuse_another(results / suite.name, lock_document(suite, specs))
         (results / suite.name).mkdir(parents=True, exist_ok=True)
         write_lock(results / suite.name, lock_document(suite, specs), {})
         for spec in specs:
@@ -132,12 +134,11 @@ def test_the_best_settings_are_a_suite_for_fresh_seeds(tmp_path: Path, runs: dic
 def test_a_search_that_was_stopped_asks_the_same_again(tmp_path: Path, runs: dict[str, Any]) -> None:
     tune(suite(tmp_path), "mine.yaml", tmp_path / "whole", 14)
     runs["made"].clear()
-    calls = 0
-    while True:
-        calls, runs["left"] = calls + 1, 23
-        if tune(suite(tmp_path), "mine.yaml", tmp_path / "pieces", 14) == 0:
-            break
-    assert calls == 5  # 14 trials of 2 arms on 2 tasks with 2 seeds: 112 runs
+    codes = []
+    for _ in range(5):  # 14 trials of 2 arms on 2 tasks with 2 seeds: 112 runs
+        runs["left"] = 23
+        codes.append(tune(suite(tmp_path), "mine.yaml", tmp_path / "pieces", 14))
+    assert codes == [130, 130, 130, 130, 0]
     assert len(runs["made"]) == len({spec.key for spec in runs["made"]}) == 112
     assert table(tmp_path / "pieces") == table(tmp_path / "whole")
 
