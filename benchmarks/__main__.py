@@ -14,7 +14,13 @@ from ppo_vs_grpo.benchmarks.records.visible import visible
 from ppo_vs_grpo.tasks.errors import UserError
 
 COMMANDS: dict[str, dict[str, Callable[..., Any]]] = {
-    "Run": {"init": suites.init, "import-trl": suites.import_trl, "run": runs.run, "merge": runs.merge},
+    "Run": {
+        "init": suites.init,
+        "import-trl": suites.import_trl,
+        "run": runs.run,
+        "tune": runs.tune,
+        "merge": runs.merge,
+    },
     "Read": {
         "view": reports.view,
         "report": reports.report,

@@ -79,6 +79,35 @@ def run(
     raise typer.Exit(code)
 
 
+def tune(
+    suite: SuiteArgument,
+    trials: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Trials of each arm; the first has its own settings.")
+    ],
+    results: ResultsOption = Path("results"),
+    changes: SetOption = None,
+    slots: Annotated[int | None, typer.Option(metavar="N", help="Runs at a time; when not given as for run.")] = None,
+    device: Annotated[Device, typer.Option(help="Where runs compute, as for run.")] = Device.auto,
+    cache: CacheOption = None,
+) -> None:
+    """Look for the settings of every arm of a suite, at equal budget, and write the suite of the tuned arms."""
+    from rich.console import Console
+
+    from ppo_vs_grpo.benchmarks.run.doctor import require_imports, require_system
+    from ppo_vs_grpo.benchmarks.suites.load import find_suite, load_suite, source_of
+
+    require_system()
+    path = find_suite(suite)
+    loaded = load_suite(path, changes or [])
+    require_imports()
+    from ppo_vs_grpo.benchmarks.run.tuning import tune as search
+
+    source = source_of(path, changes or [])
+    raise typer.Exit(
+        search(loaded, source, results, trials, cache=cache, slots=slots, device=device, console=Console())
+    )
+
+
 def _reported(folder: Path, code: int, console: Console) -> int:
     """Write the report and index.parquet of a suite that ended with an exit code; the code after that.
 

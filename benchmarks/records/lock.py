@@ -18,7 +18,7 @@ from ppo_vs_grpo.tasks.errors import UserError, nearest
 
 MEND = "run the suite again: that writes it anew"
 
-CHANGING_NOTHING = ("name", "description", "checkpoint", "limits", "environment")
+CHANGING_NOTHING = ("name", "description", "checkpoint", "limits", "environment", "search")
 """Keys of a suite that change nothing of its runs or its verdicts."""
 
 Differences = dict[str, list[Any]]

@@ -1,4 +1,4 @@
-"""The sections of a suite: tasks, arms, timing, throughput, claims, evaluation, checkpoints, limits."""
+"""The sections of a suite: tasks, arms, timing, throughput, claims, evaluation, checkpoints, limits, tuning."""
 
 from __future__ import annotations
 
@@ -153,3 +153,12 @@ class Limits(Frozen):
 
     silent_minutes: float | None = Field(60.0, gt=0)
     minutes: float | None = Field(None, gt=0)
+
+
+class Tuned(Frozen):
+    """Where the arms' settings come from: `trials` of each arm, what all of them took, and a hash of their runs."""
+
+    trials: int = Field(ge=1)
+    completions: int = Field(ge=0)
+    train_s: float = Field(ge=0)
+    sha256: str

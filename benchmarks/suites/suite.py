@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from ppo_vs_grpo.algorithms.shared.config import Frozen, TrainConfig
 from ppo_vs_grpo.benchmarks.probes import ProbeConfig
+from ppo_vs_grpo.benchmarks.suites.search import Search
 from ppo_vs_grpo.benchmarks.suites.sections import (
     Arm,
     Attribution,
@@ -21,6 +22,7 @@ from ppo_vs_grpo.benchmarks.suites.sections import (
     TaskChoice,
     Throughput,
     Timing,
+    Tuned,
 )
 from ppo_vs_grpo.tasks.errors import nearest
 
@@ -34,7 +36,8 @@ class Suite(Frozen):
     A list of names stands for a mapping of each name to itself, a number of seeds for the first so many. The first of
     `pairs` is the pair of arms that is judged; without it, it is PPO and GRPO, or the first two. A training run has
     `threads` threads on the CPU, since their number changes how sums are rounded; a timing run takes all cores.
-    Processes get the variables that `environment` names, besides those that every process gets.
+    Processes get the variables that `environment` names, besides those that every process gets. `search` is for `tune`,
+    which writes `tuned` into the suite of what it found.
     """
 
     name: SuiteName
@@ -56,6 +59,8 @@ class Suite(Frozen):
     probes: ProbeConfig | None = None
     claims: dict[Label, Claim] = Field(default_factory=dict)
     pairs: list[list[Label]] | None = Field(None, min_length=1)
+    search: Search | None = None
+    tuned: Tuned | None = None
 
     @field_validator("seeds", mode="before")
     @classmethod

@@ -114,7 +114,11 @@ def not_tested(results: Results, judged: Sequence[Verdict]) -> list[str]:
     differ = differing_settings(results, pair)
     apart = f"each arm ran with one set, and the two differ in {', '.join(differ)}"
     ran = apart if differ else "both arms ran with one set"
-    settings = f"Other settings: {ran}. This suite searched for better ones for neither."
+    if tuned := results.suite.get("tuned"):
+        searched = f"Each arm's are the best of {tuned['trials']} trials on other seeds and prompts"
+    else:
+        searched = "This suite searched for better ones for neither"
+    settings = f"Other settings: {ran}. {searched}."
     lines = [" ".join(filter(None, [settings, places_of_beta(results, pair)]))]
     forms = critics(results, pair)
     if len(kinds := set(forms.values())) == 1:
