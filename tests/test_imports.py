@@ -97,7 +97,9 @@ def test_every_import_is_a_declared_dependency() -> None:
     used = {name for path in sources() for name in imports(ast.parse(path.read_text()))}
     used -= {*sys.stdlib_module_names, "ppo_vs_grpo", "verifiers"}  # its extra is in no development environment
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extras = [text for extra in ("lora", "gguf", "math", "gym", "tune") for text in project["optional-dependencies"][extra]]
+    extras = [
+        text for extra in ("lora", "gguf", "math", "gym", "tune") for text in project["optional-dependencies"][extra]
+    ]
     declared = [*project["dependencies"], *extras]
     names = {canonicalize_name(Requirement(text).name) for text in declared}
     owners = packages_distributions()
