@@ -29,6 +29,7 @@ class Recorder:
         """Take the run's folder, and who the run is: `RunSpec.identity`."""
         self.folder, self.identity = folder, identity
         self._columns: dict[str, tuple[str, ...]] = {}  # of each file's first line
+        self._begins_bytes: dict[str, int] = {}  # where this run's lines begin in a file that was there before
         self._memory: list[dict[str, Any]] = []
         self._transcripts: list[dict[str, Any]] = []
 
@@ -59,6 +60,7 @@ class Recorder:
 
     def go_on(self, stood: Mapping[str, Any]) -> dict[str, Any]:
         """Go on with files that are as they stood then; returns the last update's numbers."""
+        self._begins_bytes = {Path(file).stem: 0 for file in stood["files"]}
         stood_lines = {Path(file).stem: self._read(Path(file).stem) for file in stood["files"]}
         self._columns = {name: tuple(rows[0]) for name, rows in stood_lines.items()}
         self._memory, self._transcripts = list(stood["memory"]), list(stood["transcripts"])
@@ -86,12 +88,15 @@ class Recorder:
         if finite:
             self._columns.setdefault(name, tuple(finite[0]))
         with (self.folder / f"{name}.jsonl").open("a") as file:
+            self._begins_bytes.setdefault(name, file.tell())
             file.writelines(json.dumps(row, allow_nan=False) + "\n" for row in finite)
 
     def _read(self, name: str) -> list[dict[str, Any]]:
         """The lines that were written; half a one, which a full disk leaves, is none."""
-        path = self.folder / f"{name}.jsonl"
-        lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+        if name not in self._begins_bytes:
+            return []
+        written = (self.folder / f"{name}.jsonl").read_bytes()[self._begins_bytes[name] :]
+        lines = written.splitlines(keepends=True)
         return [json.loads(line) for line in lines if line.endswith(b"\n")]
 
 

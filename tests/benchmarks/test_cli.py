@@ -214,5 +214,6 @@ def test_a_full_disk_is_one_line_and_exit_code_2(
         main()
     lock = tmp_path / "memory" / "suite.lock.yaml"
     assert ended.value.code == 2
-    said = f"error: {lock}: No space left on device; once that is mended the same command goes on\n"
+    said = f"error: {lock}: cannot be written (No space left on device); finished runs stay; mend that, "
+    said += "then run the same command: it goes on with the others\n"
     assert capsys.readouterr().err.endswith(said)

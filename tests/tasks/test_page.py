@@ -25,7 +25,7 @@ def task_of(suite: dict[str, Any]) -> Any:
 
 
 def test_the_page_has_its_suites() -> None:
-    assert [list(suite["tasks"]) for suite in SUITES] == [["clips"], ["sums"]]
+    assert [list(suite["tasks"]) for suite in SUITES] == [["clips"], ["sums"], ["words"]]
 
 
 def test_the_dataset_of_the_page_is_made_and_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
