@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ppo_vs_grpo.benchmarks.run.device import Device
 from ppo_vs_grpo.benchmarks.suites import suite_names
 
 
@@ -29,4 +30,11 @@ ResultsOption = Annotated[Path, typer.Option(metavar="DIR", help="Where results 
 CacheOption = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help="Where start models are kept; else $PPO_VS_GRPO_CACHE, else the user's cache."),
+]
+SlotsOption = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Runs at a time; when not given as many as cores, on an accelerator one."),
+]
+DeviceOption = Annotated[
+    Device, typer.Option(help="Where runs compute; auto is the accelerator that torch sees, else the CPU.")
 ]

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ppo_vs_grpo.benchmarks.commands.options import CacheOption, ResultsOption, SetOption, SuiteArgument
+from ppo_vs_grpo.benchmarks.commands.options import (
+    CacheOption,
+    DeviceOption,
+    ResultsOption,
+    SetOption,
+    SlotsOption,
+    SuiteArgument,
+)
 from ppo_vs_grpo.benchmarks.commands.reports import written
 from ppo_vs_grpo.benchmarks.run.attempts import Retry
 from ppo_vs_grpo.benchmarks.run.device import Device
@@ -30,13 +37,8 @@ def run(
         str | None,
         typer.Option(metavar="RANGE", help="Seeds to add to those that are there, such as 8-15; else the suite's."),
     ] = None,
-    slots: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Runs at a time; when not given as many as cores, on an accelerator one."),
-    ] = None,
-    device: Annotated[
-        Device, typer.Option(help="Where runs compute; auto is the accelerator that torch sees, else the CPU.")
-    ] = Device.auto,
+    slots: SlotsOption = None,
+    device: DeviceOption = Device.auto,
     cache: CacheOption = None,
     wandb: Annotated[
         Mode, typer.Option(help="Mirror the results in wandb; offline leaves them for `wandb sync`.")
@@ -86,8 +88,8 @@ def tune(
     ],
     results: ResultsOption = Path("results"),
     changes: SetOption = None,
-    slots: Annotated[int | None, typer.Option(metavar="N", help="Runs at a time; when not given as for run.")] = None,
-    device: Annotated[Device, typer.Option(help="Where runs compute, as for run.")] = Device.auto,
+    slots: SlotsOption = None,
+    device: DeviceOption = Device.auto,
     cache: CacheOption = None,
 ) -> None:
     """Look for the settings of every arm of a suite, at equal budget, and write the suite of the tuned arms."""
