@@ -158,6 +158,10 @@ class CriticConfig(Frozen):
     none.
     `passes` is how often the critic goes over a batch for each time that the policy does (2 in SAO, arXiv 2607.07508,
     section 3.2). Those beyond the first follow the policy's, and a shared trunk does not change in them.
+
+    `start` is the `critic` folder of a run that was saved, from which the critic sets out: values learnt beforehand on
+    completions of the start model (VC-PPO, arXiv 2503.01491, section 3.2), once for many runs. Where tasks have start
+    models of their own it names a folder for each, by task.
     """
 
     kind: Literal["head", "model"] = "head"
@@ -167,6 +171,7 @@ class CriticConfig(Frozen):
     bootstrap_truncated: bool = False
     bounds: tuple[float, float] | None = None
     passes: int = Field(1, ge=1)
+    start: str | dict[str, str] | None = None
 
     @field_validator("bounds")
     @classmethod

@@ -17,6 +17,7 @@ from ppo_vs_grpo.benchmarks.commands.options import (
     SuiteArgument,
 )
 from ppo_vs_grpo.benchmarks.commands.reports import written
+from ppo_vs_grpo.benchmarks.records.visible import visible
 from ppo_vs_grpo.benchmarks.run.attempts import Retry
 from ppo_vs_grpo.benchmarks.run.device import Device
 from ppo_vs_grpo.benchmarks.tracking.beside import Mode, mirrored
@@ -120,7 +121,7 @@ def _reported(folder: Path, code: int, console: Console) -> int:
     except UserError as error:
         if code == 0:
             raise
-        print(f"no report: {error}", file=sys.stderr)
+        print(f"no report: {visible(str(error))}", file=sys.stderr)
         return code
     from ppo_vs_grpo.benchmarks.run.writing import writing
 

@@ -1,7 +1,8 @@
 """The networks that a run ended with, as folders that transformers and peft load without this package.
 
 policy/   the policy as `save_pretrained` writes it, or its adapter as peft does, with the tokenizer
-critic/   value_head.safetensors (V = weight h + bias), and the critic's own network or adapter where it has one
+critic/   value_head.safetensors (V = weight h + bias), and the critic's own network or adapter where it has one;
+          critic.json says what it is, so that another run can set out from it (`critic.start`)
 """
 
 from __future__ import annotations
@@ -10,26 +11,29 @@ import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ppo_vs_grpo.benchmarks.models.critic import BETWEEN_NAMES, HEAD, SavedCritic, describe
 from ppo_vs_grpo.benchmarks.records.folder import NETWORKS
+from ppo_vs_grpo.benchmarks.suites.run_spec import RunSpec
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from ppo_vs_grpo.algorithms.shared.trainer import Trainer
     from ppo_vs_grpo.benchmarks.run.trainers import RunTrainer
 
-BETWEEN_NAMES = ".default."
-"""How peft names the only adapter of a network, within a weight's name; its files leave that out."""
 
+def save(trainer: RunTrainer, run: Path, start: Path, spec: RunSpec, updates: int) -> None:
+    """Write a run's networks into its folder, after so many updates.
 
-def save(trainer: RunTrainer, run: Path, start: Path, start_name: str) -> None:
-    """Write a run's networks into its folder. An adapter names the model that it adapts, which lies in `start`."""
+    An adapter names the model that it adapts, which lies in `start`.
+    """
     from safetensors.torch import save_file
 
     from ppo_vs_grpo.algorithms.shared.trainer import Trainer
 
-    repository, _, commit = start_name.partition("@")  # of the hub; a path stays one
+    repository, _, commit = spec.start.partition("@")  # of the hub; a path stays one
     base = (
-        (repository, commit) if commit and not start_name.startswith(("/", ".", "~")) else (str(start.resolve()), None)
+        (repository, commit) if commit and not spec.start.startswith(("/", ".", "~")) else (str(start.resolve()), None)
     )
     policy, critic = (run / name for name in NETWORKS)
     _save(trainer.policy, policy, "CAUSAL_LM", base, trainer.policy)
@@ -38,7 +42,21 @@ def save(trainer: RunTrainer, run: Path, start: Path, start_name: str) -> None:
         if trainer.models.trunk is not None:
             _save(trainer.models.trunk, critic, "FEATURE_EXTRACTION", base, trainer.policy)
         critic.mkdir(exist_ok=True)
-        save_file({"weight": head.weight.detach(), "bias": head.bias.detach()}, critic / "value_head.safetensors")
+        save_file({"weight": head.weight.detach(), "bias": head.bias.detach()}, critic / HEAD)
+        describe(critic, _about(trainer, spec, updates))
+
+
+def _about(trainer: Trainer, spec: RunSpec, updates: int) -> SavedCritic:
+    """What critic.json says of a run's critic."""
+    critic = trainer.algorithm.needs.critic
+    assert critic is not None  # it has a head
+    return SavedCritic(
+        kind=critic.kind,
+        bounds=critic.bounds,
+        lora_rank=spec.train.lora_rank,
+        start_hash=spec.start_hash,
+        policy_updates=max(0, updates - critic.warmup_updates),
+    )
 
 
 def _save(

@@ -13,6 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from ppo_vs_grpo.benchmarks.records.visible import shown
 from ppo_vs_grpo.benchmarks.run.attempts import Retry
 from ppo_vs_grpo.benchmarks.run.engines.job import Job
 from ppo_vs_grpo.benchmarks.run.state import RunState, State, left_s
@@ -268,4 +269,4 @@ class Board:
         return Text.assemble(*signs, ("number: training reward", "dim"))
 
     def _print(self, text: str, style: str | None = None) -> None:
-        self.console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+        self.console.print(shown(text), style=style, markup=False, highlight=False, soft_wrap=True)

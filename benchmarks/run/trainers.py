@@ -67,7 +67,7 @@ def make_trainer(spec: RunSpec, start: Path, device: str = "cpu", more_updates: 
     from ppo_vs_grpo.algorithms.shared.networks.loading import load
     from ppo_vs_grpo.algorithms.shared.trainer import Trainer
     from ppo_vs_grpo.benchmarks import peers
-    from ppo_vs_grpo.benchmarks.models import admission, reward
+    from ppo_vs_grpo.benchmarks.models import admission, critic, reward
     from ppo_vs_grpo.benchmarks.peers.settings import settings_of
     from ppo_vs_grpo.benchmarks.run.context import check_context
     from ppo_vs_grpo.tasks import make
@@ -89,6 +89,8 @@ def make_trainer(spec: RunSpec, start: Path, device: str = "cpu", more_updates: 
     trainer: RunTrainer
     if peer is None:
         own = Trainer(*given)
+        if algorithm.needs.critic and isinstance(saved := algorithm.needs.critic.start, str):
+            critic.load(saved, own.models)
         check_agreement(own.engine, own.models, own.encode(problems(task, "train", spec.seed, 0, ASKED)))
         trainer = own
     else:

@@ -134,7 +134,8 @@ class Run:
 
         try:
             if self._trainer:
-                policies.save(self._trainer, self.recorder.folder, start, self.spec.start)
+                updates = self._last.get("update", 0)
+                policies.save(self._trainer, self.recorder.folder, start, self.spec, updates)
         except Exception as failure:
             traceback.print_exc()
             return f"its policy was not saved: {type(failure).__name__}: {failure}".splitlines()[0]

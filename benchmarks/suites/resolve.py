@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ppo_vs_grpo.algorithms.shared.config import Frozen, Needs, TrainConfig
+from ppo_vs_grpo.benchmarks.models import critic
 from ppo_vs_grpo.benchmarks.peers import PEERS
 from ppo_vs_grpo.benchmarks.records.lock import Differences, document
 from ppo_vs_grpo.benchmarks.suites.mistakes import explain
@@ -57,7 +58,7 @@ def resolve(suite: Suite, source: str) -> list[RunSpec]:
     for task, place in places.items():
         _check_trained(place, {arm: arms[arm] for arm in on[task]}, source)
     specs = [
-        _spec(suite, arm, task, seed, places[task], arms[arm])
+        _spec(suite, arm, task, seed, places[task], arms[arm], source)
         for seed in suite.seeds
         for task in places
         for arm in on[task]
@@ -65,7 +66,7 @@ def resolve(suite: Suite, source: str) -> list[RunSpec]:
     if suite.timing:
         for task, place in places.items():
             timed = {arm: arms[arm] for arm in on[task] if arm in (suite.timing.arms or arms)}
-            specs += _timed(suite, suite.timing, task, place, timed)
+            specs += _timed(suite, suite.timing, task, place, timed, source)
         specs += _resolve_cells(suite, suite.timing, source)
     return specs
 
@@ -86,17 +87,22 @@ def _resolve_cells(suite: Suite, timing: Timing, source: str) -> list[RunSpec]:
             for arm in cell.arms or timing.arms or suite.arms
         }
         _check_trained(place, timed, source)
-        by_cell.append(_timed(suite, timing, label, place, timed))
+        by_cell.append(_timed(suite, timing, label, place, timed, source))
     return [spec for repeat in range(timing.repeats) for specs in by_cell for spec in specs if spec.seed == repeat]
 
 
 def _timed(
-    suite: Suite, timing: Timing, task: str, place: _Place, arms: Mapping[str, tuple[dict[str, Any], TrainConfig]]
+    suite: Suite,
+    timing: Timing,
+    task: str,
+    place: _Place,
+    arms: Mapping[str, tuple[dict[str, Any], TrainConfig]],
+    source: str,
 ) -> list[RunSpec]:
     """The timing runs of a task or cell: the arms forward, then backward, and so on."""
     order, alone = list(arms), timing.model_copy(update={"cells": {}})
     return [
-        _spec(suite, arm, task, repeat, place, arms[arm], alone)
+        _spec(suite, arm, task, repeat, place, arms[arm], source, alone)
         for repeat in range(timing.repeats)
         for arm in (order[::-1] if repeat % 2 else order)
     ]
@@ -109,10 +115,15 @@ def _spec(
     seed: int,
     place: _Place,
     settings: tuple[dict[str, Any], TrainConfig],
+    source: str,
     timing: Timing | None = None,
 ) -> RunSpec:
     """One run; a timing run's budget is what the clock needs."""
     config, train = settings
+    try:
+        config = critic.at_digest(config, task, place.start_hash, train.lora_rank)
+    except UserError as error:
+        raise UserError(f"{source}: arms.{arm}.config.{error}") from None  # the error begins with its key
     changes: dict[str, Any] = {"max_new_tokens": train.max_new_tokens or place.max_new_tokens}
     if timing:
         changes["completions"] = (timing.warmup_updates + timing.updates) * train.batch_completions
@@ -255,8 +266,15 @@ def _check_batch(train: TrainConfig, needs: Needs, task_limit: int, place: str) 
 def lock_document(suite: Suite, specs: Sequence[RunSpec], changed: Differences | None = None) -> dict[str, Any]:
     """The content of suite.lock.yaml, as `records.lock.document` has it; algorithms' defaults are written out too."""
     written = suite.model_dump(mode="json")
+    critics: dict[str, dict[str, str]] = {}
     for spec in specs:
         written["arms"][spec.arm]["config"] = spec.config
+        if start := (spec.config.get("critic") or {}).get("start"):
+            critics.setdefault(spec.arm, {})[spec.task] = start
+    for arm, starts in critics.items():
+        own = written["arms"][arm]["config"]
+        one = next(iter(starts.values())) if len(set(starts.values())) == 1 else starts
+        written["arms"][arm]["config"] = own | {"critic": own["critic"] | {"start": one}}
     if suite.pairs is None:  # locks from before there were pairs stay as they are
         del written["pairs"]
     return document(written, [spec.key for spec in specs], changed or {})

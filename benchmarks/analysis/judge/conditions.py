@@ -67,6 +67,16 @@ def critics(results: Results, pair: Sequence[str]) -> dict[str, str]:
     return {arm: form for arm, form in forms.items() if form in ("head", "model")}
 
 
+def learnt_before(results: Results, pair: Sequence[str]) -> str:
+    """A sentence on the arms whose critic set out from saved values; empty where none did."""
+    configs: Mapping[str, Any] = {spec.get("arm", ""): spec.get("config") or {} for spec in results.specs.values()}
+    critics = {arm: configs.get(arm, {}).get("critic") for arm in pair}
+    arms = [arm for arm, critic in critics.items() if isinstance(critic, Mapping) and critic.get("start")]
+    if not arms:
+        return ""
+    return f"The critic of {' and '.join(arms)} had learnt before, on completions that this budget does not count."
+
+
 def places_of_beta(results: Results, pair: tuple[str, str]) -> str:
     """A sentence where both arms have a KL penalty, one in its rewards and one in its loss; else empty.
 

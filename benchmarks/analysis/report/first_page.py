@@ -18,6 +18,7 @@ from ppo_vs_grpo.benchmarks.analysis.judge.conditions import (
     conditions,
     critics,
     differing_settings,
+    learnt_before,
     places_of_beta,
 )
 from ppo_vs_grpo.benchmarks.analysis.judge.finding import amount
@@ -119,7 +120,7 @@ def not_tested(results: Results, judged: Sequence[Verdict]) -> list[str]:
     else:
         searched = "This suite searched for better ones for neither"
     settings = f"Other settings: {ran}. {searched}."
-    lines = [" ".join(filter(None, [settings, places_of_beta(results, pair)]))]
+    lines = [" ".join(filter(None, [settings, learnt_before(results, pair), places_of_beta(results, pair)]))]
     forms = critics(results, pair)
     if len(kinds := set(forms.values())) == 1:
         of = " and ".join(forms)

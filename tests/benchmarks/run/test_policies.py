@@ -111,7 +111,14 @@ def test_transformers_loads_policy_and_critic(tmp_path: Path, monkeypatch: pytes
 
 def test_a_shared_trunk_leaves_the_head_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, *_ = saved(tmp_path, monkeypatch, a_run("ppo", None))
-    assert [path.name for path in (folder / "critic").iterdir()] == ["value_head.safetensors"]
+    assert sorted(path.name for path in (folder / "critic").iterdir()) == ["critic.json", "value_head.safetensors"]
+    assert json.loads((folder / "critic" / "critic.json").read_text()) == {
+        "kind": "head",
+        "bounds": None,
+        "lora_rank": None,
+        "start_hash": "0",
+        "policy_updates": 3,
+    }
 
 
 def test_peft_loads_an_adapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,6 +54,16 @@ def test_each_step_that_a_start_model_tells_of_is_said_once(tmp_path: Path) -> N
     assert output.getvalue().splitlines() == said
 
 
+def test_an_error_acts_on_no_terminal(tmp_path: Path) -> None:
+    output = StringIO()
+    runs = make_runs(tmp_path, 1)
+    runs[2].error = "RuntimeError: \x1b[31m\u202ered"
+    board = Board(Console(file=output, width=80), "core", runs, slots=1)
+    board.ended(runs[2])
+    board.conclude()
+    assert output.getvalue().count("RuntimeError: ⟨U+001B⟩[31m⟨U+202E⟩red") == 2
+
+
 @pytest.mark.parametrize("width", [80, 120])
 @pytest.mark.parametrize("seeds", [2, 8, 40])
 def test_the_table_fits_the_terminal_and_has_each_run(tmp_path: Path, width: int, seeds: int) -> None:

@@ -151,6 +151,7 @@ def test_conditions_stand_beside_the_verdicts() -> None:
 
 def test_what_was_not_tested_names_settings_critics_and_the_start() -> None:
     results = ended(0.5, 0.7)
+    config: dict[str, dict[str, object]]
     config, train = {"critic": {"kind": "head", "detached": False}}, {"learning_rate": 1e-4}
     specs = {
         key: {"purpose": "train", "arm": key[:4].rstrip("."), "start": "nano", "train": train, "config": {}}
@@ -163,6 +164,10 @@ def test_what_was_not_tested_names_settings_critics_and_the_start() -> None:
     assert "each arm ran with one set, and the two differ in learning_rate (ppo 0.0004, grpo 0.0001)." in settings
     assert critic == "PPO with a critic network of its own: here ppo has a value head on the policy."
     assert start.startswith("Other models, tasks and prompts: all runs start from nano,")
+    assert "learnt before" not in settings
+    config["critic"]["start"] = "values/critic@0123"
+    settings, *_ = first_page.not_tested(replace(results, specs=specs), judge(results))
+    assert "The critic of ppo had learnt before, on completions that this budget does not count." in settings
     for spec in specs.values():
         spec["config"] = {"critic": "of another kind"}
     assert len(first_page.not_tested(replace(results, specs=specs), judge(results))) == 2
