@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import forked_server
 from calls import Call, begin
 from outcome import Ending, Outcome
 
@@ -52,6 +53,7 @@ def run(suite: Path, results: Path, disk: Disk | None = None, faults: Mapping[st
     def fail() -> None:
         helpers = str(Path(faulty_worker.__file__).parent)
         os.environ["PYTHONPATH"] = os.pathsep.join([helpers, *filter(None, [os.environ.get("PYTHONPATH")])])
+        forked_server.install()
         runner.WORKER = (*MODULE, "faulty_worker", json.dumps(faults or {}))
         if disk:
             disk.install()

@@ -9,12 +9,13 @@ import re
 import shutil
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import forked_server
 import psutil
 from calls import Call, begin
 from outcome import Ending, Outcome
@@ -38,10 +39,11 @@ Kind = Literal["a worker", "the runner", "all processes", "the fork server"]
 SHARES: dict[Kind, int] = {"a worker": 15, "the runner": 3, "all processes": 1, "the fork server": 1}
 """Of twenty kills."""
 
-PAUSES_S: dict[Kind, float] = {"a worker": 2, "the runner": 8, "all processes": 8, "the fork server": 8}
+PAUSES_S: dict[Kind, float] = {"a worker": 1.5, "the runner": 8, "all processes": 8, "the fork server": 8}
 """The longest time from a kill, or from the start of what is killed, to the next one."""
 
-SEEDS = 3
+SEEDS = 4
+"""Of a suite; one more for each 50 kills, since a call of more runs takes more of them."""
 CALLS = 200
 """A suite that has not ended after so many calls does not end."""
 
@@ -50,24 +52,39 @@ BUSY = "another run is writing to it; wait for it or stop it"
 
 
 def kills(trials: int, scratch: Path) -> dict[str, list[Outcome]]:
-    """So many kills, by whom they hit and when. Where the suite has ended, it begins anew in an empty folder."""
+    """So many kills, by whom they hit and when: a tenth of a suite with probes, which take most of its time."""
     rng = random.Random(0)
-    suite, alone = write_suite(scratch, SEEDS), scratch / "alone"
-    call = begin(["run", str(suite), "--results", str(alone)], scratch / "alone.txt")
-    if call.wait() != 0:
-        return {"kills": [Outcome("the suite that is left alone", "wrong", call.said[-500:])]}
-    expected = left(alone)
-    waiting = [kind for kind, share in SHARES.items() for _ in range(trials * share // 20)]
+    waiting = [kind for kind, share in SHARES.items() for _ in range(max(1, trials * share // 20))]
     rng.shuffle(waiting)
+    probed = waiting[: len(waiting) // 10]
     rows: dict[str, list[Outcome]] = {}
+    for kinds, seeds, probes in ((probed, 1, True), (waiting[len(probed) :], SEEDS + trials // 50, False)):
+        folder = scratch / f"{seeds} seeds"
+        folder.mkdir()
+        start = as_ever if probes else forked_server.install
+        for outcome in of_suite(write_suite(folder, seeds, probes=probes), kinds, rng, start):
+            rows.setdefault(f"kills of {outcome.name}", []).append(outcome)
+    return dict(sorted(rows.items()))
+
+
+def as_ever() -> None:
+    """The fork server starts as it does for a user."""
+
+
+def of_suite(suite: Path, waiting: list[Kind], rng: random.Random, start: Callable[[], None]) -> Iterator[Outcome]:
+    """These kills of one suite, whose fork servers start so. Where it has ended, it begins anew in an empty folder."""
+    alone = suite.parent / "alone"
+    call = begin(["run", str(suite), "--results", str(alone)], suite.parent / "alone.txt", start)
+    if call.wait() != 0:
+        yield Outcome("the suite that is left alone", "wrong", call.said[-500:])
+        return
+    expected = left(alone)
     while waiting:
-        series = Series(suite, scratch / "killed", waiting, rng)
+        series = Series(suite, suite.parent / "killed", waiting, rng, start)
         series.run()
         series.judge(expected)
-        for outcome in series.outcomes:
-            rows.setdefault(f"kills of {outcome.name}", []).append(outcome)
+        yield from series.outcomes
         shutil.rmtree(series.results)
-    return dict(sorted(rows.items()))
 
 
 @dataclass
@@ -82,6 +99,7 @@ class Series:
     results: Path
     waiting: list[Kind]
     rng: random.Random
+    start: Callable[[], None]
     outcomes: list[Outcome] = field(default_factory=list)
     ended_well: dict[str, bytes] = field(default_factory=dict)
     owed: dict[str, list[int]] = field(default_factory=dict)
@@ -134,7 +152,7 @@ class Series:
         return call
 
     def _call(self) -> Call:
-        return begin(["run", str(self.suite), "--results", str(self.results)], self.results / "screen.txt")
+        return begin(["run", str(self.suite), "--results", str(self.results)], self.results / "screen.txt", self.start)
 
     def _hit(self, call: Call) -> bool:
         """Kill what is next in turn after a pause. False where the call has ended, or ends by it."""

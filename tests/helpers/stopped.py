@@ -20,6 +20,7 @@ import yaml
 
 NAME = "stopped"
 RUNS = f"{NAME}/runs"
+SERVER = "forkserver"
 WAIT_S = 120.0
 """What has not come by then does not come."""
 
@@ -85,7 +86,7 @@ def server_of(runner: int) -> psutil.Process | None:
     """The process that forks a runner's workers."""
     with suppress(psutil.Error):
         for child in psutil.Process(runner).children():
-            if any("forkserver" in word for word in child.cmdline()):
+            if child.name() == SERVER or any(SERVER in word for word in child.cmdline()):
                 return child
     return None
 
