@@ -84,7 +84,11 @@ def fits(folder: str, critic: Mapping[str, Any], start_hash: str, lora_rank: int
 def described(folder: str) -> SavedCritic:
     """What a saved critic says of itself. UserError where there is none."""
     path = Path(folder).expanduser()
-    if not (path / HEAD).is_file() or not (path / ABOUT).is_file():
+    try:
+        there = (path / HEAD).is_file() and (path / ABOUT).is_file()
+    except OSError as error:  # a name that no file can have
+        raise UserError(f"critic.start: {folder[:40]}: {error.strerror}") from None
+    if not there:
         raise UserError(
             f"critic.start: {folder}: no critic is in this folder ({ABOUT}, {HEAD}); `run --save-policies` leaves "
             "one in runs/KEY/critic"

@@ -2,31 +2,25 @@
 
 A trial is an arm of a suite of its own, `NAME.tuning`, whose seeds and prompts no evaluation has. What a sampler asks
 depends on nothing but its seed and the scores before, so a search that was stopped is simply asked again: trials that
-have an end are not run again.
+have an end are not run again. Every other trial is drawn at random: those say how sensitive an arm is to its settings.
 """
 
 from __future__ import annotations
 
-import csv
-import hashlib
-import io
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
-from ppo_vs_grpo.benchmarks.records.folder import LOCK, is_finished, run_folder, write_whole
+from ppo_vs_grpo.benchmarks.records.folder import LOCK
 from ppo_vs_grpo.benchmarks.records.lock import read_lock
-from ppo_vs_grpo.benchmarks.records.manifest import read_manifest
 from ppo_vs_grpo.benchmarks.run.device import Device
 from ppo_vs_grpo.benchmarks.run.runner import run_suite
-from ppo_vs_grpo.benchmarks.run.state import RunState
+from ppo_vs_grpo.benchmarks.run.trials import TRIALS, TUNED, Trial, best_of, hash_of, write_suite, write_table
 from ppo_vs_grpo.benchmarks.suites.resolve import resolve
 from ppo_vs_grpo.benchmarks.suites.run_spec import RunSpec
-from ppo_vs_grpo.benchmarks.suites.search import Point, Range, Search, Space, default_point, default_space, placed
+from ppo_vs_grpo.benchmarks.suites.search import Range, Search, Space, default_point, default_space, placed
 from ppo_vs_grpo.benchmarks.suites.sections import Arm
 from ppo_vs_grpo.benchmarks.suites.suite import TUNING_SEEDS, Suite
 from ppo_vs_grpo.tasks.errors import UserError
@@ -37,55 +31,58 @@ if TYPE_CHECKING:
 ROUND = 6
 """Trials of an arm that are asked for at once, whatever the slots: what a sampler has seen decides what it asks."""
 
-STARTS = 12
-"""Trials at random, before the sampler trusts what it has seen."""
+STARTS = 6
+"""Trials before the sampler trusts what it has seen."""
 
 POINTS = 4
 """Evaluations of a trial: of its start, its end, and two between them."""
 
-TRIALS, TUNED = "trials.csv", "tuned.yaml"
-
-
-@dataclass(slots=True)
-class Trial:
-    """A point of an arm's space under a label of its own, and what became of it: no score where a run failed."""
-
-    arm: str
-    label: str
-    point: Point
-    asked: Any
-    score: float | None = None
-    status: str = "waiting"
-    completions: int = 0
-    train_s: float = 0.0
-
 
 @dataclass(slots=True)
 class Seeker:
-    """The search for one arm's settings. Its first trial has the arm's own."""
+    """The search for one arm's settings. Its first trial has the arm's own, its second is drawn, its third sought."""
 
     label: str
     arm: Arm
     own: RunSpec
     space: Space
     study: Any
+    samplers: tuple[Any, Any]
     trials: list[Trial] = field(default_factory=list)
 
     def ask(self, count: int, source: str) -> dict[str, Arm]:
         """So many more trials, as arms by their labels."""
         arms = {}
         for _ in range(count):
+            drawn = len(self.trials) % 2
+            self.study.sampler = self.samplers[drawn]
             asked = self.study.ask(_distributions(self.space))
-            trial = Trial(self.label, f"{self.label}-t{len(self.trials):02}", dict(asked.params), asked)
+            label = f"{self.label}-t{len(self.trials):02}"
+            trial = Trial(self.label, label, dict(asked.params), asked, random=bool(drawn))
             self.trials.append(trial)
             arms[trial.label] = placed(self.arm, trial.point, self.own.train, f"{source}: search.space.{self.label}")
         return arms
 
-    @property
-    def best(self) -> Trial | None:
-        """The trial with the highest score; of those that tie, the first."""
-        scored = [trial for trial in self.trials if trial.score is not None]
-        return max(scored, key=lambda trial: trial.score or 0.0, default=None)
+    def tell(self, trial: Trial) -> None:
+        """Tell the sampler what became of a trial."""
+        from optuna.trial import TrialState
+
+        if trial.score is None:
+            self.study.tell(trial.asked, state=TrialState.FAIL)
+        else:
+            self.study.tell(trial.asked, trial.score)
+
+    def importances(self) -> dict[str, float]:
+        """The share of the scores' variance that comes with each setting alone (fANOVA, Hutter et al. 2014).
+
+        Empty where there is too little to split.
+        """
+        from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+
+        scores = {trial.score for trial in self.trials if trial.score is not None}
+        if len(scores) < STARTS:
+            return {}
+        return dict(get_param_importances(self.study, evaluator=FanovaImportanceEvaluator(seed=0)))
 
 
 def tune(
@@ -106,7 +103,7 @@ def tune(
     """
     base = trial_suite(suite)
     folder = results / base.name
-    seekers = _seekers(suite, base, source, trials)
+    seekers = _seekers(suite, base, source)
     arms: dict[str, Arm] = {}
     code = 0
     while any(len(seeker.trials) < trials for seeker in seekers):
@@ -120,7 +117,8 @@ def tune(
         for seeker in seekers:
             for trial in seeker.trials:
                 if trial.status == "waiting":
-                    _judge(seeker.study, trial, [spec for spec in specs if spec.arm == trial.label], folder)
+                    trial.judge([spec for spec in specs if spec.arm == trial.label], folder)
+                    seeker.tell(trial)
     _write(suite, seekers, folder, specs)
     if console:
         console.print("\n".join(sentences(seekers, folder)), markup=False, highlight=False)
@@ -143,7 +141,7 @@ def trial_suite(suite: Suite) -> Suite:
     )
 
 
-def _seekers(suite: Suite, base: Suite, source: str, trials: int) -> list[Seeker]:
+def _seekers(suite: Suite, base: Suite, source: str) -> list[Seeker]:
     try:
         import optuna
     except ImportError:
@@ -160,12 +158,11 @@ def _seekers(suite: Suite, base: Suite, source: str, trials: int) -> list[Seeker
         space = search.space.get(label) or default_space(own[label].config, own[label].train)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # constant_liar
-            sampler = optuna.samplers.TPESampler(
-                seed=0, n_startup_trials=min(STARTS, max(trials // 2, 1)), constant_liar=True
-            )
-        study = optuna.create_study(direction="maximize", sampler=sampler)
+            seeking = optuna.samplers.TPESampler(seed=0, n_startup_trials=STARTS, constant_liar=True)
+        samplers = (seeking, optuna.samplers.RandomSampler(seed=0))
+        study = optuna.create_study(direction="maximize", sampler=seeking)
         study.enqueue_trial(dict(default_point(space, own[label].config, own[label].train)))
-        seekers.append(Seeker(label, arm, own[label], space, study))
+        seekers.append(Seeker(label, arm, own[label], space, study, samplers))
         edge = {key: values.low if isinstance(values, Range) else values[0] for key, values in space.items()}
         tried = placed(arm, edge, own[label].train, f"{source}: search.space.{label}")
         resolve(base.model_copy(update={"arms": {label: tried}}), f"{source}: search.space")  # a key that it lacks
@@ -191,68 +188,19 @@ def _distributions(space: Space) -> dict[str, Any]:
     }
 
 
-def _judge(study: Any, trial: Trial, specs: Sequence[RunSpec], folder: Path) -> None:
-    """Tell the sampler a trial's score: the final pass rate, a mean over tasks and seeds; 0 of a run that diverged."""
-    from optuna.trial import TrialState
-
-    scores, states = [], []
-    for spec in specs:
-        run = RunState(spec, run_folder(folder, spec.purpose, spec.key))
-        manifest = read_manifest(run.folder) if is_finished(run.folder) else {"status": "failed"}
-        run.follow()
-        states.append(manifest["status"])
-        trial.completions += int(manifest.get("completions") or 0)
-        trial.train_s += float(manifest.get("train_s") or 0.0)
-        rates = list(run.pass_rates.values())
-        scores.append(rates[-1] if manifest["status"] == "ok" and rates else 0.0)
-    trial.status = next((state for state in ("failed", "diverged") if state in states), "ok")
-    if trial.status == "failed":
-        study.tell(trial.asked, state=TrialState.FAIL)
-        return
-    trial.score = sum(scores) / len(scores)
-    study.tell(trial.asked, trial.score)
-
-
 def _write(suite: Suite, seekers: Sequence[Seeker], folder: Path, specs: Sequence[RunSpec]) -> None:
     """Write trials.csv, and tuned.yaml where every arm has a trial with a score."""
     every = [trial for seeker in seekers for trial in seeker.trials]
-    keys = list(dict.fromkeys(key for seeker in seekers for key in seeker.space))
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(["arm", "trial", *keys, "score", "status", "completions", "train_s"])
-    for trial in every:
-        values = [trial.point.get(key, "") for key in keys]
-        score = "" if trial.score is None else trial.score
-        writer.writerow([trial.arm, trial.label, *values, score, trial.status, trial.completions, trial.train_s])
-    write_whole(folder / TRIALS, table.getvalue())
-    best = {seeker.label: seeker.best for seeker in seekers}
-    if not all(best.values()):
-        return
+    write_table(every, folder)
+    best = {seeker.label: best_of(seeker.trials) for seeker in seekers}
     arms = {
-        seeker.label: placed(seeker.arm, seeker.best.point, seeker.own.train, "").model_dump(exclude_none=True)
+        seeker.label: placed(seeker.arm, trial.point, seeker.own.train, "")
         for seeker in seekers
-        if seeker.best
+        if (trial := best[seeker.label])
     }
-    tuned = suite.model_dump(mode="json", exclude_defaults=True) | {
-        "name": f"{suite.name}-tuned",
-        "arms": arms,
-        "tuned": {
-            "trials": len(seekers[0].trials),
-            "completions": sum(trial.completions for trial in every),
-            "train_s": round(sum(trial.train_s for trial in every), 1),
-            "sha256": hash_of(folder, specs),
-        },
-    }
-    tuned.pop("search", None)
-    head = f"# {suite.name} with the best settings of each arm's trials: trials.csv beside this file.\n"
-    write_whole(folder / TUNED, head + yaml.safe_dump(tuned, sort_keys=False, allow_unicode=True))
-
-
-def hash_of(folder: Path, specs: Sequence[RunSpec]) -> str:
-    """A hash over the seals of all trials' runs: it changes with any number of any of them."""
-    places = [run_folder(folder, spec.purpose, spec.key) for spec in specs]
-    seals = sorted(str(read_manifest(place).get("seal")) for place in places if is_finished(place))
-    return hashlib.sha256("".join(seals).encode()).hexdigest()
+    if len(arms) == len(seekers):
+        importances = {seeker.label: seeker.importances() for seeker in seekers}
+        write_suite(suite, arms, every, importances, hash_of(folder, specs), folder)
 
 
 def sentences(seekers: Sequence[Seeker], folder: Path) -> list[str]:
@@ -261,7 +209,7 @@ def sentences(seekers: Sequence[Seeker], folder: Path) -> list[str]:
     for seeker in seekers:
         broken = {state: sum(t.status == state for t in seeker.trials) for state in ("diverged", "failed")}
         aside = "".join(f", {count} {state}" for state, count in broken.items() if count)
-        first, best = seeker.trials[0], seeker.best
+        first, best = seeker.trials[0], best_of(seeker.trials)
         if best is None:
             lines.append(f"{seeker.label}: no trial has a score{aside}")
             continue
@@ -277,6 +225,6 @@ def sentences(seekers: Sequence[Seeker], folder: Path) -> list[str]:
         f"{len(every)} trials, {sum(t.completions for t in every):,} completions, "
         f"{sum(t.train_s for t in every) / 3600:.2f} hours of training: {folder / TRIALS}"
     )
-    if all(seeker.best for seeker in seekers):
+    if all(best_of(seeker.trials) for seeker in seekers):
         lines.append(f"next, on seeds and prompts that no trial saw: ppo-vs-grpo run {folder / TUNED}")
     return lines

@@ -155,10 +155,30 @@ class Limits(Frozen):
     minutes: float | None = Field(None, gt=0)
 
 
+class TrialRecord(Frozen):
+    """A trial of `tune`: the settings that differ from the arm's own, whether they were drawn at random, and by task
+    the final pass rate on tuning's prompts, a mean over tuning's seeds. A run that diverged counts as 0; where a run
+    failed there are no scores."""
+
+    trial: str
+    random: bool
+    settings: dict[str, Any]
+    status: str
+    scores: dict[str, float]
+    completions: int = Field(ge=0)
+
+
 class Tuned(Frozen):
-    """Where the arms' settings come from: `trials` of each arm, what all of them took, and a hash of their runs."""
+    """Where the arms' settings come from: `trials` of each arm, what all of them took, a hash of their runs.
+
+    `arms` has each arm's trials, the first with its own settings. `starts` are the start model's pass rates by task,
+    `importances` the shares of the scores' variance that come with each setting alone.
+    """
 
     trials: int = Field(ge=1)
     completions: int = Field(ge=0)
     train_s: float = Field(ge=0)
     sha256: str
+    starts: dict[str, float] = Field(default_factory=dict)
+    arms: dict[str, list[TrialRecord]] = Field(default_factory=dict)
+    importances: dict[str, dict[str, float]] = Field(default_factory=dict)

@@ -61,18 +61,17 @@ def outcomes_of(name: str, trials: int, scratch: Path) -> dict[str, Iterable[Out
 
 
 def main(short: bool) -> int:
-    """Print the table, then each fault; 0 where there is none."""
+    """Print the table, each part's rows with its faults below them; 0 where there is none."""
     print("| trials of | trials | survived | named | lost | traceback | wrong |", flush=True)
     print("|---|---|---|---|---|---|---|", flush=True)
-    faults, seconds = [], {}
+    count, seconds = 0, {}
     with get_context("spawn").Pool(2, maxtasksperchild=1) as pool:
         for name, rows, found, took_s in pool.imap_unordered(part, (SHORT if short else TRIALS).items()):
-            print("\n".join(rows), flush=True)
-            faults += found
+            print("\n".join([*rows, *found]), flush=True)
+            count += len(found)
             seconds[name] = took_s
     print("\n" + ", ".join(f"{name} {took_s:.0f} s" for name, took_s in seconds.items()))
-    print("\n".join(faults))
-    return 1 if faults else 0
+    return 1 if count else 0
 
 
 if __name__ == "__main__":

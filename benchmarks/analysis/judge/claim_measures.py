@@ -12,10 +12,11 @@ import pandas as pd
 from ppo_vs_grpo.benchmarks.analysis.frames.attribution import effects_by_seed
 from ppo_vs_grpo.benchmarks.analysis.frames.probes import at_moments
 from ppo_vs_grpo.benchmarks.analysis.frames.results import ALL_TASKS, Results, kept
-from ppo_vs_grpo.benchmarks.analysis.judge.finding import Finding, nothing
-from ppo_vs_grpo.benchmarks.analysis.judge.metrics import MEMORY, METRICS, Metric, compare
+from ppo_vs_grpo.benchmarks.analysis.judge.finding import Finding, Read, nothing
+from ppo_vs_grpo.benchmarks.analysis.judge.metrics import MEMORY, METRICS, SPREAD, Metric, compare
 from ppo_vs_grpo.benchmarks.analysis.judge.pairs import by_run
-from ppo_vs_grpo.benchmarks.analysis.stats.evidence import DIFFERENCE, NULL, RATIO, Evidence, mean_evidence
+from ppo_vs_grpo.benchmarks.analysis.judge.setting_measures import collapsed, of_trials, score, spread
+from ppo_vs_grpo.benchmarks.analysis.stats.evidence import DIFFERENCE, NULL, RATIO, mean_evidence, shifted_evidence
 from ppo_vs_grpo.benchmarks.analysis.stats.intervals import Array, paired_differences
 from ppo_vs_grpo.benchmarks.analysis.stats.ruling import ALPHA, p_words, show
 
@@ -24,14 +25,6 @@ LAST_TENTH = 0.9
 
 Values = Mapping[tuple[str, str, int], float]
 """A number a run, by arm, task and seed."""
-
-
-Read = Callable[[Results, Sequence[str], Sequence[str], float, float], Finding]
-"""Of results, arms, tasks, `than` and margin.
-
-The estimate and its interval are not shifted; p is that of the test that the estimate is `than`, same_p of the two that
-it lies within the margin of it.
-"""
 
 
 @dataclass(frozen=True)
@@ -77,7 +70,7 @@ def of_runs(found: Callable[[Results], Values], what: str) -> Read:
             }
         means = {arm: _mean([_mean(values_of[arm, task]) for task in tasks]) for arm in arms}
         shown = ", ".join(f"{arm} {show(mean)}" for arm, mean in means.items()) if len(arms) > 1 else ""
-        evidence = _of_means(samples, than, margin)
+        evidence = shifted_evidence(samples, than, margin)
         if len(arms) == 1:
             evidence = replace(evidence, test=evidence.test.replace("paired t test", "t test"))
         return Finding(evidence, shown, _lacking(results, values, arms, tasks, what))
@@ -132,7 +125,7 @@ def baseline_less_rest(
     samples = [paired_differences(*both) for both in zip(*parts, strict=True)]
     leader = four["grpo" if sign > 0 else "ppo"]
     shown = f"of {leader}'s lead of {show(abs(total.estimate))}, baseline {show(own)}, everything else {show(rest)}"
-    return Finding(_of_means(samples, than, margin), shown, note)
+    return Finding(shifted_evidence(samples, than, margin), shown, note)
 
 
 def final_column(name: str) -> Callable[[Results], Values]:
@@ -208,15 +201,28 @@ MEASURES: dict[str, Measure] = {
         one="area under the curve, {0}",
         two="area under the curve, {1} minus {0}",
     ),
+    "settings_score": Measure(
+        "share",
+        of_trials(score),
+        one="final pass rate with settings drawn at random, {0}",
+        two="final pass rate with settings drawn at random, {1} minus {0}",
+    ),
+    "settings_spread": Measure(
+        "ratio",
+        spread,
+        two="distance of scores with settings drawn at random from their median, {1} over {0}",
+        ratio=True,
+        tested=(NULL[RATIO], SPREAD.margin),
+    ),
+    "settings_collapses": Measure(
+        "share",
+        of_trials(collapsed),
+        one="share of collapsed runs with settings drawn at random, {0}",
+        two="share of collapsed runs with settings drawn at random, {1} minus {0}",
+    ),
     **{metric.claim: of_metric(metric) for metric in METRICS if metric.claim},
 }
 """Every measure that a claim can name."""
-
-
-def _of_means(samples: Sequence[Array], than: float, margin: float) -> Evidence:
-    """The mean over samples, tested against `than` instead of 0."""
-    evidence = mean_evidence([paired_differences(np.full_like(row, than), row) for row in samples], margin)
-    return replace(evidence, estimate=evidence.estimate + than, low=evidence.low + than, high=evidence.high + than)
 
 
 @kept

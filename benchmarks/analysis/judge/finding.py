@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
 from ppo_vs_grpo.benchmarks.analysis.stats.evidence import DIFFERENCE, Evidence
 from ppo_vs_grpo.benchmarks.analysis.stats.intervals import LEVEL
 from ppo_vs_grpo.benchmarks.analysis.stats.ruling import Adjusted, show
@@ -50,6 +51,14 @@ class Ruled:
     verdict: str
     reason: str
     sentence: str
+
+
+Read = Callable[[Results, Sequence[str], Sequence[str], float, float], Finding]
+"""Of results, arms, tasks, `than` and margin.
+
+The estimate and its interval are not shifted; p is that of the test that the estimate is `than`, same_p of the two that
+it lies within the margin of it.
+"""
 
 
 def nothing(reason: str, note: str = "", n: int = 0) -> Finding:

@@ -115,6 +115,32 @@ TABLES = {
         "Claims by setting",
         "Each claim's measure at the points of its figure, with 95% intervals. Explored, not tested.",
     ),
+    "settings": (
+        "How much settings matter",
+        "Final pass rates of the trials in which the arms' settings were sought, on tuning's prompts: with the arm's "
+        "own settings; quartiles of the trials drawn at random from its space, and the share of them that collapsed "
+        "(below half of the start); the best of all trials.",
+    ),
+    "settings_learning_rate": (
+        "Score by learning rate",
+        "Of the trials drawn at random, all other settings at random too: the mean score over tasks in each part of "
+        "the arm's range, with its 95% t interval over trials.",
+    ),
+    "settings_importance": (
+        "Which settings matter",
+        "The share of the scores' variance over all trials that comes with each setting alone (fANOVA); rough below a "
+        "few dozen trials.",
+    ),
+    "settings_one_or_each": (
+        "One setting for all tasks",
+        "The best trial's score over all tasks, and the mean of each task's own best. Both are the best of as many "
+        "trials, so both are too high.",
+    ),
+    "settings_search": (
+        "What a search takes",
+        "The best score that so many random trials can be expected to find, and how many of them, and completions, it "
+        "takes until that is 95% of the best of all trials; a dash: more than there were.",
+    ),
     "power": (
         "What the seeds can show",
         "Of the final held-out pass rate: `sd` is that of the paired differences, the smallest effect is the true "
@@ -145,6 +171,19 @@ FIGURES = {
         "Length of right and wrong completions",
         "Each row is a task on which lengths change: mean tokens of the held-out completions that passed (left) and of "
         "those that failed (right), over all runs of an arm together, on one scale.",
+    ),
+    "settings": (
+        "How much settings matter",
+        "Trials of other settings, on tuning's prompts. Above: final pass rates over all tasks, a dot a trial drawn at "
+        "random, the bar their median, the diamond the arm's own settings, the triangle the best of all trials. Below: "
+        "the best score to be expected of so many random trials, by the completions that they take; and each random "
+        "trial's score by its learning rate.",
+    ),
+    "gate": (
+        "When the critic is the baseline",
+        "Each row is a task, means over seeds. Left: the share of the Monte Carlo returns' variance that V explains in "
+        "an update's batch; below 0 it explains less than one mean for all prompts. Right: the share of updates whose "
+        "baseline was the critic.",
     ),
     "dials": (
         "Where a claim depends on a setting",

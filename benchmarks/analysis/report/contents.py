@@ -9,7 +9,7 @@ from functools import partial
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ppo_vs_grpo.benchmarks.analysis.frames import outcomes, probes, speed
+from ppo_vs_grpo.benchmarks.analysis.frames import outcomes, probes, speed, tuning
 from ppo_vs_grpo.benchmarks.analysis.frames.attribution import attribution_table
 from ppo_vs_grpo.benchmarks.analysis.frames.lengths import length_table, tasks_that_move
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
@@ -24,9 +24,11 @@ from ppo_vs_grpo.benchmarks.analysis.report.figures.attribution import attributi
 from ppo_vs_grpo.benchmarks.analysis.report.figures.claims import dial_figure
 from ppo_vs_grpo.benchmarks.analysis.report.figures.costs import budget_figure, cost_figure
 from ppo_vs_grpo.benchmarks.analysis.report.figures.forest import primary_forest
+from ppo_vs_grpo.benchmarks.analysis.report.figures.gate import gate_figure, tasks_gated
 from ppo_vs_grpo.benchmarks.analysis.report.figures.lengths import length_figure
 from ppo_vs_grpo.benchmarks.analysis.report.figures.overview import overview_figure, task_figure
 from ppo_vs_grpo.benchmarks.analysis.report.figures.probes import probe_figure
+from ppo_vs_grpo.benchmarks.analysis.report.figures.settings import settings_figure
 from ppo_vs_grpo.benchmarks.analysis.report.figures.speed import ratio_figure, scaling_figure, throughput_figure
 from ppo_vs_grpo.benchmarks.analysis.report.figures.theory import theory_figure
 from ppo_vs_grpo.benchmarks.analysis.report.other_pairs import pairs_table
@@ -53,6 +55,16 @@ PROBED: dict[str, Table] = {
     "operations": probes.operations,
 }
 """Tables of a suite with probes."""
+
+
+SEARCHED: dict[str, Table] = {
+    "settings": tuning.sensitivity,
+    "settings_learning_rate": tuning.by_learning_rate,
+    "settings_importance": tuning.importances,
+    "settings_one_or_each": tuning.one_or_each,
+    "settings_search": tuning.search_cost,
+}
+"""Tables of a suite whose settings were sought."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +102,8 @@ def make_tables(results: Results, found: Judged) -> dict[str, pd.DataFrame]:
         made["other_pairs"] = others
     if results.suite.get("attribution"):
         made["attribution"] = attribution_table(results)
+    if tuning.searched(results):
+        made |= {name: table for name, make in SEARCHED.items() if len(table := make(results))}
     if results.cells:
         made |= {"speed": speed.ratios(results), "speed_runs": speed.speed_runs(results)}
     if results.suite.get("throughput"):
@@ -107,6 +121,10 @@ def drawings(results: Results) -> dict[str, Callable[[Results, str], Figure]]:
     found["overview"] = overview_figure
     if tasks_that_move(results):
         found["lengths"] = length_figure
+    if tasks_gated(results):
+        found["gate"] = gate_figure
+    if tuning.searched(results):
+        found["settings"] = settings_figure
     if any(claim.get("dial") for claim in results.suite.get("claims", {}).values()):
         found["dials"] = dial_figure
     if results.suite.get("attribution"):

@@ -76,6 +76,12 @@ def mean_evidence(
     )
 
 
+def shifted_evidence(samples: Sequence[ArrayLike], than: float, margin: float) -> Evidence:
+    """`mean_evidence`, tested against `than` instead of 0."""
+    evidence = mean_evidence([paired_differences(np.full_like(row, than), row) for row in samples], margin)
+    return replace(evidence, estimate=evidence.estimate + than, low=evidence.low + than, high=evidence.high + than)
+
+
 def spread_evidence(pairs: Sequence[tuple[Array, Array]], margin: float) -> Evidence:
     """The ratio of the arms' mean distances from their own median, second over first.
 

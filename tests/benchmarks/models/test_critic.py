@@ -127,6 +127,8 @@ def test_what_is_missing_or_changed_is_named(tmp_path: Path) -> None:
         resolved({"sorting": folder})
     with pytest.raises(UserError, match=r"no critic is in this folder .*--save-policies"):
         resolved(str(tmp_path))
+    with pytest.raises(UserError, match=r"^critic\.start: x{40}: File name too long$"):
+        resolved("x" * 5000)
     with pytest.raises(UserError, match=r"has changed since it was named: [0-9a-f]{12}, not 000000000000"):
         resolved(f"{folder}@000000000000")
     (tmp_path / "critic" / ABOUT).write_text("{}")

@@ -16,7 +16,8 @@ import pytest
 from ppo_vs_grpo.benchmarks.records.folder import is_finished, run_folder
 from ppo_vs_grpo.benchmarks.records.lock import write_lock
 from ppo_vs_grpo.benchmarks.records.recorder import Recorder
-from ppo_vs_grpo.benchmarks.run import tuning
+from ppo_vs_grpo.benchmarks.run import trials, tuning
+from ppo_vs_grpo.benchmarks.run.trials import Trial
 from ppo_vs_grpo.benchmarks.run.tuning import tune
 from ppo_vs_grpo.benchmarks.suites.continuation import refuse_another
 from ppo_vs_grpo.benchmarks.suites.load import load_suite
@@ -80,7 +81,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 
 def table(results: Path) -> list[dict[str, str]]:
-    with (results / "mine.tuning" / tuning.TRIALS).open() as file:
+    with (results / "mine.tuning" / trials.TRIALS).open() as file:
         return list(csv.DictReader(file))
 
 
@@ -104,15 +105,56 @@ def test_every_arm_has_the_same_budget_and_no_evaluations_seeds(tmp_path: Path, 
 
 def test_a_sampler_finds_what_pays(tmp_path: Path, runs: dict[str, Any]) -> None:
     tune(suite(tmp_path), "mine.yaml", tmp_path, 24)
+    late = {"True": 0.0, "False": 0.0}
     for arm in ("ppo", "grpo"):
         scores = [float(row["score"]) for row in table(tmp_path) if row["arm"] == arm]
+        drawn = [row["random"] for row in table(tmp_path) if row["arm"] == arm]
+        assert drawn == ["False", "True"] * 12  # the arm's own settings, then drawn and sought in turn
         assert max(scores) > 0.9
-        assert sum(scores[12:]) > sum(scores[:12])
+        late = {random: late[random] + sum(scores[place::2]) for random, place in (("True", 13), ("False", 12))}
+    assert late["False"] > 1.15 * late["True"]  # what is sought beats what is drawn
+
+
+def test_what_is_drawn_depends_on_no_score(
+    tmp_path: Path, runs: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tune(suite(tmp_path), "mine.yaml", tmp_path / "one", 14)
+    monkeypatch.setattr(Trial, "score", property(lambda trial: trial.point["train.learning_rate"]))
+    tune(suite(tmp_path), "mine.yaml", tmp_path / "other", 14)
+    drawn, sought = (
+        [[row["train.learning_rate"] for row in table(tmp_path / name) if row["random"] == random]
+         for name in ("one", "other")]
+        for random in ("True", "False")
+    )  # fmt: skip
+    assert drawn[0] == drawn[1]
+    assert sought[0] != sought[1]
+
+
+def test_the_tuned_suite_carries_its_trials(tmp_path: Path, runs: dict[str, Any]) -> None:
+    runs["ends"] = lambda spec: "failed" if spec.arm == "ppo-t03" else "ok"
+    tune(suite(tmp_path), "mine.yaml", tmp_path, 12)
+    tuned = load_suite(tmp_path / "mine.tuning" / trials.TUNED).tuned
+    assert tuned is not None
+    assert tuned.starts == {"countdown": 0.1, "sorting": 0.1}
+    rows = {row["trial"]: row for row in table(tmp_path)}
+    for arm, records in tuned.arms.items():
+        assert [record.trial for record in records] == [f"{arm}-t{place:02}" for place in range(12)]
+        for record in records:
+            row = rows[record.trial]
+            assert (str(record.random), record.status) == (row["random"], row["status"])
+            assert record.settings["train.learning_rate"] == float(row["train.learning_rate"])
+            each = [row[f"score.{task}"] for task in ("countdown", "sorting")]
+            assert list(map(str, record.scores.values())) == [score for score in each if score]
+    assert rows["ppo-t03"]["score"] == ""
+    assert not tuned.arms["ppo"][3].scores
+    for shares in tuned.importances.values():  # scores follow from the learning rate alone
+        assert max(shares, key=lambda key: shares[key]) == "train.learning_rate"
+        assert sum(shares.values()) == pytest.approx(1.0, abs=1e-3)
 
 
 def test_the_best_settings_are_a_suite_for_fresh_seeds(tmp_path: Path, runs: dict[str, Any]) -> None:
     tune(suite(tmp_path), "mine.yaml", tmp_path, 8)
-    path = tmp_path / "mine.tuning" / tuning.TUNED
+    path = tmp_path / "mine.tuning" / trials.TUNED
     tuned = load_suite(path)
     best = {
         arm: max((r for r in table(tmp_path) if r["arm"] == arm), key=lambda r: float(r["score"])) for arm in tuned.arms
