@@ -8,7 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -109,6 +109,23 @@ def _lock(descriptor: int) -> None:
         import fcntl
 
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def appended(path: Path, data: bytes) -> int:
+    """Append to a file, all of it or nothing; returns where it begins.
+
+    A buffer would write again what a disk that failed once had taken half of, and leave a line that nobody can read.
+    """
+    with path.open("ab", buffering=0) as file:
+        begin = file.tell()
+        try:
+            while data:
+                data = data[file.write(data) :]
+        except OSError:
+            with suppress(OSError):
+                file.truncate(begin)
+            raise
+    return begin
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ppo_vs_grpo.benchmarks.records.folder import fingerprint, to_disk
+from ppo_vs_grpo.benchmarks.records.folder import appended, fingerprint, to_disk
 from ppo_vs_grpo.benchmarks.records.manifest import write_manifest
 
 LINES = ("metrics", "evals", "probes")
@@ -87,9 +87,8 @@ class Recorder:
         finite = [before | {key: _finite(value) for key, value in row.items()} for row in rows]
         if finite:
             self._columns.setdefault(name, tuple(finite[0]))
-        with (self.folder / f"{name}.jsonl").open("a") as file:
-            self._begins_bytes.setdefault(name, file.tell())
-            file.writelines(json.dumps(row, allow_nan=False) + "\n" for row in finite)
+        lines = "".join(json.dumps(row, allow_nan=False) + "\n" for row in finite)
+        self._begins_bytes.setdefault(name, appended(self.folder / f"{name}.jsonl", lines.encode()))
 
     def _read(self, name: str) -> list[dict[str, Any]]:
         """The lines that were written; half a one, which a full disk leaves, is none."""

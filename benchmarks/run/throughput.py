@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from ppo_vs_grpo.benchmarks.records import throughput
-from ppo_vs_grpo.benchmarks.records.folder import is_finished, write_whole
+from ppo_vs_grpo.benchmarks.records.folder import appended, is_finished, write_whole
 from ppo_vs_grpo.benchmarks.records.manifest import read_manifest
 from ppo_vs_grpo.benchmarks.run.engines.job import Job, Watch, reason_of
 from ppo_vs_grpo.benchmarks.run.heartbeat import HEARTBEAT
@@ -79,5 +79,5 @@ def measure(
     row = {name: getattr(asked, name) for name in throughput.SETTINGS} | {"slots": slots, "repeat": repeat}
     row |= {"seconds": seconds, "contended": contended, "error": errors[0] if errors else None}
     path = folder / throughput.FILE
-    with writing(path), path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(row) + "\n")
+    with writing(path):
+        appended(path, (json.dumps(row) + "\n").encode())

@@ -54,8 +54,6 @@ def trials(results: Results) -> pd.DataFrame:
         return frame
     identity = ["arm", "place", "trial", "random", "status", "completions", "learning_rate"]
     over = frame.groupby(identity, sort=False, dropna=False, as_index=False)[["score", "start"]].mean()
-    whole = frame.groupby(identity, sort=False, dropna=False)["score"].count().to_numpy() == len(tasks)
-    over["score"] = over["score"].where(whole)
     return pd.concat([frame, over.assign(task=ALL_TASKS)[list(columns)]], ignore_index=True)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import gzip
 import hashlib
+import io
 import json
 import math
 import socket
@@ -16,6 +17,7 @@ import pandas as pd
 import pytest
 
 from example_spec import SPEC
+from faulty_disk import Disk
 from ppo_vs_grpo.algorithms.shared.config import TrainConfig
 from ppo_vs_grpo.benchmarks.records.recorder import Recorder
 from ppo_vs_grpo.benchmarks.records.schema import read_lines
@@ -82,6 +84,19 @@ def test_half_a_line_of_a_full_disk_is_no_row(tmp_path: Path) -> None:
         file.write('{"update": 2, "rew')
     recorder.finish({"status": "failed"})
     assert pd.read_parquet(tmp_path / "metrics.parquet")["update"].tolist() == [1]
+
+
+def test_a_disk_that_fails_once_leaves_nothing_of_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder = Recorder(tmp_path, SPEC.identity)
+    recorder.metrics({"update": 1})
+    for first in (1, 2):  # as the file is opened, as it is written
+        with monkeypatch.context() as failing:
+            failing.setattr(io, "open", Disk(str(tmp_path), first, full=False)._open)
+            with pytest.raises(OSError, match="Input/output error"):
+                recorder.metrics({"update": 2, "reward_mean": 0.5})
+    recorder.metrics({"update": 3})
+    recorder.finish({"status": "failed"})
+    assert pd.read_parquet(tmp_path / "metrics.parquet")["update"].tolist() == [1, 3]
 
 
 def test_the_environment_names_no_person_machine_or_folder() -> None:
