@@ -8,7 +8,7 @@
 # make mutants            break the formulas in some hundred ways, one at a time: which do the tests not see?
 # make calibration        simulate suites of two equal arms: how often is a winner named? SUITES=50 a distribution, else 500
 # make chaos              kills, failing disks, changed suites and results, hostile completions: is any fault without a word?
-#                         SHORT=1: a tenth of them, in some minutes
+#                         SHORT=1: some of each, in less than four minutes
 # make endurance          a run of 5,000 updates: do memory, open files and seconds an update stay as they are? UPDATES=20000
 # make lock               requirements.lock again, from pyproject.toml; UPGRADE=1 takes the newest releases that it allows
 # make links              .links/ppo_vs_grpo/*, for editors and for PYTHONPATH=.links with no install

@@ -31,6 +31,12 @@ def test_a_prediction_is_what_the_tracker_measures(case: str, arm: str) -> None:
     assert_near(prediction(case, arm), measure_costs(real(config, arm, work)).peaks)
 
 
+@pytest.mark.parametrize("arm", ["evpo", "sao"])
+def test_an_arm_that_does_more_than_ppo_is_predicted_too(arm: str) -> None:
+    config, work = CASES["nano"]
+    assert_near(prediction("nano", arm), measure_costs(real(config, arm, work)).peaks)
+
+
 @pytest.mark.parametrize("case", ["nano", "waiting"])
 def test_a_trainers_update_is_predicted_from_its_own_settings(case: str) -> None:
     assert predict_run(real(CASES[case][0], "ppo", CASES[case][1])) == prediction(case, "ppo").peaks
