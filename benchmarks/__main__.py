@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -81,6 +82,9 @@ def main() -> None:
         print(f"error: {visible(str(error))}", file=sys.stderr)
         sys.exit(2)
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            print(f"error: {visible(str(error.filename)[:60])}...: {error.strerror}", file=sys.stderr)
+            sys.exit(2)
         if not disk_failed(error):
             raise
         place = f"{error.filename}: " if error.filename else ""

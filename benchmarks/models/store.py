@@ -49,6 +49,12 @@ def find(start: str, task: str, options: Options) -> Start:
 def _find_language_model(start: str) -> Start:
     """A model of somebody's, which is the same for every task."""
     path, memory = Path(start).expanduser(), cache_folder()
+    try:
+        path.stat()
+    except FileNotFoundError:
+        pass
+    except OSError as error:  # a name that no file can have
+        raise UserError(f"start: {start[:40]}: {error.strerror}") from None
     if start == smollm2.NAME:
         return smollm2.find(memory)
     if path.is_file() and path.suffix == gguf.SUFFIX:

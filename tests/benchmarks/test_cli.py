@@ -217,3 +217,16 @@ def test_a_full_disk_is_one_line_and_exit_code_2(
     said = f"error: {lock}: cannot be written (No space left on device); finished runs stay; mend that, "
     said += "then run the same command: it goes on with the others\n"
     assert capsys.readouterr().err.endswith(said)
+
+
+@pytest.mark.parametrize("command", ["run", "report", "verify", "show"])
+def test_a_name_that_no_file_can_have_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["ppo-vs-grpo", command, "x" * 5000])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    said = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert said.endswith("x...: File name too long\n")
+    assert len(said) < 100

@@ -124,3 +124,8 @@ def test_a_folder_whose_links_lead_nowhere_is_made_again(tmp_path: Path) -> None
     assert not start.is_built(folder)
     assert start.built(found, tmp_path) == folder
     assert [path.name for path in folder.iterdir()] == ["config.json"]
+
+
+def test_a_name_that_no_file_can_have_is_no_start() -> None:
+    with pytest.raises(UserError, match=r"^start: x{40}: File name too long$"):
+        store.find("x" * 5000, "countdown", {})
