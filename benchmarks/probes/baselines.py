@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 
 from ppo_vs_grpo.benchmarks.probes.estimates import (
     ROUNDING,
@@ -170,9 +171,7 @@ def break_even_group_size(rewards_PG: Floats, prompts_P: Prefixes) -> BreakEven:
         return BreakEven(2.0 if better else None, None, None, within, mse, note)
     low = high = None
     if ratio.se is not None:
-        from scipy.stats import t  # costs half a second, so only if it is needed
-
-        margin = float(t.ppf(0.975, n - 1)) * ratio.se
+        margin = float(stdtrit(n - 1, 0.975)) * ratio.se
         low, high = _turned(ratio.value + margin), _turned(ratio.value - margin)
     note = "" if ratio.value > 0 else "the value head is better than any group, as far as can be measured"
     return BreakEven(_turned(ratio.value), low, high, within, mse, note)
