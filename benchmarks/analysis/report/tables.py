@@ -25,6 +25,8 @@ FORMATS = {
     **dict.fromkeys(("passed_tokens", "failed_tokens"), "{:.1f}"),
     **dict.fromkeys(("tracked_mb", "alone_mb", "predicted_mb", "mflops", "critic_mflops"), "{:.4g}"),
     **dict.fromkeys(("n", "planned", "seed", "seeds", "runs", "completions", "seeds_needed"), "{:.0f}"),
+    **dict.fromkeys(("random trials", "trials", "trials to 95% of the best"), "{:.0f}"),
+    **dict.fromkeys(("from", "to"), "{:.3g}"),
 }
 
 

@@ -12,6 +12,7 @@ from ppo_vs_grpo.benchmarks.analysis.frames import tuning
 from ppo_vs_grpo.benchmarks.analysis.frames.load import load
 from ppo_vs_grpo.benchmarks.analysis.frames.results import ALL_TASKS
 from ppo_vs_grpo.benchmarks.analysis.report.contents import drawings, judged, make_tables
+from ppo_vs_grpo.benchmarks.analysis.report.tables import DASH, dashed
 from ppo_vs_grpo.benchmarks.analysis.report.write import write
 from ppo_vs_grpo.benchmarks.analysis.stats.intervals import t_interval
 from ppo_vs_grpo.benchmarks.suites.sections import Tuned
@@ -93,6 +94,9 @@ def test_a_report_has_its_tables_and_figure_where_there_are_trials(tmp_path: Pat
     names = {"settings", "settings_importance", "settings_learning_rate", "settings_search"}
     assert {name for name in found if name.startswith("settings")} == names
     assert found["settings_importance"]["setting"].tolist() == ["train.learning_rate", "train.beta"]
+    shown = dashed(found["settings_learning_rate"]).iloc[0].tolist()
+    assert shown[:5] == ["ppo", "5e-05", "0.000119", "2", "0.125"]
+    assert dashed(found["settings_search"])["trials to 95% of the best"].tolist() == [DASH, DASH]
     spread, search, rate = drawings(results)["settings"](results, "").axes
     dots = [points.get_offsets()[:, 0].tolist() for points in spread.collections if len(points.get_offsets()) == 4]
     assert dots == [pytest.approx([0.05, 0.4, 0.6, 0.2])] * 2
