@@ -159,7 +159,7 @@ def _seekers(suite: Suite, base: Suite, source: str) -> list[Seeker]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # constant_liar
             seeking = optuna.samplers.TPESampler(seed=0, n_startup_trials=STARTS, constant_liar=True)
-        samplers = (seeking, optuna.samplers.RandomSampler(seed=0))
+        samplers = (seeking, optuna.samplers.RandomSampler(seed=1))  # that of TPE draws its first trials with 0
         study = optuna.create_study(direction="maximize", sampler=seeking)
         study.enqueue_trial(dict(default_point(space, own[label].config, own[label].train)))
         seekers.append(Seeker(label, arm, own[label], space, study, samplers))
