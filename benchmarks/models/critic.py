@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import ValidationError
 
 from ppo_vs_grpo.algorithms.shared.config import Frozen
+from ppo_vs_grpo.benchmarks.models import saved
+from ppo_vs_grpo.benchmarks.models.start import path_of
 from ppo_vs_grpo.tasks.cache import cache_folder
 from ppo_vs_grpo.tasks.errors import UserError
 
@@ -62,33 +64,29 @@ def at_digest(config: dict[str, Any], task: str, start_hash: str, lora_rank: int
 
 def fits(folder: str, critic: Mapping[str, Any], start_hash: str, lora_rank: int | None) -> None:
     """Raise UserError, beginning with its key, unless a saved critic can go on as this one."""
-    saved, place = described(folder), f"critic.start: {folder}"
+    own, place = described(folder), f"critic.start: {folder}"
     bounds = critic["bounds"] and tuple(critic["bounds"])
-    for name, own, asked in (("kind", saved.kind, critic["kind"]), ("bounds", saved.bounds, bounds)):
-        if own != asked:
-            raise UserError(f"{place}: was trained with critic.{name} {own}, and here it is {asked}; set it alike")
-    if saved.start_hash != start_hash:
+    for name, had, asked in (("kind", own.kind, critic["kind"]), ("bounds", own.bounds, bounds)):
+        if had != asked:
+            raise UserError(f"{place}: was trained with critic.{name} {had}, and here it is {asked}; set it alike")
+    if own.start_hash != start_hash:
         raise UserError(
-            f"{place}: belongs to another start model ({saved.start_hash}, and here {start_hash}); learn values of "
+            f"{place}: belongs to another start model ({own.start_hash}, and here {start_hash}); learn values of "
             "this one, or name a folder for each task as {task: folder}"
         )
-    if saved.kind == "model" and saved.lora_rank != lora_rank:
-        raise UserError(f"{place}: has lora_rank {saved.lora_rank}, and the arm {lora_rank}; set them alike")
-    if saved.kind == "head" and saved.policy_updates:
+    if own.kind == "model" and own.lora_rank != lora_rank:
+        raise UserError(f"{place}: has lora_rank {own.lora_rank}, and the arm {lora_rank}; set them alike")
+    if own.kind == "head" and own.policy_updates:
         raise UserError(
-            f"{place}: its head reads a trunk that learnt for {saved.policy_updates} updates, which the start model's "
+            f"{place}: its head reads a trunk that learnt for {own.policy_updates} updates, which the start model's "
             "is not; save it after updates of the critic alone (critic.warmup_updates)"
         )
 
 
 def described(folder: str) -> SavedCritic:
     """What a saved critic says of itself. UserError where there is none."""
-    path = Path(folder).expanduser()
-    try:
-        there = (path / HEAD).is_file() and (path / ABOUT).is_file()
-    except OSError as error:  # a name that no file can have
-        raise UserError(f"critic.start: {folder[:40]}: {error.strerror}") from None
-    if not there:
+    path = path_of("critic.start", folder)
+    if not (path / HEAD).is_file() or not (path / ABOUT).is_file():
         raise UserError(
             f"critic.start: {folder}: no critic is in this folder ({ABOUT}, {HEAD}); `run --save-policies` leaves "
             "one in runs/KEY/critic"
@@ -101,8 +99,6 @@ def described(folder: str) -> SavedCritic:
 
 def digest_of(folder: Path) -> str:
     """A hash of a saved critic's description and weights."""
-    from ppo_vs_grpo.benchmarks.models import saved
-
     return saved.digest_of(folder, sorted([folder / ABOUT, *folder.glob("*.safetensors")]), cache_folder())
 
 

@@ -32,6 +32,18 @@ class Start:
         return cache / self.path  # an absolute path stays as it is
 
 
+def path_of(key: str, name: str) -> Path:
+    """The path that a key of a suite names, there or not. UserError, beginning with the key, for what cannot be one."""
+    path = Path(name).expanduser()
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):  # a name on the hub may begin like a file that is here
+        pass
+    except OSError as error:
+        raise UserError(f"{key}: {name[:40]}: {error.strerror}") from None
+    return path
+
+
 def is_built(folder: Path) -> bool:
     """Whether the folder holds a complete model. Folders appear complete, by a rename; links may lose their files."""
     return (folder / "config.json").is_file() and all(path.exists() for path in folder.iterdir())

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from ppo_vs_grpo.benchmarks.models import adapter, admission, embedded, gguf, hub, saved, smollm2
-from ppo_vs_grpo.benchmarks.models.start import Start, built, is_built
+from ppo_vs_grpo.benchmarks.models.start import Start, built, is_built, path_of
 from ppo_vs_grpo.benchmarks.models.tiny import SIZES
 from ppo_vs_grpo.tasks import kind_of
 from ppo_vs_grpo.tasks.cache import cache_folder
@@ -48,13 +48,7 @@ def find(start: str, task: str, options: Options) -> Start:
 
 def _find_language_model(start: str) -> Start:
     """A model of somebody's, which is the same for every task."""
-    path, memory = Path(start).expanduser(), cache_folder()
-    try:
-        path.stat()
-    except FileNotFoundError:
-        pass
-    except OSError as error:  # a name that no file can have
-        raise UserError(f"start: {start[:40]}: {error.strerror}") from None
+    path, memory = path_of("start", start), cache_folder()
     if start == smollm2.NAME:
         return smollm2.find(memory)
     if path.is_file() and path.suffix == gguf.SUFFIX:

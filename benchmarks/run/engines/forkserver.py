@@ -34,8 +34,6 @@ PRELOADED = (
     "transformers.models.auto.tokenization_auto",
     "transformers.models.llama.modeling_llama",
     "torch._dynamo",  # torch's optimizers ask for it at their first step
-    "ppo_vs_grpo.benchmarks.probes.rows",
-    "ppo_vs_grpo.benchmarks.profile.predict",
 )
 """Modules that every run imports. TRL is left out: only peers need it, and every run would carry it. pyarrow is left
 out: it starts a thread, and a thread does not survive a fork."""

@@ -12,6 +12,7 @@ import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from ppo_vs_grpo.benchmarks.models import embedded, start, store, tiny
+from ppo_vs_grpo.benchmarks.models.start import path_of
 from ppo_vs_grpo.tasks.cache import CACHE_VARIABLE, cache_folder
 from ppo_vs_grpo.tasks.errors import UserError
 
@@ -129,3 +130,9 @@ def test_a_folder_whose_links_lead_nowhere_is_made_again(tmp_path: Path) -> None
 def test_a_name_that_no_file_can_have_is_no_start() -> None:
     with pytest.raises(UserError, match=r"^start: x{40}: File name too long$"):
         store.find("x" * 5000, "countdown", {})
+
+
+def test_a_hub_name_may_begin_like_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "org").write_text("a file")
+    monkeypatch.chdir(tmp_path)
+    assert path_of("start", "org/name") == Path("org/name")
