@@ -54,7 +54,7 @@ ALGORITHMS = {
     "evpo": Entry("evpo:EVPO"),
     "sao": Entry(
         "sao:SAO",
-        config={"value_lam": 1.0, "critic": {"kind": "model", "passes": 2}},
+        config={"value_lam": 1.0, "critic": {"kind": "model", "passes": 2, "frozen_attention": True}},
         train=lambda t: {"prompts_per_update": t.batch_completions, "group_size": 1},
     ),
     "ppo-group": Entry("ppo_group:PPOGroup"),

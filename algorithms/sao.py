@@ -2,12 +2,12 @@
 
 Paper: Single-Rollout Asynchronous Optimization, arXiv 2607.07508: one rollout a prompt and a critic; the ratio is to
 the sampler's own log-probabilities, and a token whose ratio leaves [1 - low, 1 + high] is left out (section 3.1, eq.
-3); two passes of the critic for one of the policy (3.2). The name declares `critic.kind` model, `critic.passes` 2 and
-Monte Carlo targets (`value_lam` 1).
+3); two passes of the critic, whose attention is frozen, for one of the policy (3.2). The name declares `critic.kind`
+model, `critic.passes` 2, `critic.frozen_attention` and Monte Carlo targets (`value_lam` 1).
 
 Differs from the paper in (known from its abstract and from others' code): this is the synchronous part, so the policy
-learns from what it has sampled itself; the critic's attention is not frozen; the policy does not wait for the critic
-(the paper's 10 updates are `critic.warmup_updates`); lambda is `lam` (the paper's, of the length, is `lam_alpha`); the
+learns from what it has sampled itself; the policy does not wait for the critic (the paper's 10 updates are
+`critic.warmup_updates`); lambda is `lam` (the paper's, of the length, is `lam_alpha`); the
 bounds are the shared `clip_low` and `clip_high`; penalty, whitening and value loss are `ppo`'s.
 """
 

@@ -158,6 +158,7 @@ class CriticConfig(Frozen):
     none.
     `passes` is how often the critic goes over a batch for each time that the policy does (2 in SAO, arXiv 2607.07508,
     section 3.2). Those beyond the first follow the policy's, and a shared trunk does not change in them.
+    `frozen_attention` keeps the attention of a network of its own as it starts (SAO, section 3.2); the rest learns.
 
     `start` is the `critic` folder of a run that was saved, from which the critic sets out: values learnt beforehand on
     completions of the start model (VC-PPO, arXiv 2503.01491, section 3.2), once for many runs. Where tasks have start
@@ -171,6 +172,7 @@ class CriticConfig(Frozen):
     bootstrap_truncated: bool = False
     bounds: tuple[float, float] | None = None
     passes: int = Field(1, ge=1)
+    frozen_attention: bool = False
     start: str | dict[str, str] | None = None
 
     @field_validator("bounds")
@@ -179,6 +181,12 @@ class CriticConfig(Frozen):
         if bounds is not None and not -math.inf < bounds[0] < bounds[1] < math.inf:
             raise ValueError("should be the least and the largest reward, such as [0, 1], or null for none")
         return bounds
+
+    @model_validator(mode="after")
+    def _a_head_has_no_attention_of_its_own(self) -> CriticConfig:
+        if self.frozen_attention and self.kind == "head":
+            raise ValueError("frozen_attention: a head has no attention; set kind to model, or leave it out")
+        return self
 
 
 @dataclass(frozen=True, slots=True)

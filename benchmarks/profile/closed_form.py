@@ -55,13 +55,13 @@ class ClosedForm:
 def closed_form(config: PretrainedConfig, arm: str, work: Work) -> ClosedForm | None:
     """Memory and operations of an arm's update. None for an unknown shape, for products in bfloat16, and for arms that
     sample or compare whole distributions within an update (`vine-ppo`, `grpo-source`) or whose critic makes passes of
-    its own (`sao`).
+    its own or learns in part (`sao`).
     """
     shape, known, train = shape_of(config), entry(arm), work.train
     train = train.model_copy(update=known.train(train))
     kind = find(arm)
     needs: Needs = kind(kind.Config.model_validate(known.config), train).needs
-    if needs.critic is not None and needs.critic.passes > 1:
+    if needs.critic is not None and (needs.critic.passes > 1 or needs.critic.frozen_attention):
         return None
     if shape is None or needs.continuations or needs.exact_kl or work.train.dtype != "float32":
         return None

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
 from copying import prompts
@@ -15,7 +16,7 @@ from exact import EXACT, WORLD, factor, gradient_at, group_moments, relative_err
 from ppo_vs_grpo.algorithms import entry, find
 from ppo_vs_grpo.algorithms.base import Algorithm
 from ppo_vs_grpo.algorithms.shared import advantages as adv
-from ppo_vs_grpo.algorithms.shared.config import Clip, TrainConfig
+from ppo_vs_grpo.algorithms.shared.config import Clip, CriticConfig, TrainConfig
 from ppo_vs_grpo.algorithms.shared.losses import masked
 from ppo_vs_grpo.algorithms.shared.trainer import make_batch
 from ppo_vs_grpo.algorithms.shared.types import Advantages, Context, Rollouts, ScoredRollouts
@@ -131,7 +132,7 @@ def test_saos_critic_has_monte_carlo_targets() -> None:
     torch.testing.assert_close(found.returns_BT, torch.tensor([[1.05, 1.1], [-0.1, 0.0]]))
     critic = made("sao").needs.critic
     assert critic is not None
-    assert (critic.kind, critic.passes) == ("model", 2)
+    assert (critic.kind, critic.passes, critic.frozen_attention) == ("model", 2, True)
 
 
 @pytest.mark.parametrize("corrected", [False, True])
@@ -160,3 +161,22 @@ def test_sao_samples_one_completion_a_prompt_and_steps_its_critic_twice_as_often
     (record,) = trainer("sao", train=train).updates(1)
     assert record.scored.rollouts.group_B.tolist() == list(range(64))
     assert record.metrics["optimizer_steps"] == 2 * train.epochs * train.mini_batches
+
+
+@pytest.mark.parametrize("rank", [None, 2])
+def test_a_frozen_attention_stays_as_it_starts_while_the_rest_of_the_critic_learns(rank: int | None) -> None:
+    train = TRAIN.model_copy(update=entry("sao").train(TRAIN) | {"lora_rank": rank})
+    run = trainer("sao", train=train)
+    assert run.models.trunk is not None
+    before = {name: p.detach().clone() for name, p in run.models.trunk.named_parameters()}
+    list(run.updates(2))
+    moved = {name for name, p in run.models.trunk.named_parameters() if not torch.equal(p, before[name])}
+    assert any(".mlp." in name for name in moved)
+    assert not any(".self_attn." in name for name in moved)
+    policys = {name.removeprefix("model."): p for name, p in run.models.policy.named_parameters()}
+    assert any(".self_attn." in name and not torch.equal(policys[name], p) for name, p in before.items())
+
+
+def test_a_head_has_no_attention_to_freeze() -> None:
+    with pytest.raises(ValidationError, match="frozen_attention: a head has no attention; set kind to model"):
+        CriticConfig(frozen_attention=True)

@@ -74,8 +74,8 @@ def build(
     adapters around the same frozen tensors. Adapters start at zero: the logits equal those of the frozen start model
     bit for bit. With `dtype` bfloat16 the products of every pass have that type, whatever the type of the weights.
 
-    Raises UserError if the model is not a causal language model, if it has no layers to adapt or to compute again, and
-    if peft is missing.
+    Raises UserError if the model is not a causal language model, if it has no layers to adapt or to compute again, no
+    attention to freeze, and if peft is missing.
     """
     vocabulary_tokens(policy)
     if policy.config.is_encoder_decoder:
@@ -95,6 +95,8 @@ def build(
         nn.init.zeros_(head.bias)
         if critic.kind == "model":
             trunk = _copy(_trunk(policy))
+            if critic.frozen_attention:
+                _freeze_attention(trunk)
     if gradient_checkpointing:
         for network in (trunk_of(policy) or policy, trunk):
             if network is not None:
@@ -159,6 +161,18 @@ def _trunk(policy: PreTrainedModel) -> PreTrainedModel:
     if (trunk := trunk_of(policy)) is None:
         raise UserError(f"start: {type(policy).__name__} has no part that ends before its output, as a critic needs")
     return trunk
+
+
+def _freeze_attention(trunk: PreTrainedModel) -> None:
+    """Keep every attention, with its adapters, as it is. The library names the class of each by what it is."""
+    attentions = [part for part in trunk.modules() if type(part).__name__.endswith("Attention")]
+    if not attentions:
+        raise UserError(
+            f"critic.frozen_attention true: {type(trunk).__name__} has no attention that can be told by its name; "
+            "leave it out"
+        )
+    for attention in attentions:
+        attention.requires_grad_(False)
 
 
 def _copy(network: Network) -> Network:
