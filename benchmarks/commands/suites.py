@@ -104,11 +104,8 @@ def _suite_row(name: str) -> tuple[str, ...]:
     from ppo_vs_grpo.benchmarks.suites.load import find_suite, load_suite
 
     suite = load_suite(find_suite(name))
-    completions = len(suite.seeds) * sum(
-        (suite.train.completions // suite.train.batch_completions) * suite.train.batch_completions
-        for arm in suite.arms
-        for _ in suite.runs_on(arm)
-    )
+    a_run = suite.train.updates * suite.train.batch_completions
+    completions = a_run * sum(len(suite.seeds_of(arm)) * len(suite.runs_on(arm)) for arm in suite.arms)
     guess = f"about {completions / PACE:.0f}" if suite.start == "nano" else "?"
     return name, str(suite.planned), MINUTES.get(name) or guess, suite.description
 

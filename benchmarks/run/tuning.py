@@ -131,12 +131,12 @@ def trial_suite(suite: Suite) -> Suite:
     seeds = list(TUNING_SEEDS)[: search.seeds]
     train = suite.train.model_copy(update={"completions": search.completions or suite.train.completions})
     evaluated = suite.eval.model_copy(update={"points": min(POINTS, suite.eval.points), "transcripts": 0})
-    nothing = dict.fromkeys(("timing", "throughput", "attribution", "probes", "pairs", "search"))
+    nothing: dict[str, Any] = dict.fromkeys(("timing", "throughput", "probes", "pairs", "search"))
     return suite.model_copy(
         update={
             **nothing,
             **{"name": f"{suite.name}.tuning", "tuning": True, "seeds": seeds, "train": train, "eval": evaluated},
-            **{"claims": {}, "description": f"trials of settings for {', '.join(suite.arms)}"},
+            **{"claims": {}, "attribution": [], "description": f"trials of settings for {', '.join(suite.arms)}"},
         }
     )
 

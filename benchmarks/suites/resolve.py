@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from ppo_vs_grpo.benchmarks.peers import PEERS
 from ppo_vs_grpo.benchmarks.records.lock import Differences, document
 from ppo_vs_grpo.benchmarks.suites.mistakes import explain
 from ppo_vs_grpo.benchmarks.suites.run_spec import RunSpec
-from ppo_vs_grpo.benchmarks.suites.sections import Arm, TaskChoice, Timing
+from ppo_vs_grpo.benchmarks.suites.sections import Arm, SuiteTask, TaskChoice, Timing
 from ppo_vs_grpo.benchmarks.suites.suite import Suite
 from ppo_vs_grpo.tasks.environment import passing
 from ppo_vs_grpo.tasks.errors import UserError
@@ -47,28 +47,39 @@ def resolve(suite: Suite, source: str) -> list[RunSpec]:
     _check_claims(suite, source)
     with passing(suite.environment):
         places = {
-            label: _resolve_place(choice, suite.start, source, f"tasks.{label}", suite)
-            for label, choice in suite.tasks.items()
+            label: _resolve_place(task.choice, task.start or suite.start, source, f"tasks.{label}", suite)
+            for label, task in suite.tasks.items()
         }
-    arms = {}
-    for label, arm in suite.arms.items():
-        limit = max(places[task].max_new_tokens for task in suite.runs_on(label))
-        arms[label] = _resolve_arm(suite.train, label, arm, limit, source)
-    on = {task: [arm for arm in arms if task in suite.runs_on(arm)] for task in places}
+    on = {}
     for task, place in places.items():
-        _check_trained(place, {arm: arms[arm] for arm in on[task]}, source)
+        here = [arm for arm in suite.arms if task in suite.runs_on(arm)]
+        on[task] = _resolve_arms(suite, here, suite.tasks[task], place, source, f"tasks.{task}")
     specs = [
-        _spec(suite, arm, task, seed, places[task], arms[arm], source)
+        _spec(suite, arm, task, seed, places[task], on[task][arm], source)
         for seed in suite.seeds
         for task in places
         for arm in on[task]
+        if seed in suite.seeds_of(arm)
     ]
     if suite.timing:
         for task, place in places.items():
-            timed = {arm: arms[arm] for arm in on[task] if arm in (suite.timing.arms or arms)}
+            timed = {arm: on[task][arm] for arm in on[task] if arm in (suite.timing.arms or suite.arms)}
             specs += _timed(suite, suite.timing, task, place, timed, source)
         specs += _resolve_cells(suite, suite.timing, source)
     return specs
+
+
+def _resolve_arms(
+    suite: Suite, labels: Iterable[str], task: SuiteTask, place: _Place, source: str, key: str
+) -> dict[str, tuple[dict[str, Any], TrainConfig]]:
+    """The settings of these arms on a task, which may have shared settings of its own; `key` is the task's."""
+    try:
+        shared = TrainConfig.model_validate(suite.train.model_dump() | task.train)
+    except ValidationError as error:
+        raise explain(error, TrainConfig, source, f"{key}.train") from None
+    arms = {arm: _resolve_arm(shared, arm, suite.arms[arm], place.max_new_tokens, source) for arm in labels}
+    _check_trained(place, arms, source)
+    return arms
 
 
 def _resolve_cells(suite: Suite, timing: Timing, source: str) -> list[RunSpec]:
@@ -78,15 +89,7 @@ def _resolve_cells(suite: Suite, timing: Timing, source: str) -> list[RunSpec]:
         key = f"timing.cells.{label}"
         with passing(suite.environment):
             place = _resolve_place(cell.choice, cell.start, source, key)
-        try:
-            shared = TrainConfig.model_validate(suite.train.model_dump() | cell.train)
-        except ValidationError as error:
-            raise explain(error, TrainConfig, source, f"{key}.train") from None
-        timed = {
-            arm: _resolve_arm(shared, arm, suite.arms[arm], place.max_new_tokens, source)
-            for arm in cell.arms or timing.arms or suite.arms
-        }
-        _check_trained(place, timed, source)
+        timed = _resolve_arms(suite, cell.arms or timing.arms or suite.arms, cell, place, source, key)
         by_cell.append(_timed(suite, timing, label, place, timed, source))
     return [spec for repeat in range(timing.repeats) for specs in by_cell for spec in specs if spec.seed == repeat]
 
@@ -169,7 +172,8 @@ def _resolve_place(choice: TaskChoice, start: str, source: str, key: str, evalua
         found = store.find(start, choice.task, choice.options)
         quantization = store.admit(found)
     except UserError as error:
-        at = f"{key}." if key.startswith("timing.") else ""  # a cell names its own start model, a task the suite's
+        own = key.startswith("timing.") or (evaluating and evaluating.tasks[key.partition(".")[2]].start)
+        at = f"{key}." if own else ""
         raise UserError(f"{source}: {at}{error}") from None  # the error begins with its key
     return _Place(choice, data, task.max_new_tokens, found.name, found.digest, quantization)
 

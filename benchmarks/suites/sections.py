@@ -27,32 +27,38 @@ class TaskChoice(Frozen):
     options: dict[str, Any] = Field(default_factory=dict)
 
 
+class SuiteTask(TaskChoice):
+    """A task of a suite. It may have a start model and shared settings of its own: then it is the suite's comparison
+    on another model, such as a larger one.
+    """
+
+    start: str | None = None
+    train: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def choice(self) -> TaskChoice:
+        """The task alone."""
+        return TaskChoice(task=self.task, options=self.options)
+
+
 class Arm(Frozen):
     """An algorithm with its own settings, and the shared ones in which this arm declares a difference.
 
-    It runs on the `tasks` of these labels, or on all.
+    It runs on the `tasks` of these labels, or on all, with the first so many of the suite's `seeds`, or with all.
     """
 
     algorithm: str
     config: dict[str, Any] = Field(default_factory=dict)
     train: dict[str, Any] = Field(default_factory=dict)
     tasks: list[Label] | None = Field(None, min_length=1)
+    seeds: int | None = Field(None, ge=1)
 
 
-class SpeedCell(TaskChoice):
-    """Work that only the clock sees: a task with a start model and shared settings of its own.
-
-    Only the `arms` of these labels do it, or those of the timing pass.
-    """
+class SpeedCell(SuiteTask):
+    """Work that only the clock sees. Only the `arms` of these labels do it, or those of the timing pass."""
 
     start: str
-    train: dict[str, Any] = Field(default_factory=dict)
     arms: list[Label] | None = Field(None, min_length=1)
-
-    @property
-    def choice(self) -> TaskChoice:
-        """The task alone."""
-        return TaskChoice(task=self.task, options=self.options)
 
 
 class Timing(Frozen):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from pydantic import Field, field_validator, model_validator
@@ -19,7 +19,7 @@ from ppo_vs_grpo.benchmarks.suites.sections import (
     Label,
     Limits,
     SuiteName,
-    TaskChoice,
+    SuiteTask,
     Throughput,
     Timing,
     Tuned,
@@ -33,7 +33,8 @@ TUNING_SEEDS = range(1000, 2000)
 class Suite(Frozen):
     """A comparison as its YAML file states it. `tasks` and `arms` map labels to choices.
 
-    A list of names stands for a mapping of each name to itself, a number of seeds for the first so many. The first of
+    A list of names stands for a mapping of each name to itself, a number of seeds for the first so many, and one
+    `attribution` for a list of it. The first of
     `pairs` is the pair of arms that is judged; without it, it is PPO and GRPO, or the first two. A training run has
     `threads` threads on the CPU, since their number changes how sums are rounded; a timing run takes all cores.
     Processes get the variables that `environment` names, besides those that every process gets. `search` is for `tune`,
@@ -43,7 +44,7 @@ class Suite(Frozen):
     name: SuiteName
     description: str = ""
     start: str = "nano"
-    tasks: dict[Label, TaskChoice] = Field(min_length=1)
+    tasks: dict[Label, SuiteTask] = Field(min_length=1)
     arms: dict[Label, Arm] = Field(min_length=1)
     tuning: bool = False
     seeds: list[int] = Field(min_length=1)
@@ -55,7 +56,7 @@ class Suite(Frozen):
     checkpoint: Checkpoints = Checkpoints()
     limits: Limits = Limits()
     environment: list[str] = Field(default_factory=list)
-    attribution: Attribution | None = None
+    attribution: list[Attribution] = Field(default_factory=list)
     probes: ProbeConfig | None = None
     claims: dict[Label, Claim] = Field(default_factory=dict)
     pairs: list[list[Label]] | None = Field(None, min_length=1)
@@ -80,10 +81,15 @@ class Suite(Frozen):
                 raise ValueError(f"{name.partition('=')[0]}: should be a variable's name, such as JUDGE_KEY, no value")
         return names
 
+    @field_validator("attribution", mode="before")
+    @classmethod
+    def _one_stands_for_a_list(cls, crossed: Any) -> Any:
+        return [crossed] if isinstance(crossed, Mapping) else crossed or []
+
     @field_validator("attribution", mode="after")
     @classmethod
-    def _arms_are_there(cls, crossed: Attribution | None, info: Any) -> Attribution | None:
-        for role, label in crossed or ():
+    def _arms_are_there(cls, crossed: list[Attribution], info: Any) -> list[Attribution]:
+        for role, label in [cell for four in crossed for cell in four]:
             if label not in info.data.get("arms", {label: None}):
                 known = ", ".join(info.data["arms"])
                 raise ValueError(f"{role}: {label}: no arm of this suite; its arms are {known}")
@@ -126,10 +132,14 @@ class Suite(Frozen):
         chosen = self.arms[arm].tasks
         return [task for task in self.tasks if chosen is None or task in chosen]
 
+    def seeds_of(self, arm: str) -> list[int]:
+        """The seeds with which an arm runs, in the suite's order."""
+        return self.seeds[: self.arms[arm].seeds]
+
     @property
     def planned(self) -> int:
         """How many runs the suite has: training, then timing."""
-        training = len(self.seeds) * sum(len(self.runs_on(arm)) for arm in self.arms)
+        training = sum(len(self.seeds_of(arm)) * len(self.runs_on(arm)) for arm in self.arms)
         if self.timing is None:
             return training
         timed = self.timing.arms or list(self.arms)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from ppo_vs_grpo.benchmarks.analysis.frames.attribution import crossings
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
 from ppo_vs_grpo.tasks.errors import UserError, nearest
 
@@ -113,7 +114,7 @@ def _suite(
     cells: Sequence[str],
 ) -> dict[str, Any]:
     """The suite as if it had asked for the part alone."""
-    crossed, throughput = suite.get("attribution"), suite.get("throughput")
+    throughput = suite.get("throughput")
     pairs = [list(arms[:2])] if len(part.arms) > 1 else suite.get("pairs")
     return {
         **suite,
@@ -131,7 +132,7 @@ def _suite(
                 for scope in (claim, *((claim.get("dial") or {}).get("points") or {}).values())
             )
         },
-        "attribution": crossed if crossed and set(crossed.values()) <= set(arms) else None,
+        "attribution": [four for four in crossings(suite) if set(four.values()) <= set(arms)],
         "throughput": throughput if throughput and throughput["arm"] in arms and not part.tasks else None,
         "timing": _timing(suite.get("timing"), arms, cells),
     }

@@ -160,6 +160,19 @@ class Results:
         chosen = self.suite["arms"][arm].get("tasks")
         return [task for task in self.tasks if chosen is None or task in chosen]
 
+    def seeds_of(self, *arms: str) -> list[int]:
+        """The seeds with which each of these arms runs, in the suite's order; an arm may have fewer than the suite."""
+        few = [self._asked.get(arm, set()) for arm in arms if self.suite["arms"][arm].get("seeds")]
+        return [seed for seed in self.seeds if all(seed in asked for asked in few)]
+
+    @cached_property
+    def _asked(self) -> dict[str, set[int]]:
+        """By arm the seeds of its training runs, finished or missing."""
+        both = pd.concat(
+            [frame.loc[frame["purpose"] == "train", ["arm", "seed"]] for frame in (self.runs, self.missing)]
+        )
+        return {arm: set(map(int, seeds)) for arm, seeds in both.groupby("arm")["seed"]}
+
     @cached_property
     def complete(self) -> frozenset[str]:
         """Keys of the training runs with a final score: all but the failed, and the diverged that stopped early."""

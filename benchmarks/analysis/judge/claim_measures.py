@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from ppo_vs_grpo.benchmarks.analysis.frames.attribution import effects_by_seed
+from ppo_vs_grpo.benchmarks.analysis.frames.attribution import crossings, difference_of, effects_by_seed
 from ppo_vs_grpo.benchmarks.analysis.frames.probes import at_moments
 from ppo_vs_grpo.benchmarks.analysis.frames.results import ALL_TASKS, Results, kept
 from ppo_vs_grpo.benchmarks.analysis.judge.finding import Finding, Read, nothing
@@ -55,8 +55,9 @@ def of_runs(found: Callable[[Results], Values], what: str) -> Read:
 
     def read(results: Results, arms: Sequence[str], tasks: Sequence[str], than: float, margin: float) -> Finding:
         values = {run: value for run, value in found(results).items() if math.isfinite(value)}
+        seeds = results.seeds_of(*arms)
         values_of = {
-            (arm, task): np.array([values.get((arm, task, seed), math.nan) for seed in results.seeds])
+            (arm, task): np.array([values.get((arm, task, seed), math.nan) for seed in seeds])
             for arm in arms
             for task in tasks
         }
@@ -73,7 +74,7 @@ def of_runs(found: Callable[[Results], Values], what: str) -> Read:
         evidence = shifted_evidence(samples, than, margin)
         if len(arms) == 1:
             evidence = replace(evidence, test=evidence.test.replace("paired t test", "t test"))
-        return Finding(evidence, shown, _lacking(results, values, arms, tasks, what))
+        return Finding(evidence, shown, _lacking(seeds, values, arms, tasks, what))
 
     return read
 
@@ -106,16 +107,19 @@ def baseline_less_rest(
 
     Positive: more than half of it comes with the baseline. Undefined where the arms do not differ: there is no lead.
     """
-    four = results.suite.get("attribution")
-    if not four:
+    stated = crossings(results.suite)
+    if not stated:
         return nothing("the suite has no attribution")
-    if {four["ppo"], four["grpo"]} != set(arms):
-        return nothing(f"the suite's attribution is of {four['ppo']} and {four['grpo']}")
+    four = next((four for four in stated if {four["ppo"], four["grpo"]} == set(arms)), None)
+    if four is None:
+        of = "; ".join(f"{four['ppo']} and {four['grpo']}" for four in stated)
+        return nothing(f"the suite's attribution is of {of}")
     effects = effects_by_seed(results)
+    effects = effects[effects["difference"] == difference_of(four)]
     by_task = [effects[effects["task"] == task] for task in tasks]
     rows = zip(effects["task"], effects["seed"], effects["total"], strict=True)
     complete = {("the four arms", task, int(seed)): total for task, seed, total in rows}
-    note = _lacking(results, complete, ["the four arms"], tasks, "final score")
+    note = _lacking(results.seeds_of(*four.values()), complete, ["the four arms"], tasks, "final score")
     total = mean_evidence([frame["total"].to_numpy(float) for frame in by_task], margin)
     if total.p >= ALPHA:
         return nothing(f"no difference between the arms to split ({p_words(total.p)})", note, total.n)
@@ -252,16 +256,14 @@ def _probed(results: Results, probe: str, quantity: str, moment: str) -> pd.Data
     return rows[(rows["probe"] == probe) & (rows["quantity"] == quantity) & (rows["moment"] == moment)]
 
 
-def _lacking(results: Results, values: Values, arms: Sequence[str], tasks: Sequence[str], what: str) -> str:
+def _lacking(seeds: Sequence[int], values: Values, arms: Sequence[str], tasks: Sequence[str], what: str) -> str:
     """Which runs have no value, such as `no final score of ppo on recall (seeds 3, 5)`; empty where none."""
     places: dict[tuple[str, str], list[str]] = {}
     for arm in arms:
         for task in tasks:
-            gone = [str(seed) for seed in results.seeds if (arm, task, seed) not in values]
+            gone = [str(seed) for seed in seeds if (arm, task, seed) not in values]
             if gone:
-                which = (
-                    "any seed" if len(gone) == len(results.seeds) else f"seed{'s' * (len(gone) > 1)} {', '.join(gone)}"
-                )
+                which = "any seed" if len(gone) == len(seeds) else f"seed{'s' * (len(gone) > 1)} {', '.join(gone)}"
                 places.setdefault((arm, which), []).append(task)
     parts = [f"{arm} on {', '.join(where)} ({which})" for (arm, which), where in places.items()]
     return f"no {what} of {'; '.join(parts)}" if parts else ""

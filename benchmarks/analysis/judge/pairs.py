@@ -68,8 +68,9 @@ class Threshold:
 def final_scores(results: Results, pair: tuple[str, str], metric: str = "pass_rate") -> dict[str, Paired]:
     """By task, a column of `Results.score_matrix` of both arms."""
     matrix = results.score_matrix(metric)
+    seeds = results.seeds_of(*pair)
     return {
-        task: Paired(tuple(results.seeds), *(matrix[arm][task].to_numpy(float) for arm in pair))
+        task: Paired(tuple(seeds), *(matrix[arm].loc[seeds, task].to_numpy(float) for arm in pair))
         for task in results.tasks
     }
 
@@ -187,8 +188,8 @@ def _by_task(
     found: Mapping[tuple[str, str, int], float],
     seeds: tuple[int, ...] | None = None,
 ) -> dict[str, Paired]:
-    """By task the values of every seed of the suite, or of `seeds`."""
-    seeds = tuple(results.seeds) if seeds is None else seeds
+    """By task the values of every seed that both arms run with, or of `seeds`."""
+    seeds = tuple(results.seeds_of(*pair)) if seeds is None else seeds
     return {
         task: Paired(seeds, *(np.array([found.get((arm, task, seed), np.nan) for seed in seeds]) for arm in pair))
         for task in results.tasks

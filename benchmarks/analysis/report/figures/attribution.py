@@ -10,7 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ppo_vs_grpo.benchmarks.analysis.frames.attribution import EFFECTS, attribution_table, effects_by_seed
+from ppo_vs_grpo.benchmarks.analysis.frames.attribution import (
+    EFFECTS,
+    attribution_table,
+    crossings,
+    difference_of,
+    effects_by_seed,
+)
 from ppo_vs_grpo.benchmarks.analysis.frames.results import ALL_TASKS, Results
 from ppo_vs_grpo.benchmarks.analysis.report.figures.canvas import grid
 from ppo_vs_grpo.benchmarks.analysis.report.figures.style import FAINT, INK
@@ -36,16 +42,18 @@ def effect(seeds: pd.DataFrame, table: pd.DataFrame, name: str, ax: Axes, tasks:
 
 
 def attribution_figure(results: Results, caption: str = "") -> Figure:
-    """The total difference between GRPO and PPO, and the effects into which it splits, a panel each, on one scale."""
+    """Each difference between two arms, and the effects into which it splits, a panel each, all on one scale."""
     seeds, table = effects_by_seed(results), attribution_table(results)
     tasks = [task for task in (*results.tasks, ALL_TASKS) if task in set(table["task"])]
-    titles = {"total": "GRPO minus PPO", "baseline": "= baseline", "everything else": "+ everything else"}
-    names, row_in = list(EFFECTS), 0.62 + 0.26 * max(len(tasks), 2)
+    names = [(four, name) for four in map(difference_of, crossings(results.suite)) for name in EFFECTS]
+    row_in = 0.62 + 0.26 * max(len(tasks), 2)
     rows = [(row_in, len(names[at : at + 2])) for at in range(0, len(names), 2)]
     with grid(rows, "Final held-out pass rate: baseline or everything else", caption=caption) as (figure, axes):
         for row, beside in enumerate(axes):
-            for column, (ax, name) in enumerate(zip(beside, names[2 * row :], strict=False)):
-                effect(seeds, table, name, ax, tasks).set_title(titles.get(name, name))
+            for column, (ax, (four, name)) in enumerate(zip(beside, names[2 * row :], strict=False)):
+                titles = {"total": four, "baseline": "= baseline", "everything else": "+ everything else"}
+                of_four = (frame[frame["difference"] == four] for frame in (seeds, table))
+                effect(*of_four, name, ax, tasks).set_title(titles.get(name, name))
                 ax.tick_params(labelleft=column == 0)
         shown = [ax for row in axes for ax in row]
         ends = [ax.get_xlim() for ax in shown]

@@ -60,7 +60,7 @@ def test_claims_and_attribution_that_need_more_are_left_out() -> None:
     results = Results(**vars(results) | {"suite": {**results.suite, "claims": claims, "attribution": {"ppo": "r"}}})
     part = narrowed(results, ("p", "g"))
     assert list(part.suite["claims"]) == ["S1"]
-    assert part.suite["attribution"] is None
+    assert part.suite["attribution"] == []
     assert narrowed(results, without_seeds=()) is results
 
 
