@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from ppo_vs_grpo.benchmarks.analysis.frames import costs
 from ppo_vs_grpo.benchmarks.analysis.frames.arms import shared_tasks
 from ppo_vs_grpo.benchmarks.analysis.frames.prompts import prompts_reach
 from ppo_vs_grpo.benchmarks.analysis.frames.results import ALL_TASKS, Results
@@ -22,7 +21,6 @@ from ppo_vs_grpo.benchmarks.analysis.judge.conditions import (
     places_of_beta,
 )
 from ppo_vs_grpo.benchmarks.analysis.judge.finding import amount
-from ppo_vs_grpo.benchmarks.analysis.judge.metrics import COMPLETIONS_TO, MEMORY, SECONDS
 from ppo_vs_grpo.benchmarks.analysis.judge.verdicts import Verdict
 from ppo_vs_grpo.benchmarks.analysis.report.answer import points
 from ppo_vs_grpo.benchmarks.analysis.report.tables import DASH
@@ -32,13 +30,6 @@ from ppo_vs_grpo.benchmarks.analysis.stats.ruling import show
 WORDS = {DIFFERENCE: "{second} minus {first}", RATIO: "{second} over {first}"}
 
 STRIP_PX = 120
-
-COSTS = {
-    MEMORY.name: "peak memory, MB",
-    SECONDS.name: "seconds per 1,000 completions",
-    COMPLETIONS_TO.name: "completions to half of the best gain",
-}
-"""The metrics that are costs, and what the first screen calls them."""
 
 CRITICS = {
     "head": "PPO with a critic network of its own: here {arms} a value head on the policy.",
@@ -57,36 +48,6 @@ def pair_of(judged: Sequence[Verdict]) -> tuple[str, str] | None:
     """The two arms that verdicts are of; None where there are none."""
     first, second = judged[0].first, judged[0].second
     return None if first is None or second is None else (first, second)
-
-
-def costs_table(results: Results, judged: Sequence[Verdict]) -> pd.DataFrame:
-    """A row a cost, over all tasks, as text: both arms' values, how they compare, and the verdict.
-
-    After the memory comes the critic's part of a tracked update, where one was tracked.
-    """
-    pair, rows = pair_of(judged), []
-    compared = f"{pair[1]} ÷ {pair[0]} (95% interval)" if pair else "compared"
-    for one in over_all_tasks(judged):
-        if one.metric in COSTS:
-            found = amount(one.estimate, one.low, one.high) if one.effect == RATIO else effect(one)
-            row = {"cost": COSTS[one.metric]} | {arm: value(number) for arm, number in _arms(one)}
-            rows.append(row | {compared: f"{found}, {one.verdict}" if found.strip(DASH) else one.verdict})
-            if one.metric == MEMORY.name and pair and (held := critic_megabytes(results, pair)):
-                rows.append({"cost": "of which the critic, MB"} | held | {compared: DASH})
-    return pd.DataFrame(rows, dtype=object)
-
-
-def critic_megabytes(results: Results, pair: tuple[str, str]) -> dict[str, str]:
-    """What the roles of a critic hold at the peak of an update, a mean over tasks; empty where there is none."""
-    table = costs.memory_by_role(results)
-    table = table[table["phase"] == "total"]
-    if not set(pair) <= set(table["arm"]):
-        return {}
-    mine, tasks = table[table["role"].str.contains("value|critic")], table.groupby("arm")["task"].nunique()
-    held = mine.groupby("arm")["tracked_mb"].sum()
-    if held.empty:
-        return {}
-    return {arm: show(float(held[arm]) / tasks[arm]) if arm in held else "none" for arm in pair}
 
 
 def conditions_table(results: Results, judged: Sequence[Verdict]) -> pd.DataFrame:
@@ -171,11 +132,19 @@ def claims_rows(judged: Sequence[ClaimResult]) -> list[dict[str, str]]:
         {
             **{"name": one.name, "says": one.says, "here": one.here, "verdict": one.verdict, "reason": one.reason},
             "number": amount(one.estimate, one.low, one.high) or DASH,
-            "measure": MEASURES[one.measure].words(one.arms),
+            "measure": MEASURES[one.measure].words(one.arms) + _sees(one),
             "drawing": strip(one, ratio=MEASURES[one.measure].ratio),
         }
         for one in judged
     ]
+
+
+def _sees(one: ClaimResult) -> str:
+    """The smallest true distance that the runs would show, as the end of a sentence; empty where it is unknown."""
+    if one.sees is None:
+        return ""
+    factor = "a factor of " if MEASURES[one.measure].ratio else ""
+    return f"; these runs would show {factor}{show(one.sees)} from {one.than:g}"
 
 
 def strip(one: ClaimResult, *, ratio: bool) -> str:

@@ -19,6 +19,7 @@ from ppo_vs_grpo.benchmarks.analysis.judge import claims, verdicts
 from ppo_vs_grpo.benchmarks.analysis.report import captions, first_page, tables
 from ppo_vs_grpo.benchmarks.analysis.report.answer import answer
 from ppo_vs_grpo.benchmarks.analysis.report.contents import Judged, drawings, judged, make_tables
+from ppo_vs_grpo.benchmarks.analysis.report.cost_table import costs_table
 from ppo_vs_grpo.benchmarks.analysis.report.figures import files, inline
 from ppo_vs_grpo.benchmarks.analysis.report.lengths import length_sentences
 from ppo_vs_grpo.benchmarks.analysis.report.other_pairs import largest_sentence
@@ -153,7 +154,7 @@ def _content(
         "answer": answer(found.verdicts),
         "beside": largest_sentence(results),
         "equal_work": speed.sentences(results),
-        "costs": first_page.costs_table(results, found.verdicts),
+        "costs": costs_table(results, found.verdicts),
         "not_tested": first_page.not_tested(results, found.verdicts),
         "claims": first_page.claims_rows(found.claims),
         "verdicts": first_page.verdicts(found.verdicts),

@@ -34,6 +34,7 @@ class Evidence:
 
     `n` is the number of pairs, of the smallest task where there are several. `p` is that of the test that the estimate
     is its null, `same_p` that of two one-sided tests (TOST) that it lies within the margin. Neither is adjusted.
+    `freedom` are the degrees of freedom of a t interval; NaN where the interval is none.
     """
 
     effect: str
@@ -45,6 +46,7 @@ class Evidence:
     same_p: float = math.nan
     test: str = "none"
     undefined: str = ""
+    freedom: float = math.nan
 
 
 def mean_evidence(
@@ -71,9 +73,8 @@ def mean_evidence(
     test = "paired t test" if len(rows) == 1 else "t test of the mean over tasks"
     ends = np.array([interval.mean, interval.low, interval.high])
     estimate, low, high = np.exp(ends) if ratio else ends
-    return Evidence(
-        RATIO if ratio else DIFFERENCE, interval.n, float(estimate), float(low), float(high), p, same_p, test
-    )
+    numbers = (float(number) for number in (estimate, low, high, p, same_p))
+    return Evidence(RATIO if ratio else DIFFERENCE, interval.n, *numbers, test=test, freedom=interval.freedom)
 
 
 def shifted_evidence(samples: Sequence[ArrayLike], than: float, margin: float) -> Evidence:

@@ -18,7 +18,7 @@ HALVINGS = 50
 """Of the interval in which the smallest effect lies. scipy's root finder takes 0.3 s to import."""
 
 
-def power(effect: float, sd: float, n: int, alpha: float = ALPHA) -> float:
+def power(effect: float, sd: float, n: float, alpha: float = ALPHA) -> float:
     """Chance that n seeds show a true mean difference `effect` when differences have standard deviation `sd`.
 
     The noncentral t distribution beyond both critical values (Cohen 1988, chapter 2); NaN below two seeds. Without
@@ -34,7 +34,7 @@ def power(effect: float, sd: float, n: int, alpha: float = ALPHA) -> float:
     return 1 - _below(critical, freedom, shift) + _below(-critical, freedom, shift)
 
 
-def smallest_effect(sd: float, n: int, alpha: float = ALPHA, target: float = POWER) -> float:
+def smallest_effect(sd: float, n: float, alpha: float = ALPHA, target: float = POWER) -> float:
     """The true difference, in units of `sd`'s, that n seeds show with probability `target`; NaN below two seeds."""
     _refuse_no_probability("power", target)
     if target <= alpha:
@@ -49,6 +49,17 @@ def smallest_effect(sd: float, n: int, alpha: float = ALPHA, target: float = POW
         middle = (too_small + enough) / 2
         too_small, enough = (middle, enough) if power(middle, 1.0, n, alpha) < target else (too_small, middle)
     return sd * enough
+
+
+def smallest_beside(half: float, freedom: float) -> float:
+    """The true distance from a null that shows with probability POWER, given half a 95% t interval's width.
+
+    NaN without an interval.
+    """
+    if not (half >= 0 and freedom >= 1):
+        return math.nan
+    error = half / float(stdtrit(freedom, 1 - ALPHA / 2))
+    return smallest_effect(error * math.sqrt(freedom + 1), freedom + 1)
 
 
 def seeds_needed(sd: float, effect: float = EFFECT, alpha: float = ALPHA, target: float = POWER) -> int | None:

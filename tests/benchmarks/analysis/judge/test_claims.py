@@ -270,3 +270,19 @@ def test_a_suite_without_claims_has_none() -> None:
         assert judge_claims(results) == ()
         assert claims_json(judge_claims(results)) == []
         assert (len(claims_table(judge_claims(results))), len(dials(results))) == (0, 0)
+
+
+def test_a_claim_names_the_smallest_effect_that_its_runs_would_show() -> None:
+    found = judged(leads(), C=lead("unsure"))["C"]
+    # Eight pairs: the noncentral t with 7 degrees of freedom has power 0.8 at a shift of 3.2 standard errors.
+    se = SPREADS["unsure"] * math.sqrt(5 / 7 / 8)
+    assert found.sees is not None
+    shift, critical = found.sees / se, float(oracle.t.ppf(0.975, 7))
+    assert float(oracle.nct.sf(critical, 7, shift)) == pytest.approx(0.8, abs=1e-3)
+    factor = {"x": {"a": [4.0, 5.0] * 4}, "y": {"a": [5.0, 5.5] * 4}}
+    timed = scored({"x": {"a": SAME}, "y": {"a": SAME}}, seconds=factor)
+    ratio = judged(timed, C=claim("seconds", ["x", "y"], than=1.0, margin=1.05))["C"]
+    logs = np.log(np.array(factor["y"]["a"]) / np.array(factor["x"]["a"]))
+    assert ratio.sees is not None
+    assert math.log(ratio.sees) / (logs.std(ddof=1) / math.sqrt(8)) == pytest.approx(shift, rel=1e-3)
+    assert judged(leads(), C=claim("ranking_gain", ["base"]))["C"].sees is None

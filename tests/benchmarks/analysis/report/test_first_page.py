@@ -14,6 +14,7 @@ from ppo_vs_grpo.benchmarks.analysis.judge.claims import judge_claims
 from ppo_vs_grpo.benchmarks.analysis.judge.verdicts import Verdict, judge
 from ppo_vs_grpo.benchmarks.analysis.report import first_page
 from ppo_vs_grpo.benchmarks.analysis.report.answer import answer
+from ppo_vs_grpo.benchmarks.analysis.report.cost_table import costs_table
 
 FIRST = Verdict(
     metric="final score",
@@ -104,27 +105,12 @@ def ended(ppo: float, grpo: float, **more: Any) -> Results:
     return made({arm: {"sorting": [[0.1, float(x)] for x in of]} for arm, of in finals.items()}, **more)
 
 
-def test_the_costs_are_those_of_memory_seconds_and_completions_with_the_critics_part() -> None:
-    policy = {"policy.params": 6e6}
-    roles = {"ppo": {"sorting": [policy | {"value.params": 2e6}]}, "grpo": {"sorting": [policy]}}
-    seconds = {"ppo": {"sorting": [5.0] * 8}, "grpo": {"sorting": [4.0] * 8}}
-    results = ended(0.5, 0.7, tracked=roles, seconds=seconds)
-    table = first_page.costs_table(results, judge(results)).set_index("cost")
-    assert list(table.index) == [
-        "peak memory, MB", "of which the critic, MB", "seconds per 1,000 completions",
-        "completions to half of the best gain",
-    ]  # fmt: skip
-    assert table.loc["of which the critic, MB"].tolist() == ["2", "none", "-"]
-    assert table.loc["peak memory, MB"].tolist() == ["8", "6", "0.750, grpo lighter"]
-    assert table.loc["seconds per 1,000 completions", "grpo ÷ ppo (95% interval)"].endswith("grpo faster")
-
-
 def test_a_suite_without_two_arms_says_what_is_missing() -> None:
     results = made({"ppo": {"sorting": [[0.1, 0.5]] * 8}})
     judged = judge(results)
     assert first_page.not_tested(results, judged) == []
     assert first_page.conditions_table(results, judged).empty
-    assert set(first_page.costs_table(results, judged)["compared"]) == {"no verdict"}
+    assert set(costs_table(results, judged)["compared"]) == {"no verdict"}
     assert answer(judged) == "No comparison: the suite has 1 arm, ppo; a verdict needs two."
 
 
