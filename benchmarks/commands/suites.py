@@ -14,7 +14,7 @@ from ppo_vs_grpo.benchmarks.commands.options import SetOption, SuiteArgument
 from ppo_vs_grpo.benchmarks.suites import suite_names
 from ppo_vs_grpo.tasks.errors import UserError
 
-MINUTES = {"core": "12-28", "memory": "?", "peers": "9-18", "smoke": "1-3"}
+MINUTES = {"core": "20-45", "memory": "?", "peers": "9-18", "smoke": "1-3"}
 """Measured on two cores, start models included; unknown where no pace is known."""
 
 PACE = 60_000

@@ -1,4 +1,6 @@
-"""One page of all suites of a results folder: what each found, newest first, with links to the reports."""
+"""One page of all suites of a results folder: what the source claims and what each suite found of it, side by side;
+then the suites, newest first, with links to the reports.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ppo_vs_grpo.benchmarks.analysis.frames.results import ALL_TASKS
+from ppo_vs_grpo.benchmarks.analysis.judge.finding import amount
 from ppo_vs_grpo.benchmarks.analysis.report.verify import rows_of
 from ppo_vs_grpo.benchmarks.analysis.report.write import environment
 from ppo_vs_grpo.benchmarks.records.folder import LOCK
@@ -35,6 +38,20 @@ class Shown:
     parts: Mapping[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class ClaimRow:
+    """A claim and what each suite found of it, by the suites' names: its verdict and its number with an interval.
+
+    `rows` is how many rows the sentence `says` stands for, this one the first of them; 0 for the others.
+    """
+
+    name: str
+    says: str
+    here: str
+    found: Mapping[str, tuple[str, str]]
+    rows: int
+
+
 def report_of(folder: Path) -> Path | None:
     """The page of a suite's report, in the suite's folder or, of a published one, in the folder itself."""
     pages = [folder / "report" / PAGE, folder / PAGE]
@@ -48,14 +65,54 @@ def write_index(results: Path) -> Path:
         raise UserError(f"{results}: no suite has a report there; `ppo-vs-grpo run smoke` makes one in a minute or two")
     suites = [_shown(results, folder, page) for folder, page in pages.items()]
     newest_first = sorted(suites, key=lambda suite: (suite.written, suite.name), reverse=True)
+    columns, rows = claims_of({folder: page.parent / "claims.json" for folder, page in pages.items()})
     text = (
-        environment(html=True).get_template("index.html.j2").render(suites=newest_first, folder=results.absolute().name)
+        environment(html=True)
+        .get_template("index.html.j2")
+        .render(suites=newest_first, folder=results.absolute().name, columns=columns, claims=rows)
     )
     try:
         (results / "index.html").write_text(text, encoding="utf-8", newline="\n")
     except OSError as error:
         raise UserError(f"{results}: index.html cannot be written there: {error.strerror or error}") from None
     return results / "index.html"
+
+
+def claims_of(files: Mapping[Path, Path]) -> tuple[dict[str, str], list[ClaimRow]]:
+    """By suite what its claims are judged under, and a row a claim; `files` are claims.json by a suite's folder."""
+    suites = {folder: read_lock(folder)[0] for folder in files}
+    found: dict[str, list[dict[str, Any]]] = {}
+    columns = {}
+    for folder, suite in sorted(suites.items(), key=lambda item: _place(item[1])):
+        if claims := _content(files[folder]).get("claims"):
+            columns[suite["name"]] = under(suite)
+            found[suite["name"]] = claims
+    first = {claim["name"]: claim for claims in reversed(found.values()) for claim in reversed(claims)}
+    names = list(dict.fromkeys(claim["name"] for claims in found.values() for claim in claims))
+    by_sentence = list(dict.fromkeys(first[name]["says"] for name in names))
+    rows = []
+    for says in by_sentence:
+        own = [name for name in names if first[name]["says"] == says]
+        for name in own:
+            cells = {
+                suite: (str(claim["verdict"]), amount(claim["estimate"], claim["low"], claim["high"]))
+                for suite, claims in found.items()
+                for claim in claims
+                if claim["name"] == name
+            }
+            rows.append(ClaimRow(name, says, first[name]["here"], cells, len(own) if name == own[0] else 0))
+    return columns, rows
+
+
+def under(suite: Mapping[str, Any]) -> str:
+    """Under which settings and on which model a suite, as its lock has it, judges its claims."""
+    settings = "tuned at equal budget" if suite.get("tuned") else "shared settings"
+    return f"{settings}, {suite.get('start')}"
+
+
+def _place(suite: Mapping[str, Any]) -> tuple[str, bool, str]:
+    """Where a suite's column stands: by model, shared settings first."""
+    return str(suite.get("start")), bool(suite.get("tuned")), str(suite["name"])
 
 
 def _shown(results: Path, folder: Path, page: Path) -> Shown:
@@ -79,10 +136,19 @@ def _shown(results: Path, folder: Path, page: Path) -> Shown:
 
 def _lead(path: Path) -> str:
     """The report's answer; of reports that had none, the primary verdict's sentence; empty where none can be read."""
+    content = _content(path)
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         judged = content["verdicts"]
         over = [one for one in judged if one["task"] == ALL_TASKS] or judged
         return str(content.get("answer") or over[0]["sentence"])
-    except (OSError, ValueError, KeyError, IndexError):
+    except (KeyError, IndexError):
         return ""
+
+
+def _content(path: Path) -> dict[str, Any]:
+    """What a claims.json holds; nothing where it cannot be read."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}

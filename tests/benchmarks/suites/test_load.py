@@ -22,7 +22,18 @@ from suite_files import SUITE, message, specs
 from tiny_models import save_model
 
 SUITES = [
-    *("attribution", "claims", "core", "countdown-1.5b", "family", "gsm8k-0.5b", "gsm8k-0.5b-lora", "memory", "peers"),
+    *(
+        "attribution",
+        "claims",
+        "core",
+        "countdown-1.5b",
+        "fair",
+        "family",
+        "gsm8k-0.5b",
+        "gsm8k-0.5b-lora",
+        "memory",
+        "peers",
+    ),
     *("rlhf-1b", "smoke", "smollm2", "tuning"),
 ]
 
@@ -31,10 +42,11 @@ def test_the_shipped_suites_resolve() -> None:
     assert suite_names() == SUITES
     core = specs(find_suite("core"))
     smoke = specs(find_suite("smoke"))
-    assert [sum(spec.purpose == "train" for spec in each) for each in (core, smoke)] == [64, 4]
+    assert [sum(spec.purpose == "train" for spec in each) for each in (core, smoke)] == [96, 4]
     assert {spec.train.batch_completions for spec in core} == {128}
     assert {spec.train.beta > 0 for spec in core} == {True}
-    assert {spec.config["critic"]["kind"] for spec in core if spec.arm == "ppo"} == {"head"}
+    forms = {spec.arm: (spec.config.get("critic") or {}).get("kind") for spec in core}
+    assert forms == {"ppo-critic": "model", "ppo": "head", "grpo": None}
 
 
 @pytest.mark.parametrize("name", ["countdown-1.5b", "gsm8k-0.5b", "gsm8k-0.5b-lora", "rlhf-1b", "smollm2"])

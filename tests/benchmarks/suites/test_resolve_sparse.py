@@ -163,6 +163,40 @@ def test_claims_runs_each_arm_where_a_claim_needs_it() -> None:
     assert starts["noisy-15"] == starts["noisy-30"] == starts["recall"]
 
 
+def test_an_arm_may_run_with_the_first_few_seeds(path: Path) -> None:
+    more = ("seeds=[7, 3, 5]", "arms.short={algorithm: grpo, tasks: [recall], seeds: 2}")
+    suite = load_suite(path, more)
+    made = [spec for spec in specs(path, *more) if spec.purpose == "train"]
+    seeds = {arm: [spec.seed for spec in made if spec.arm == arm and spec.task == "recall"] for arm in suite.arms}
+    assert seeds == {"ppo": [7, 3, 5], "grpo": [7, 3, 5], "short": [7, 3]}
+    assert suite.planned == len(specs(path, *more))
+    assert message(path, "arms.short.seeds=0").startswith("arms.short.seeds: 0: should be greater than or equal to 1")
+
+
+def test_a_task_may_have_a_start_model_and_shared_settings_of_its_own(path: Path) -> None:
+    more = ("tasks.recall={task: recall, start: tiny, train: {learning_rate: 2e-4, beta: 0.5}}", "claims={}")
+    found = {(spec.arm, spec.task): spec for spec in specs(path, *more)}
+    assert {spec.start for (_, task), spec in found.items() if task == "recall"} == {"tiny"}
+    assert {spec.start for (_, task), spec in found.items() if task == "sorting"} == {"nano"}
+    assert found["ppo", "recall"].train.learning_rate == 2e-4
+    assert found["ppo", "sorting"].train.learning_rate == 4e-4
+    assert "start" not in found["ppo", "recall"].task_choice.model_dump()
+    own = specs(path, *more, "arms.ppo={algorithm: ppo, train: {beta: 0.1}}")
+    assert {(s.train.beta, s.train.learning_rate) for s in own if (s.arm, s.task) == ("ppo", "recall")} == {(0.1, 2e-4)}
+
+
+@pytest.mark.parametrize(
+    ("task", "expected"),
+    [
+        ("{task: recall, start: nanno}", "tasks.recall.start: 'nanno' is neither"),
+        ("{task: recall, train: {learning_rte: 1}}", "tasks.recall.train.learning_rte: unknown key; did you mean"),
+        ("{task: recall, train: {beta: -1}}", "tasks.recall.train.beta: -1: should be greater than or equal to 0"),
+    ],
+)
+def test_a_mistake_in_a_task_of_its_own_names_the_task(path: Path, task: str, expected: str) -> None:
+    assert message(path, f"tasks.recall={task}").startswith(expected)
+
+
 def sparse() -> Suite:
     suite = fake_suite.make_suite(seeds=1).model_dump()
     suite["arms"]["grpo"]["tasks"] = ["blue"]

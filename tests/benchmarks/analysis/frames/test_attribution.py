@@ -98,9 +98,21 @@ def test_one_seed_has_no_interval_and_none_has_no_row() -> None:
 
 def test_a_suite_names_the_arm_of_every_cell() -> None:
     suite = make_suite(arms=tuple(CELLS.values()), tasks=("recall",)).model_dump()
-    assert Suite.model_validate(suite | {"attribution": CELLS}).attribution is not None
+    assert [dict(four) for four in Suite.model_validate(suite | {"attribution": CELLS}).attribution] == [CELLS]
     with pytest.raises(ValidationError, match="ppo_group: ppo-grup: no arm of this suite; its arms are ppo, ppo-group"):
         Suite.model_validate(suite | {"attribution": CELLS | {"ppo_group": "ppo-grup"}})
+
+
+def test_two_crossings_are_split_apart() -> None:
+    made = additive(0.2, 0.1, 0.0)
+    frames = made.score_matrix()
+    other = {role: f"{arm}-critic" for role, arm in CELLS.items()}
+    worse = {f"{arm}-critic": frame - 0.3 * (arm == "ppo") for arm, frame in frames.items()}
+    both = SimpleNamespace(suite={"attribution": [CELLS, other]}, tasks=made.tasks, score_matrix=lambda: frames | worse)
+    table = attribution_table(both).set_index(["difference", "effect"])["mean"]
+    assert table["grpo minus ppo", "total"] == pytest.approx(0.3)
+    assert table["grpo-critic minus ppo-critic", "total"] == pytest.approx(0.6)
+    assert table["grpo-critic minus ppo-critic", "baseline"] == pytest.approx(0.35)
 
 
 def test_results_of_before_there_was_an_attribution_still_have_a_report(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,14 @@ def test_seconds_of_a_shared_machine_do_not_count() -> None:
     found = rows(suite(curves([0.6] * 8), curves([0.6] * 8), seconds=timed, contended=True))
     assert (found[SECONDS].verdict, found[SECONDS].estimate) == ("no verdict", None)
     assert found[SECONDS_TO].verdict == "no verdict"
+
+
+def test_an_arm_that_was_asked_for_fewer_seeds_lacks_none_of_the_others() -> None:
+    results = suite([(0.2, 0.5)] * 10, [(0.2, 0.6)] * 8)
+    arms = {**results.suite["arms"], "grpo": {**results.suite["arms"]["grpo"], "seeds": 8}}
+    found = rows(replace(results, suite={**results.suite, "arms": arms}))[FINAL]
+    assert (found.n, "no final score" in found.reason) == (8, False)
+    assert "no final score of grpo seeds 8, 9" in rows(results)[FINAL].reason
 
 
 def test_pairs_are_of_the_same_seed_and_values_are_of_the_pairs() -> None:
