@@ -112,7 +112,10 @@ def verify(
 
 
 def publish(
-    results: Annotated[Path, typer.Argument(metavar="RESULTS", help="A suite's results, such as results/core.")],
+    results: Annotated[
+        list[Path],
+        typer.Argument(metavar="RESULTS", help="A suite's results; several, as of two machines, are joined."),
+    ],
     out: Annotated[Path, typer.Argument(metavar="DIR", help="Where to write, such as results/published/core.")],
 ) -> None:
     """Write report, lock and records of a suite into a folder that answers as its runs do."""

@@ -23,7 +23,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """The runs, and what is published of them."""
     place = tmp_path_factory.mktemp("suites")
     runs = write_results(place / "core", SUITE, failed=["ppo.recall.s0"])
-    publish(runs, place / "published" / "core")
+    publish([runs], place / "published" / "core")
     return runs, place / "published" / "core"
 
 
@@ -58,3 +58,15 @@ def test_what_differs_from_its_runs_is_named(published: tuple[Path, Path], tmp_p
         Mismatch("report.md", "other content", "otherwise; look at the tables first"),
         Mismatch("records: evals", "other values", "what the runs give"),
     ]
+
+
+def test_seeds_of_two_nights_are_published_as_one_suite(published: tuple[Path, Path], tmp_path: Path) -> None:
+    more = write_results(tmp_path / "core", SUITE.model_copy(update={"seeds": [3, 4]}))
+    out = tmp_path / "out"
+    publish([published[1], more], out)
+    both = load(out)
+    assert both.seeds == [0, 1, 2, 3, 4]
+    assert both.compare().primary == load(published[0], more).compare().primary
+    assert verify(out) == []
+    publish([out], tmp_path / "again")
+    assert write.report_id(load(tmp_path / "again")) == write.report_id(both)

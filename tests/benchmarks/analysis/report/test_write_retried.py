@@ -30,7 +30,7 @@ def test_a_report_says_that_diverged_runs_were_tried_again(tmp_path: Path) -> No
     assert results.retried_sentence == SENTENCE
     write.write(results, folder / "report")
     assert all(SENTENCE in page.read_text() for page in pages)
-    publish.publish(folder, tmp_path / "published")
+    publish.publish([folder], tmp_path / "published")
     assert load(tmp_path / "published").retried_sentence == SENTENCE
     assert differing_records(results, load(tmp_path / "published")) == []
 
