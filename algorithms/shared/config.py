@@ -29,12 +29,14 @@ class Clip(Frozen):
 class Chat(Frozen):
     """How a prompt becomes text: by the tokenizer's chat template where it has one, or never.
 
-    `system` goes before every conversation. `variables` are those that a template knows beyond the messages, such as
-    `enable_thinking`.
+    `system` goes before every conversation. `examples` are questions with their answers, in order, that go before every
+    plain prompt as turns of its conversation: few shots show a small model the form of an answer. `variables` are those
+    that a template knows beyond the messages, such as `enable_thinking`.
     """
 
     template: Literal["auto", "off"] = "auto"
     system: str | None = None
+    examples: dict[str, str] = Field(default_factory=dict)
     variables: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="before")
@@ -45,9 +47,16 @@ class Chat(Frozen):
 
     @model_validator(mode="after")
     def _without_a_template_there_is_nothing_to_fill(self) -> Chat:
-        if self.template == "off" and (self.system is not None or self.variables):
-            raise ValueError("system and variables are part of a template; set template to auto, or leave them out")
+        if self.template == "off" and self.fills:
+            raise ValueError(
+                "system, examples and variables are part of a template; set template to auto, or leave them out"
+            )
         return self
+
+    @property
+    def fills(self) -> bool:
+        """Whether there is something that only a template can take."""
+        return bool(self.system is not None or self.examples or self.variables)
 
 
 class TrainConfig(Frozen):

@@ -39,7 +39,7 @@ def encode(tokenizer: PreTrainedTokenizerBase, problems: Sequence[Problem], chat
 
 def renders(tokenizer: PreTrainedTokenizerBase, chat: Chat) -> bool:
     """Whether prompts go through the tokenizer's chat template. UserError where they should and there is none."""
-    if tokenizer.chat_template is None and (chat.system is not None or chat.variables):
+    if tokenizer.chat_template is None and chat.fills:
         raise UserError("train.chat: the start model's tokenizer has no chat template that could take it; leave it out")
     return chat.template == "auto" and tokenizer.chat_template is not None
 
@@ -47,10 +47,15 @@ def renders(tokenizer: PreTrainedTokenizerBase, chat: Chat) -> bool:
 def rendered(tokenizer: PreTrainedTokenizerBase, problem: Problem, chat: Chat) -> str:
     """A problem's conversation by the tokenizer's template, up to where the answer begins.
 
-    A plain prompt is what the user says. A conversation that ends with the assistant is continued there. UserError if
-    the template refuses the conversation, or if a system prompt is set and the conversation has one of its own.
+    A plain prompt is what the user says, after the examples. A conversation that ends with the assistant is continued
+    there. UserError if the template refuses the conversation, or if a system prompt is set and the conversation has one
+    of its own.
     """
-    messages: list[Any] = list(problem.messages) or [{"role": "user", "content": problem.prompt}]
+    messages: list[Any] = list(problem.messages)
+    if not messages:
+        for question, answer in chat.examples.items():
+            messages += [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+        messages.append({"role": "user", "content": problem.prompt})
     if chat.system is not None:
         if messages[0]["role"] == "system":
             raise UserError(

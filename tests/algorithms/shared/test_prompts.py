@@ -46,6 +46,12 @@ def read(problem: Problem, chat: Any = None, characters: PreTrainedTokenizerFast
     [
         (SUM, {}, "<s>[user]2+2=</s>[assistant]"),
         (SUM, {"system": "Add."}, "<s>[system]Add.</s>[user]2+2=</s>[assistant]"),
+        (
+            SUM,
+            {"system": "Add.", "examples": {"3+4=": "7", "1+1=": "2"}},
+            "<s>[system]Add.</s>[user]3+4=</s>[assistant]7</s>[user]1+1=</s>[assistant]2</s>[user]2+2=</s>[assistant]",
+        ),
+        (TALK, {"examples": {"3+4=": "7"}}, "<s>[system]S</s>[user]Q</s>[assistant]"),
         (SUM, {"variables": {"thinks": True}}, "<s>[user]2+2=</s>[assistant](hm)"),
         (SUM, "off", "<s>2+2="),
         (SUM, False, "<s>2+2="),
@@ -95,6 +101,8 @@ def test_two_system_prompts_are_one_too_many() -> None:
 def test_a_system_prompt_without_a_template_is_refused() -> None:
     with pytest.raises(UserError, match=r"train\.chat: the start model's tokenizer has no chat template"):
         encode(tokenizer(), [SUM], Chat(system="Add."))
+    with pytest.raises(UserError, match=r"train\.chat: the start model's tokenizer has no chat template"):
+        encode(tokenizer(), [SUM], Chat(examples={"3+4=": "7"}))
 
 
 def test_what_a_template_raises_is_said() -> None:
@@ -105,6 +113,11 @@ def test_what_a_template_raises_is_said() -> None:
 
 def test_chat_is_a_setting_that_says_what_would_be_right() -> None:
     assert TrainConfig.model_validate({"chat": False}).chat == Chat(template="off")
-    for wrong in ({"template": "off", "system": "Add."}, "sometimes", {"tools": []}):
+    for wrong in (
+        {"template": "off", "system": "Add."},
+        {"template": "off", "examples": {"1": "2"}},
+        "sometimes",
+        {"tools": []},
+    ):
         with pytest.raises(ValidationError):
             TrainConfig.model_validate({"chat": wrong})
