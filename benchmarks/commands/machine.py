@@ -65,7 +65,9 @@ def predict(
 
 
 def roofline(
-    sizes: Annotated[list[str], typer.Argument(metavar="SIZE...", help="Embedded start models: nano, tiny, small.")],
+    sizes: Annotated[
+        list[str], typer.Argument(metavar="SIZE...", help="Embedded start models: nano, tiny, small, medium.")
+    ],
 ) -> None:
     """Time rollout and update beside their matrix products alone, on this machine."""
     from rich.console import Console

@@ -2,7 +2,7 @@
 
 What `start` may be, in the order in which a name is looked up:
 
-embedded.py  a size: nano, tiny, small
+embedded.py  a size: nano, tiny, small, medium
 smollm2.py   `smollm2`
 gguf.py      a GGUF file, or a folder with one and no other weights
 adapter.py   a folder with a LoRA adapter

@@ -37,6 +37,7 @@ SIZES = {
     "nano": Size(hidden=64, layers=2, heads=4, intermediate=192, learning_rate=5e-3),
     "tiny": Size(hidden=128, layers=4, heads=4, intermediate=384, learning_rate=2e-3),
     "small": Size(hidden=256, layers=6, heads=8, intermediate=704, learning_rate=1e-3),
+    "medium": Size(hidden=512, layers=8, heads=8, intermediate=1408, learning_rate=5e-4, steps=200, batch=64),
 }
 
 

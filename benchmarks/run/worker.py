@@ -125,8 +125,10 @@ class Run:
             self.recorder.memory("process", source, peak_bytes)
         counts = {name: self._last.get(name, 0) for name in ("update", "completions", "tokens", "optimizer_steps")}
         counts["updates"] = counts.pop("update")
-        attempts = {"retried": retried(self.recorder.folder)}
-        return {**counts, **self._meters(), "peak_rss_bytes": memory.get("peak_rss"), **attempts}
+        rest: dict[str, Any] = {"retried": retried(self.recorder.folder)}
+        if self._trainer:
+            rest["parameters"] = sum(parameter.numel() for parameter in self._trainer.policy.parameters())
+        return {**counts, **self._meters(), "peak_rss_bytes": memory.get("peak_rss"), **rest}
 
     def save_policies(self, start: Path) -> str | None:
         """Save the networks as they are. What goes wrong is returned: a run's records are worth more than they."""

@@ -92,10 +92,12 @@ def load(path: str | Path, *, strict: bool = True) -> Results:
 
 
 def _manifests(manifests: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """A row per run. `retried` is there where a run was tried again; records of before it was kept lack it too."""
-    again = any(manifest.get("retried") for manifest in manifests)
-    columns = [*RUN_COLUMNS, "resumed", *(["retried"] if again else [])]
-    return pd.DataFrame([{"resumed": 0, "retried": None} | _row(one) for one in manifests], columns=columns)
+    """A row per run. `retried` is there where a run was tried again, `parameters` where some run counted them: records
+    of before these were kept lack them.
+    """
+    some = [name for name in ("retried", "parameters") if any(manifest.get(name) for manifest in manifests)]
+    columns = [*RUN_COLUMNS, "resumed", *some]
+    return pd.DataFrame([{"resumed": 0} | _row(one) for one in manifests], columns=columns)
 
 
 def _row(manifest: Mapping[str, Any]) -> dict[str, Any]:

@@ -37,6 +37,11 @@ TABLES = {
         "the first with its 95% t interval over paired seeds. Not adjusted, and no winner is named: who looks through "
         "several differences finds a large one.",
     ),
+    "sizes": (
+        "The difference by size",
+        "Tasks whose start models differ in size, the smallest first: the final held-out pass rate of the second arm "
+        "minus the first's, with its 95% t interval over paired seeds, not adjusted.",
+    ),
     "summary": ("Summary", "Means over the seeds of each arm on each task."),
     "final_scores": (
         "Final scores",
@@ -178,6 +183,12 @@ FIGURES = {
         "random, the bar their median, the diamond the arm's own settings, the triangle the best of all trials. Below: "
         "the best score to be expected of so many random trials, by the completions that they take; and each random "
         "trial's score by its learning rate.",
+    ),
+    "sizes": (
+        "The difference by size",
+        "Final held-out pass rate, in points, against the parameters of the start model: means of paired seeds with "
+        "their 95% intervals. In the shaded band a difference is too small to matter. No line is drawn: nothing is "
+        "said of sizes between these or beyond.",
     ),
     "gate": (
         "When the critic is the baseline",

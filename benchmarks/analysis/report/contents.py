@@ -9,7 +9,7 @@ from functools import partial
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ppo_vs_grpo.benchmarks.analysis.frames import outcomes, probes, speed, tuning
+from ppo_vs_grpo.benchmarks.analysis.frames import outcomes, probes, sizes, speed, tuning
 from ppo_vs_grpo.benchmarks.analysis.frames.attribution import attribution_table
 from ppo_vs_grpo.benchmarks.analysis.frames.lengths import length_table, tasks_that_move
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
@@ -29,6 +29,7 @@ from ppo_vs_grpo.benchmarks.analysis.report.figures.lengths import length_figure
 from ppo_vs_grpo.benchmarks.analysis.report.figures.overview import overview_figure, task_figure
 from ppo_vs_grpo.benchmarks.analysis.report.figures.probes import probe_figure
 from ppo_vs_grpo.benchmarks.analysis.report.figures.settings import settings_figure
+from ppo_vs_grpo.benchmarks.analysis.report.figures.sizes import size_figure
 from ppo_vs_grpo.benchmarks.analysis.report.figures.speed import ratio_figure, scaling_figure, throughput_figure
 from ppo_vs_grpo.benchmarks.analysis.report.figures.theory import theory_figure
 from ppo_vs_grpo.benchmarks.analysis.report.other_pairs import pairs_table
@@ -100,6 +101,8 @@ def make_tables(results: Results, found: Judged) -> dict[str, pd.DataFrame]:
         made |= {"claims": first_page.claims_table(found.claims), "dials": claims.dials(results)}
     if len(others := pairs_table(results)):
         made["other_pairs"] = others
+    if len(sized := sizes.by_size(results)):
+        made["sizes"] = sized
     if results.suite.get("attribution"):
         made["attribution"] = attribution_table(results)
     if tuning.searched(results):
@@ -121,6 +124,8 @@ def drawings(results: Results) -> dict[str, Callable[[Results, str], Figure]]:
     found["overview"] = overview_figure
     if tasks_that_move(results):
         found["lengths"] = length_figure
+    if sizes.sized_pairs(results):
+        found["sizes"] = size_figure
     if tasks_gated(results):
         found["gate"] = gate_figure
     if tuning.searched(results):

@@ -24,7 +24,7 @@ FORMATS = {
     **dict.fromkeys(("peak_memory_mb", "mb", "passed", "passed_cut", "failed", "failed_cut"), "{:.0f}"),
     **dict.fromkeys(("passed_tokens", "failed_tokens"), "{:.1f}"),
     **dict.fromkeys(("tracked_mb", "alone_mb", "predicted_mb", "mflops", "critic_mflops"), "{:.4g}"),
-    **dict.fromkeys(("n", "planned", "seed", "seeds", "runs", "completions", "seeds_needed"), "{:.0f}"),
+    **dict.fromkeys(("n", "planned", "seed", "seeds", "runs", "completions", "seeds_needed", "parameters"), "{:.0f}"),
     **dict.fromkeys(("random trials", "trials", "trials to 95% of the best"), "{:.0f}"),
     **dict.fromkeys(("from", "to"), "{:.3g}"),
 }

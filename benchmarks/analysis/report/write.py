@@ -23,6 +23,7 @@ from ppo_vs_grpo.benchmarks.analysis.report.cost_table import costs_table
 from ppo_vs_grpo.benchmarks.analysis.report.figures import files, inline
 from ppo_vs_grpo.benchmarks.analysis.report.lengths import length_sentences
 from ppo_vs_grpo.benchmarks.analysis.report.other_pairs import largest_sentence
+from ppo_vs_grpo.benchmarks.analysis.report.sizes import size_sentences
 from ppo_vs_grpo.benchmarks.analysis.report.terminal import summary
 from ppo_vs_grpo.benchmarks.analysis.report.transcripts import PAGE as TRANSCRIPTS
 from ppo_vs_grpo.benchmarks.analysis.report.transcripts import transcripts_page
@@ -153,7 +154,7 @@ def _content(
         "timed": int((results.runs["purpose"] == "timing").sum()),
         "answer": answer(found.verdicts),
         "beside": largest_sentence(results),
-        "equal_work": speed.sentences(results),
+        "asides": [*speed.sentences(results), *size_sentences(results)],
         "costs": costs_table(results, found.verdicts),
         "not_tested": first_page.not_tested(results, found.verdicts),
         "claims": first_page.claims_rows(found.claims),

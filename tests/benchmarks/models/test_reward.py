@@ -238,7 +238,7 @@ def test_what_teaches_the_reward_model_decides_its_folder_and_nothing_else_does(
 
 
 def test_a_model_at_a_path_has_no_reward_model(start: Path) -> None:
-    with pytest.raises(UserError, match="taught beside an embedded start model: nano, tiny, small"):
+    with pytest.raises(UserError, match="taught beside an embedded start model: nano, tiny, small, medium"):
         store.digest(str(start), CHOICE.task, CHOICE.options)
 
 

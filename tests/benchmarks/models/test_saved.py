@@ -71,7 +71,9 @@ def test_a_memory_that_cannot_be_written_is_done_without(model: Path, tmp_path: 
 
 
 def test_a_path_that_is_not_a_model_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"neither an embedded size \(nano, tiny, small\) nor smollm2, a folder"):
+    with pytest.raises(
+        UserError, match=r"neither an embedded size \(nano, tiny, small, medium\) nor smollm2, a folder"
+    ):
         store.locate(str(tmp_path / "none"), *CHOICE, tmp_path)
     with pytest.raises(UserError, match=r"no model saved by save_pretrained .* is in this folder"):
         store.locate(str(tmp_path), *CHOICE, tmp_path)

@@ -66,7 +66,9 @@ def test_folders_keep_their_names_so_that_start_models_of_earlier_runs_are_found
     embedded.hash_of_recipe.cache_clear()
 
 
-@pytest.mark.parametrize(("size", "low", "high"), [("nano", 0.1, 0.35), ("tiny", 0.8, 1.0), ("small", 4.5, 5.5)])
+@pytest.mark.parametrize(
+    ("size", "low", "high"), [("nano", 0.1, 0.35), ("tiny", 0.8, 1.0), ("small", 4.5, 5.5), ("medium", 25, 27)]
+)
 def test_sizes_have_the_parameters_they_promise(size: str, low: float, high: float) -> None:
     model = tiny.untrained(tiny.SIZES[size], tiny.tokenizer())
     assert low <= sum(p.numel() for p in model.parameters()) / 1e6 <= high
