@@ -157,7 +157,9 @@ class CriticConfig(Frozen):
 
     `kind` "head" is a linear layer on the policy's own trunk, "model" a separate network that starts
     as a copy of the start model's trunk. `detach` keeps the value loss out of a shared trunk.
-    During the first `warmup_updates` only the critic learns, and a shared trunk does not change.
+    `learning_rate_ratio` makes its learning rate so many times the policy's, in the place of `learning_rate`: for arms
+    whose tasks have rates of their own. During the first `warmup_updates` only the critic learns, and a shared trunk
+    does not change.
     `bootstrap_truncated` uses V after the last token as the value of what would have followed a completion
     that was cut at the length limit. Otherwise such a completion counts as ended.
 
@@ -176,6 +178,7 @@ class CriticConfig(Frozen):
 
     kind: Literal["head", "model"] = "head"
     learning_rate: float = Field(1e-3, gt=0)
+    learning_rate_ratio: float | None = Field(None, gt=0)
     detach: bool = False
     warmup_updates: int = Field(0, ge=0)
     bootstrap_truncated: bool = False
@@ -183,6 +186,10 @@ class CriticConfig(Frozen):
     passes: int = Field(1, ge=1)
     frozen_attention: bool = False
     start: str | dict[str, str] | None = None
+
+    def rate(self, policys: float) -> float:
+        """The critic's learning rate beside the policy's."""
+        return self.learning_rate if self.learning_rate_ratio is None else self.learning_rate_ratio * policys
 
     @field_validator("bounds")
     @classmethod

@@ -57,8 +57,8 @@ def learner(models: Models, algorithm: Algorithm, train: TrainConfig) -> Learner
     if models.value_parameters():
         groups.append({"params": models.value_parameters()})
     optimizer = torch.optim.AdamW(groups, lr=train.learning_rate, weight_decay=0.0, fused=True)
-    critic_rate = algorithm.needs.critic.learning_rate if algorithm.needs.critic else 0.0
-    return Learner(models, optimizer, train, critic_rate)
+    critic = algorithm.needs.critic
+    return Learner(models, optimizer, train, critic.rate(train.learning_rate) if critic else 0.0)
 
 
 def update(

@@ -106,7 +106,8 @@ def _suite_row(name: str) -> tuple[str, ...]:
     suite = load_suite(find_suite(name))
     a_run = suite.train.updates * suite.train.batch_completions
     completions = a_run * sum(len(suite.seeds_of(arm)) * len(suite.runs_on(arm)) for arm in suite.arms)
-    guess = f"about {completions / PACE:.0f}" if suite.start == "nano" else "?"
+    nano = all((task.start or suite.start) == "nano" for task in suite.tasks.values())
+    guess = f"about {completions / PACE:.0f}" if nano else "?"
     return name, str(suite.planned), MINUTES.get(name) or guess, suite.description
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ppo_vs_grpo.algorithms import ALGORITHMS
-from ppo_vs_grpo.algorithms.shared.config import TrainConfig
+from ppo_vs_grpo.algorithms.shared.config import CriticConfig, TrainConfig
 from ppo_vs_grpo.benchmarks.peers import PEERS
 from ppo_vs_grpo.tasks.errors import UserError, nearest
 
@@ -24,7 +24,7 @@ OWN_FIXED: dict[str, dict[str, Any]] = {
 
 CRITIC_FIXED = {
     **{"kind": "model", "detach": False, "warmup_updates": 0, "bootstrap_truncated": False},
-    **{"bounds": None, "passes": 1},
+    **{"bounds": None, "passes": 1, "frozen_attention": False},
 }
 """The same for a critic's settings."""
 
@@ -44,7 +44,8 @@ def check_settings(name: str, config: dict[str, Any], train: TrainConfig) -> Non
     asked |= {f"config.{key}": (config[key], only) for key, only in OWN_FIXED[PEERS[name].stands_for].items()}
     if critic := config.get("critic"):
         asked |= {f"config.critic.{key}": (critic[key], only) for key, only in CRITIC_FIXED.items()}
-        asked["config.critic.learning_rate"] = (critic["learning_rate"], train.learning_rate)
+        rate = CriticConfig.model_validate(critic).rate(train.learning_rate)
+        asked["config.critic.learning_rate"] = (rate, train.learning_rate)
         asked["train.clip_high"] = (train.clip_high, train.clip_low)
         if config["value_clip"] is None:
             raise UserError(f"config.value_clip: None: {name} knows only a number here, such as 0.2")

@@ -85,7 +85,9 @@ def default_space(config: Mapping[str, Any], train: TrainConfig) -> Space:
     if train.group_size > 1:
         space[GROUP] = _with([size for size in (4, 8, 16) if batch % size == 0], train.group_size)
     if critic := config.get("critic"):
-        space["config.critic.learning_rate"] = _around(critic["learning_rate"])
+        ratio = critic.get("learning_rate_ratio")
+        key = "learning_rate" if ratio is None else "learning_rate_ratio"
+        space[f"config.critic.{key}"] = _around(critic[key])
     if "lam" in config:
         space["config.lam"] = _with([0.9, 0.99, 1.0], config["lam"])
     return {key: values for key, values in space.items() if isinstance(values, Range) or len(values) > 1}

@@ -171,7 +171,7 @@ class Results:
         both = pd.concat(
             [frame.loc[frame["purpose"] == "train", ["arm", "seed"]] for frame in (self.runs, self.missing)]
         )
-        return {arm: set(map(int, seeds)) for arm, seeds in both.groupby("arm")["seed"]}
+        return {str(arm): set(map(int, seeds)) for arm, seeds in both.groupby("arm")["seed"]}
 
     @cached_property
     def complete(self) -> frozenset[str]:

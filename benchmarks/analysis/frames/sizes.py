@@ -11,7 +11,7 @@ import pandas as pd
 
 from ppo_vs_grpo.benchmarks.analysis.frames.arms import choose_pair, shared_tasks
 from ppo_vs_grpo.benchmarks.analysis.frames.results import Results, kept
-from ppo_vs_grpo.benchmarks.analysis.stats.intervals import MeanInterval, paired_differences, t_interval
+from ppo_vs_grpo.benchmarks.analysis.stats.intervals import Array, MeanInterval, paired_differences, t_interval
 
 COLUMNS = ("task", "start", "parameters", "first", "second", "n", "difference", "low", "high")
 
@@ -68,8 +68,8 @@ def slope(results: Results, pair: tuple[str, str]) -> MeanInterval:
     return t_interval(paired_differences(both[:, 0] @ lean, both[:, 1] @ lean))
 
 
-def _finals(results: Results, pair: tuple[str, str], tasks: list[str]) -> np.ndarray:
+def _finals(results: Results, pair: tuple[str, str], tasks: list[str]) -> Array:
     """Final pass rates, shape (seeds, 2, tasks), of the seeds that have all."""
     matrix = results.score_matrix()
-    rows = np.stack([matrix[arm][tasks].to_numpy(float) for arm in pair], axis=1)
+    rows: Array = np.stack([matrix[arm][tasks].to_numpy(float) for arm in pair], axis=1)
     return rows[~np.isnan(rows).any(axis=(1, 2))]

@@ -83,7 +83,8 @@ def not_tested(results: Results, judged: Sequence[Verdict]) -> list[str]:
     settings = f"Other settings: {ran}. {searched}."
     lines = [" ".join(filter(None, [settings, learnt_before(results, pair), places_of_beta(results, pair)]))]
     forms = critics(results, pair)
-    if len(kinds := set(forms.values())) == 1:
+    beside = critics(results, [arm for some in results.suite.get("pairs") or () for arm in some])
+    if len(kinds := set(forms.values())) == 1 and kinds >= set(beside.values()):
         of = " and ".join(forms)
         lines.append(CRITICS[kinds.pop()].format(arms=f"{of} has" if len(forms) == 1 else f"{of} have"))
     starts = sorted({str(spec.get("start", "unknown")) for spec in results.specs.values()})

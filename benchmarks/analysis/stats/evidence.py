@@ -73,8 +73,17 @@ def mean_evidence(
     test = "paired t test" if len(rows) == 1 else "t test of the mean over tasks"
     ends = np.array([interval.mean, interval.low, interval.high])
     estimate, low, high = np.exp(ends) if ratio else ends
-    numbers = (float(number) for number in (estimate, low, high, p, same_p))
-    return Evidence(RATIO if ratio else DIFFERENCE, interval.n, *numbers, test=test, freedom=interval.freedom)
+    return Evidence(
+        effect=RATIO if ratio else DIFFERENCE,
+        n=interval.n,
+        estimate=float(estimate),
+        low=float(low),
+        high=float(high),
+        p=p,
+        same_p=same_p,
+        test=test,
+        freedom=interval.freedom,
+    )
 
 
 def shifted_evidence(samples: Sequence[ArrayLike], than: float, margin: float) -> Evidence:

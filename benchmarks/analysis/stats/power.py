@@ -84,7 +84,7 @@ def seeds_needed(sd: float, effect: float = EFFECT, alpha: float = ALPHA, target
     return enough
 
 
-def _below(t: float, freedom: int, shift: float) -> float:
+def _below(t: float, freedom: float, shift: float) -> float:
     """The noncentral t distribution function, 0 where scipy's series gives up: that far out it is below 1e-13."""
     found = float(nctdtr(freedom, shift, t))
     return 0.0 if math.isnan(found) else found

@@ -142,3 +142,10 @@ def test_the_learning_rate_is_a_function_of_consumed_completions() -> None:
     assert learning.set_learning_rate(25) == pytest.approx(2.5e-3)
     assert [group["lr"] for group in learning.optimizer.param_groups] == pytest.approx([2.5e-3, 0.125])
     assert learning.set_learning_rate(1000) == pytest.approx(1e-2)
+
+
+def test_a_critics_rate_may_be_so_many_times_the_policys() -> None:
+    train = TRAIN.model_copy(update={"warmup_completions": 0})
+    learning, _, _ = prepared(arm("ppo", train, critic=CriticConfig(learning_rate=0.5, learning_rate_ratio=2.5)), train)
+    learning.set_learning_rate(0)
+    assert [group["lr"] for group in learning.optimizer.param_groups] == pytest.approx([1e-2, 2.5e-2])

@@ -25,6 +25,13 @@ def test_a_critic_is_sought_where_there_is_one() -> None:
     assert without["train.beta"] == [0.0, 0.003, 0.01, 0.03]
 
 
+def test_a_critics_rate_is_sought_by_its_ratio_where_it_has_one() -> None:
+    own = {"critic": {"kind": "head", "learning_rate": 1e-3, "learning_rate_ratio": 2.0}}
+    space = default_space(own, TRAIN)
+    assert "config.critic.learning_rate" not in space
+    assert space["config.critic.learning_rate_ratio"] == Range(low=0.25, high=16)
+
+
 def test_a_group_divides_the_batch_and_one_completion_a_prompt_stays_one() -> None:
     assert default_space({}, TRAIN)["train.group_size"] == [4, 8, 16]
     odd = TRAIN.model_copy(update={"prompts_per_update": 3, "group_size": 4})

@@ -52,8 +52,8 @@ def attribution_figure(results: Results, caption: str = "") -> Figure:
         for row, beside in enumerate(axes):
             for column, (ax, (four, name)) in enumerate(zip(beside, names[2 * row :], strict=False)):
                 titles = {"total": four, "baseline": "= baseline", "everything else": "+ everything else"}
-                of_four = (frame[frame["difference"] == four] for frame in (seeds, table))
-                effect(*of_four, name, ax, tasks).set_title(titles.get(name, name))
+                dots, means = (frame[frame["difference"] == four] for frame in (seeds, table))
+                effect(dots, means, name, ax, tasks).set_title(titles.get(name, name))
                 ax.tick_params(labelleft=column == 0)
         shown = [ax for row in axes for ax in row]
         ends = [ax.get_xlim() for ax in shown]

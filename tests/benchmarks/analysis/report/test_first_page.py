@@ -135,6 +135,19 @@ def test_conditions_stand_beside_the_verdicts() -> None:
     ]
 
 
+def test_a_form_of_critic_that_the_suite_runs_beside_the_judged_pair_is_not_called_untested() -> None:
+    results = made({arm: {"sorting": [[0.1, 0.5]] * 8} for arm in ("ppo-critic", "ppo", "grpo")})
+    forms = {"ppo-critic": {"critic": {"kind": "model"}}, "ppo": {"critic": {"kind": "head"}}, "grpo": {}}
+    shared = {"purpose": "train", "train": {"learning_rate": 1e-4}, "start": "nano"}
+    arms = {key: key.partition(".")[0] for key in results.specs}
+    specs = {key: results.specs[key] | shared | {"arm": arm, "config": forms[arm]} for key, arm in arms.items()}
+    results = replace(results, specs=specs, suite={**results.suite, "pairs": [["ppo-critic", "grpo"]]})
+    alone = first_page.not_tested(results, judge(results))
+    assert "PPO with a value head on the policy: here ppo-critic has a critic network of its own." in alone
+    both = replace(results, suite={**results.suite, "pairs": [["ppo-critic", "grpo"], ["ppo", "grpo"]]})
+    assert len(first_page.not_tested(both, judge(both))) == len(alone) - 1
+
+
 def test_what_was_not_tested_names_settings_critics_and_the_start() -> None:
     results = ended(0.5, 0.7)
     config: dict[str, dict[str, object]]

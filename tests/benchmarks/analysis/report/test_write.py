@@ -67,7 +67,7 @@ def test_a_rebuild_elsewhere_is_the_same_bytes_and_needs_no_torch(folder: Path, 
 
 def test_the_files_have_stable_names(page: Path) -> None:
     probed = ("gradient_noise", "baselines", "critic", "memory_by_role", "operations", "ranking")
-    stated = ("attribution", "claims", "dials", "other_pairs", "signs", "speed", "speed_runs", "throughput")
+    stated = ("attribution", "claims", "dials", "other_pairs", "signs", "sizes", "speed", "speed_runs", "throughput")
     absent = (*probed, *stated, *SEARCHED)
     names = [f"tables/{stem}.csv" for stem in wording.TABLES if stem not in absent]
     assert sorted(written(page.parent)) == sorted(
