@@ -107,6 +107,25 @@ def test_the_lead_is_split_over_the_claims_tasks_only() -> None:
     assert judged(results, "baseline_less_rest", "ppo", "grpo", margin=0.01).estimate == pytest.approx(0.06)
 
 
+def test_of_several_attributions_the_one_of_the_claims_arms_is_read() -> None:
+    results = attributed(0.4, 0.5, 0.44, 0.56)
+    other = {"ppo": "grpo-value", "ppo_group": "ppo-group", "grpo_value": "ppo", "grpo": "grpo"}
+    both = replace(results, suite={**results.suite, "attribution": [other, FOUR]})
+    assert judged(both, "baseline_less_rest", "ppo", "grpo", margin=0.01).estimate == pytest.approx(0.06)
+    # With ppo and grpo-value in each other's place: baseline (0.06 + 0.16) / 2, everything else (-0.04 + 0.06) / 2.
+    swapped = judged(both, "baseline_less_rest", "grpo-value", "grpo", margin=0.01)
+    assert swapped.estimate == pytest.approx(0.10)
+
+
+def test_seeds_that_an_arm_was_not_asked_for_are_not_missing() -> None:
+    results = scored({"ppo": {"a": [0.5, 0.6] * 5}, "grpo": {"a": [0.6, 0.7] * 4 + [None, None]}})
+    assert "no final score of grpo on a (seeds 8, 9)" in judged(results, "final_score", "ppo", "grpo").reason
+    arms = {**results.suite["arms"], "grpo": {**results.suite["arms"]["grpo"], "seeds": 8}}
+    fewer = scored({"ppo": {"a": [0.5, 0.6] * 5}, "grpo": {"a": [0.6, 0.7] * 4}})
+    found = judged(replace(fewer, suite={**fewer.suite, "arms": arms}), "final_score", "ppo", "grpo")
+    assert (found.n, "no final score" in found.reason) == (8, False)
+
+
 def test_an_attribution_of_other_arms_or_none_is_said() -> None:
     results = attributed(0.4, 0.5, 0.44, 0.56)
     other = judged(results, "baseline_less_rest", "ppo", "ppo-group", margin=0.01)
