@@ -64,6 +64,7 @@ def test_a_run_in_bfloat16_holds_what_it_freezes_in_it_and_nothing_else(
     assert isinstance(trainer, Trainer)
     networks = [net for net in (trainer.models.policy, trainer.models.reference, trainer.models.trunk) if net]
     assert len(networks) == (3 if arm == "ppo-critic" else 2)
+    assert manifest(folder)["parameters"] == sum(p.numel() for p in trainer.models.policy.parameters())
     for network in networks:
         types = {rank is None or "lora_" in name: p.dtype for name, p in network.named_parameters()}
         assert types == {True: torch.float32} | ({} if rank is None else {False: torch.bfloat16})

@@ -73,7 +73,8 @@ def test_suites_of_one_size_and_records_without_counts_have_none() -> None:
     [
         (LEADS, "From nano to small, grpo minus ppo rises by +10.0 points for ten times the parameters (95% interval"),
         ({"nano": 0.2, "tiny": 0.1, "small": 0.0}, "From nano to small, grpo minus ppo falls by \u221210.0 points"),
-        (dict.fromkeys(SIZES, 0.1), "these runs cannot tell whether it grows or shrinks with the model."),
+        ({"nano": 0.1, "tiny": 0.1, "small": 0.103}, "these runs cannot tell whether it grows or shrinks"),
+        ({"nano": 0.103, "tiny": 0.1, "small": 0.1}, "these runs cannot tell whether it grows or shrinks"),
     ],
 )
 def test_a_sentence_says_whether_it_grows(leads: dict[str, float], says: str) -> None:

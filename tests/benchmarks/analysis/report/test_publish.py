@@ -13,6 +13,7 @@ from ppo_vs_grpo.benchmarks.analysis.frames.published import write_records
 from ppo_vs_grpo.benchmarks.analysis.report import write
 from ppo_vs_grpo.benchmarks.analysis.report.publish import publish
 from ppo_vs_grpo.benchmarks.analysis.report.verify import Mismatch, verify
+from ppo_vs_grpo.benchmarks.records.lock import read_seals, run_names
 from synthetic import make_suite, write_results
 
 SUITE = make_suite(tasks=("recall",), seeds=3, updates=8, prompts=16)
@@ -68,5 +69,8 @@ def test_seeds_of_two_nights_are_published_as_one_suite(published: tuple[Path, P
     assert both.seeds == [0, 1, 2, 3, 4]
     assert both.compare().primary == load(published[0], more).compare().primary
     assert verify(out) == []
+    assert {name.key for name in run_names(out)} == set(both.runs["key"]) | set(both.missing["key"])
+    seals = (read_seals(more) or {}) | (read_seals(published[0]) or {})
+    assert read_seals(out) == {key: seals[key] for key in both.runs["key"]}
     publish([out], tmp_path / "again")
     assert write.report_id(load(tmp_path / "again")) == write.report_id(both)
