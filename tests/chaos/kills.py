@@ -164,14 +164,14 @@ class Series:
             return False
         if targets := self._targets(kind, call, late):
             process, run = self.rng.choice(targets)
-            self._kill(kind, process, [run] if kind == "a worker" else [run for _, run in workers_of(call.pid)])
+            self._kill(kind, process, [(process, run)] if kind == "a worker" else workers_of(call.pid))
             self.waiting.pop()
         return kind in ("a worker", "the fork server")
 
-    def _kill(self, kind: Kind, process: psutil.Process, runs: list[Path]) -> None:
-        """Kill a process, or all of them; `runs` are those that work for it."""
-        name = f"{kind} {instant_of(process, runs[0])}" if kind == "a worker" else kind
-        had = {run.name: checkpoints(run)[-1:] for run in runs}
+    def _kill(self, kind: Kind, process: psutil.Process, workers: list[tuple[psutil.Process, Path]]) -> None:
+        """Kill a process, or all of them; `workers` are those that work for it, with their runs."""
+        name = f"{kind} {instant_of(*workers[0])}" if kind == "a worker" else kind
+        had = {run.name: checkpoints(run)[-1:] for _, run in workers}
         if kind == "all processes":
             kill_all(process.pid)
         else:
@@ -179,7 +179,7 @@ class Series:
                 process.kill()
         self.outcomes.append(Outcome(name, "survived"))
         if kind != "the runner":  # its runs work on
-            comes(lambda: has_ended(process))
+            comes(lambda: all(map(has_ended, [process, *[worker for worker, _ in workers]])))  # one may end its run yet
             ended = finished(self.results)
             for run, updates in had.items():
                 self.owed.setdefault(run, []).extend(() if run in ended else updates)
