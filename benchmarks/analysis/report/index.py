@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from ppo_vs_grpo.benchmarks.analysis.frames.results import ALL_TASKS
@@ -40,7 +41,7 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class ClaimRow:
-    """A claim and what each suite found of it, by the suites' names: its verdict and its number with an interval.
+    """A claim and what each suite found of it, by the suites' folders: its verdict and its number with an interval.
 
     `rows` is how many rows the sentence `says` stands for, this one the first of them; 0 for the others.
     """
@@ -79,14 +80,17 @@ def write_index(results: Path) -> Path:
 
 
 def claims_of(files: Mapping[Path, Path]) -> tuple[dict[str, str], list[ClaimRow]]:
-    """By suite what its claims are judged under, and a row a claim; `files` are claims.json by a suite's folder."""
+    """By suite, by its folder's name, what its claims are judged under; and a row a claim.
+
+    `files` are claims.json by a suite's folder. One that cannot be read leaves its suite out.
+    """
     suites = {folder: read_lock(folder)[0] for folder in files}
     found: dict[str, list[dict[str, Any]]] = {}
     columns = {}
     for folder, suite in sorted(suites.items(), key=lambda item: _place(item[1])):
-        if claims := _content(files[folder]).get("claims"):
-            columns[suite["name"]] = under(suite)
-            found[suite["name"]] = claims
+        if claims := _claims(files[folder]):
+            columns[folder.name] = under(suite)
+            found[folder.name] = claims
     first = {claim["name"]: claim for claims in reversed(found.values()) for claim in reversed(claims)}
     names = list(dict.fromkeys(claim["name"] for claims in found.values() for claim in claims))
     by_sentence = list(dict.fromkeys(first[name]["says"] for name in names))
@@ -102,6 +106,19 @@ def claims_of(files: Mapping[Path, Path]) -> tuple[dict[str, str], list[ClaimRow
             }
             rows.append(ClaimRow(name, says, first[name]["here"], cells, len(own) if name == own[0] else 0))
     return columns, rows
+
+
+def _claims(path: Path) -> list[dict[str, Any]]:
+    """The claims of a claims.json; none where one of them is not as a report writes it."""
+    claims = _content(path).get("claims")
+    kinds = dict.fromkeys(("name", "says", "here", "verdict"), str)
+    numbers = dict.fromkeys(("estimate", "low", "high"), (int, float, NoneType))
+    whole = isinstance(claims, list) and all(
+        isinstance(claim, dict)
+        and all(isinstance(claim.get(name), kind) for name, kind in {**kinds, **numbers}.items())
+        for claim in claims
+    )
+    return claims if whole else []
 
 
 def under(suite: Mapping[str, Any]) -> str:

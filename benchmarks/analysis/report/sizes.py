@@ -8,6 +8,7 @@ from ppo_vs_grpo.benchmarks.analysis.frames.results import Results
 from ppo_vs_grpo.benchmarks.analysis.frames.sizes import by_size, sized_pairs, slope
 from ppo_vs_grpo.benchmarks.analysis.judge.finding import known
 from ppo_vs_grpo.benchmarks.analysis.report.answer import interval, points
+from ppo_vs_grpo.benchmarks.analysis.stats.intervals import MeanInterval
 from ppo_vs_grpo.benchmarks.analysis.stats.ruling import MIN_SEEDS
 
 
@@ -24,13 +25,16 @@ def _sentence(results: Results, pair: tuple[str, str]) -> str:
         return ""
     smallest, largest = here["task"].iloc[0], here["task"].iloc[-1]
     what = f"From {smallest} to {largest}, {pair[1]} minus {pair[0]}"
-    ends = interval(known(found.low), known(found.high))
+    if found.n >= MIN_SEEDS and found.low > 0:
+        return f"{what} rises by {_change(found)}."
+    if found.n >= MIN_SEEDS and found.high < 0:
+        return f"{what} falls by {_change(found, turned=True)}."
+    why = "too few seeds to say more" if found.n < MIN_SEEDS else "these runs cannot tell whether it rises or falls"
+    return f"{what} changes by {_change(found)}: {why}."
+
+
+def _change(found: MeanInterval, *, turned: bool = False) -> str:
+    """A slope in points with its interval; of a fall if `turned`."""
+    ends = interval(known(found.low), known(found.high), turned=turned)
     sure = f" (95% interval {ends}, {found.n} paired seeds)" if ends else ""
-    change = f"by {points(found.mean, plus=True)} points for ten times the parameters{sure}"
-    if found.n < MIN_SEEDS:
-        return f"{what} changes {change}: too few seeds to say more."
-    if found.low > 0:
-        return f"{what} rises {change}."
-    if found.high < 0:
-        return f"{what} falls {change}."
-    return f"{what} changes {change}: these runs cannot tell whether it grows or shrinks with the model."
+    return f"{points(-found.mean if turned else found.mean)} points for ten times the parameters{sure}"

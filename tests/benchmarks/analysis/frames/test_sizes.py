@@ -71,10 +71,16 @@ def test_suites_of_one_size_and_records_without_counts_have_none() -> None:
 @pytest.mark.parametrize(
     ("leads", "says"),
     [
-        (LEADS, "From nano to small, grpo minus ppo rises by +10.0 points for ten times the parameters (95% interval"),
-        ({"nano": 0.2, "tiny": 0.1, "small": 0.0}, "From nano to small, grpo minus ppo falls by \u221210.0 points"),
-        ({"nano": 0.1, "tiny": 0.1, "small": 0.103}, "these runs cannot tell whether it grows or shrinks"),
-        ({"nano": 0.103, "tiny": 0.1, "small": 0.1}, "these runs cannot tell whether it grows or shrinks"),
+        (
+            LEADS,
+            "From nano to small, grpo minus ppo rises by 10.0 points for ten times the parameters (95% interval 9.",
+        ),
+        (
+            {"nano": 0.2, "tiny": 0.1, "small": 0.0},
+            "From nano to small, grpo minus ppo falls by 10.0 points for ten times the parameters (95% interval 9.",
+        ),
+        ({"nano": 0.1, "tiny": 0.1, "small": 0.103}, "these runs cannot tell whether it rises or falls."),
+        ({"nano": 0.103, "tiny": 0.1, "small": 0.1}, "these runs cannot tell whether it rises or falls."),
     ],
 )
 def test_a_sentence_says_whether_it_grows(leads: dict[str, float], says: str) -> None:

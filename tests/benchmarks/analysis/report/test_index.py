@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 import shutil
 from pathlib import Path
@@ -89,6 +90,11 @@ def test_a_folder_whose_suites_claim_nothing_has_no_table(results: Path, tmp_pat
 def test_a_claims_file_that_cannot_be_read_leaves_its_suite_out(results: Path, tmp_path: Path) -> None:
     for name in ("plain", "real"):
         shutil.copytree(results / name, tmp_path / name)
-    (tmp_path / "real/report/claims.json").write_text("[1")
-    columns, _ = claims_of({path: path / "report/claims.json" for path in tmp_path.iterdir()})
-    assert list(columns) == ["plain"]
+    path = tmp_path / "real/report/claims.json"
+    whole = json.loads(path.read_text())
+    odd = {**whole["claims"][0], "estimate": "much"}
+    for text in ("[1", "[]", json.dumps({**whole, "claims": [odd]}), json.dumps({**whole, "claims": {"a": 1}})):
+        path.write_text(text)
+        files = {folder: folder / "report/claims.json" for folder in tmp_path.iterdir()}
+        columns, _ = claims_of(files)
+        assert list(columns) == ["plain"], text
