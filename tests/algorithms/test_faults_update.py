@@ -24,7 +24,7 @@ from ppo_vs_grpo.algorithms.shared.networks.models import Models, build, policy_
 from ppo_vs_grpo.algorithms.shared.networks.sequences import join, over_rows, pack
 from ppo_vs_grpo.algorithms.shared.rollout.engine import HuggingFaceEngine
 from ppo_vs_grpo.algorithms.shared.trainer import Trainer
-from ppo_vs_grpo.algorithms.shared.types import Context, Denominators, LossOutput
+from ppo_vs_grpo.algorithms.shared.types import Batch, Context, Denominators, LossOutput, PolicyOutput
 from ppo_vs_grpo.algorithms.shared.update import learner, update
 from ppo_vs_grpo.tasks import splits
 from ppo_vs_grpo.tasks.base import Problem, Score
@@ -254,9 +254,21 @@ def test_15_the_largest_ratio_error_at_the_sampling_policy_is_measured_and_recor
     name: str, dtype: torch.dtype
 ) -> None:
     made = trainer_of(name, dtype=dtype, mini_batches=1, learning_rate=1e-30, max_new_tokens=16)
+    plain, errors = made.algorithm.loss, []
+
+    def loss(batch: Batch, output: PolicyOutput, whole: Denominators) -> LossOutput:
+        errors.append(float(((output.logp_BT.detach() - batch.logp_old_BT).exp() - 1).abs()[batch.mask_BT].max()))
+        return plain(batch, output, whole)
+
+    made.algorithm.loss = loss
     (record,) = made.updates(1)
+    assert record.metrics["ratio_error_max"] == pytest.approx(max(errors), rel=1e-5, abs=1e-7)
     rollouts, budget = record.scored.rollouts, made.train.micro_batch_tokens
     logp_BT = over_rows(join(rollouts, 0), budget, lambda packed: logp(made.models.policy, packed, 1.0))
     measured = float(((logp_BT - rollouts.logp_BT).exp() - 1).abs().max())
-    assert record.metrics["ratio_error_max"] == pytest.approx(measured, rel=1e-3, abs=1e-7)
-    assert 1e-3 < measured < 0.1 if dtype == torch.bfloat16 else measured < 1e-5
+    if dtype == torch.bfloat16:  # products whose rounding hangs on a pass's shape, where a processor has tiles for them
+        assert 1e-3 < measured < 0.1
+        assert 0.5 < record.metrics["ratio_error_max"] / measured < 2
+    else:
+        assert record.metrics["ratio_error_max"] == pytest.approx(measured, rel=1e-3, abs=1e-7)
+        assert measured < 1e-5

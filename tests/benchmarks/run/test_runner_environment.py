@@ -20,7 +20,7 @@ from ppo_vs_grpo.tasks.errors import UserError
 from tiny_models import save_model
 
 SECRETS = {
-    name: f"planted-{name.lower()}-71c5"
+    name: f"planted-{name.lower()}-of-a-test"
     for name in ("GITHUB_TOKEN", "AWS_SECRET_ACCESS_KEY", "HF_TOKEN", "HOSTNAME", "JUDGE_KEY")
 }
 
@@ -39,16 +39,16 @@ def judged(completions, **_):
 def _planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in SECRETS.items():
         monkeypatch.setenv(name, value)
-    (tmp_path / "planted-home-71c5").mkdir()
-    monkeypatch.setenv("HOME", str(tmp_path / "planted-home-71c5"))
-    monkeypatch.setenv("USER", "planted-user-71c5")
+    (tmp_path / "planted-home-of-a-test").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "planted-home-of-a-test"))
+    monkeypatch.setenv("USER", "planted-user-of-a-test")
     monkeypatch.setattr(local, "POLL_S", 0.02)
 
 
 def leaks(results: Path) -> list[str]:
     """The files in which a planted value stands."""
     assert any(results.rglob("manifest.json"))
-    return [str(path) for path in results.rglob("*") if path.is_file() and b"71c5" in path.read_bytes()]
+    return [str(path) for path in results.rglob("*") if path.is_file() and b"-of-a-test" in path.read_bytes()]
 
 
 @pytest.mark.parametrize("named", [[], ["JUDGE_KEY", "ABSENT"]])
@@ -108,7 +108,7 @@ def test_names_are_no_part_of_a_runs_key() -> None:
     assert "limits" not in RunSpec.model_fields
 
 
-@pytest.mark.parametrize("wrong", ["JUDGE_KEY=planted-71c5", "1ST", "a b", ""])
+@pytest.mark.parametrize("wrong", ["JUDGE_KEY=planted-of-a-test", "1ST", "a b", ""])
 def test_a_value_or_no_name_is_refused(wrong: str) -> None:
     with pytest.raises(ValueError, match="should be a variable's name, such as JUDGE_KEY, no value"):
         Suite.model_validate({**make_suite().model_dump(exclude={"seeds"}), "seeds": 1, "environment": [wrong]})

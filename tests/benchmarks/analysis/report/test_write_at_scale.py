@@ -10,13 +10,15 @@ from pathlib import Path
 from synthetic import make_suite, write_results
 
 MEASURED = """
-import json, resource, sys, time
+import json, re, resource, sys, time
 from pathlib import Path
 from ppo_vs_grpo.benchmarks import load
 from ppo_vs_grpo.benchmarks.analysis.report.write import write
 results = load(sys.argv[1])
 write(results, Path(sys.argv[2]))
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+status = Path("/proc/self/status")  # where it is, it is this process's own peak; rusage's may be its parent's
+peak = 1024 * int(re.search(r"VmHWM:\\s+(\\d+)", status.read_text())[1]) if status.is_file() else \\
+    resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 print(json.dumps({"runs": len(results.runs), "cpu_s": time.process_time(), "peak_bytes": peak}))
 """
 
