@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from types import NoneType
 from typing import Any
 
 from ppo_vs_grpo.benchmarks.analysis.frames.results import ALL_TASKS
@@ -111,14 +110,16 @@ def claims_of(files: Mapping[Path, Path]) -> tuple[dict[str, str], list[ClaimRow
 def _claims(path: Path) -> list[dict[str, Any]]:
     """The claims of a claims.json; none where one of them is not as a report writes it."""
     claims = _content(path).get("claims")
-    kinds = dict.fromkeys(("name", "says", "here", "verdict"), str)
-    numbers = dict.fromkeys(("estimate", "low", "high"), (int, float, NoneType))
-    whole = isinstance(claims, list) and all(
+    return claims if isinstance(claims, list) and all(map(_is_claim, claims)) else []
+
+
+def _is_claim(claim: Any) -> bool:
+    """Whether it has what a row needs, of the kinds that a report writes."""
+    return (
         isinstance(claim, dict)
-        and all(isinstance(claim.get(name), kind) for name, kind in {**kinds, **numbers}.items())
-        for claim in claims
+        and all(isinstance(claim.get(name), str) for name in ("name", "says", "here", "verdict"))
+        and all(isinstance(claim.get(name), int | float | None) for name in ("estimate", "low", "high"))
     )
-    return claims if whole else []
 
 
 def under(suite: Mapping[str, Any]) -> str:
