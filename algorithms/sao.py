@@ -7,8 +7,8 @@ model, `critic.passes` 2, `critic.frozen_attention` and Monte Carlo targets (`va
 
 Differs from the paper in (known from its abstract and from others' code): this is the synchronous part, so the policy
 learns from what it has sampled itself; the policy does not wait for the critic (the paper's 10 updates are
-`critic.warmup_updates`); lambda is `lam` (the paper's, of the length, is `lam_alpha`); the
-bounds are the shared `clip_low` and `clip_high`; penalty, whitening and value loss are `ppo`'s.
+`critic.warmup_updates`); lambda is `lam` (the paper's, of the length, is `lam_alpha`); the bounds are the shared
+`clip_low` and `clip_high`; penalty, whitening and value loss are `ppo`'s.
 """
 
 from __future__ import annotations

@@ -133,14 +133,14 @@ def claims_rows(judged: Sequence[ClaimResult]) -> list[dict[str, str]]:
         {
             **{"name": one.name, "says": one.says, "here": one.here, "verdict": one.verdict, "reason": one.reason},
             "number": amount(one.estimate, one.low, one.high) or DASH,
-            "measure": MEASURES[one.measure].words(one.arms) + _sees(one),
+            "measure": MEASURES[one.measure].words(one.arms) + _would_show(one),
             "drawing": strip(one, ratio=MEASURES[one.measure].ratio),
         }
         for one in judged
     ]
 
 
-def _sees(one: ClaimResult) -> str:
+def _would_show(one: ClaimResult) -> str:
     """The smallest true distance that the runs would show, as the end of a sentence; empty where it is unknown."""
     if one.sees is None:
         return ""

@@ -41,7 +41,6 @@ def publish(folders: Sequence[Path], out: Path) -> Path:
 def _write_lock(results: Results, folders: Sequence[Path], out: Path) -> None:
     """The lock of what was joined: one suite, the keys of its runs, and their seals."""
     keys = [*results.runs["key"], *results.missing["key"]]
-    seals = {key: seal for folder in reversed(folders) for key, seal in (read_seals(folder) or {}).items()}
-    throughput = {key: seal for key, seal in (read_seals(folders[0]) or {}).items() if key.endswith(".jsonl")}
-    own = {key: seals[key] for key in results.runs["key"] if key in seals}
-    write_lock(out, document(results.suite, keys, dict(results.changed)), own | throughput)
+    first, *others = [read_seals(folder) or {} for folder in folders]
+    trained = {key: seal for seals in others for key, seal in seals.items() if key in set(results.runs["key"])}
+    write_lock(out, document(results.suite, keys, dict(results.changed)), trained | first)

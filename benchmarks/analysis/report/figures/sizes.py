@@ -11,9 +11,9 @@ from ppo_vs_grpo.benchmarks.analysis.frames.sizes import by_size, sized_pairs
 from ppo_vs_grpo.benchmarks.analysis.report.answer import POINTS
 from ppo_vs_grpo.benchmarks.analysis.report.figures import style
 from ppo_vs_grpo.benchmarks.analysis.report.figures.canvas import algorithms, grid
+from ppo_vs_grpo.benchmarks.analysis.report.figures.forest import BAND
 from ppo_vs_grpo.benchmarks.analysis.stats.ruling import MARGIN
 
-BAND = "#ECEFF3"
 APART = 0.06
 """Between the marks of two pairs at one size, in powers of ten."""
 
